@@ -1,0 +1,176 @@
+//! What operators write, after it was read and before it is compiled.
+//!
+//! Plain data: every number is in range and every name well formed, but nothing is resolved yet.
+//! Knows nothing of requests, and never holds an API key in plain text.
+
+use crate::credential::KeyDigest;
+use crate::limit::Limit;
+use crate::time::{Timestamp, UtcOffset};
+
+/// One whole configuration document.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Enforce, or only say what would have been done.
+    pub mode: Mode,
+    /// `providers.targets[]`.
+    pub providers: Vec<ProviderTarget>,
+    /// `consumer_groups[]`, in file order.
+    pub consumer_groups: Vec<ConsumerGroup>,
+    /// `policies[]` of the top level (validated, not enforced yet).
+    pub policies: Vec<PolicyRule>,
+    /// Header names, lower case, in which a key may come.
+    pub credential_headers: Vec<String>,
+    /// What may stand before an endpoint's own path.
+    pub path_prefixes: Vec<String>,
+    /// Failed credentials per source address and minute before 401 becomes 429; 0 = off.
+    pub failed_auth_per_minute: u32,
+    /// Which families of rate-limit headers answers carry.
+    pub rate_limit_headers: Vec<HeaderFamily>,
+    /// Upper bound of the random seconds added to `Retry-After`.
+    pub retry_after_jitter: u32,
+    /// Mirrors Envoy's `allow_on_headers_stop_iteration`.
+    pub hold_request_headers: bool,
+    /// Inflate gzip and zstd request bodies instead of refusing them.
+    pub decompress_requests: bool,
+    /// Cap for answers that must be held whole.
+    pub max_response_bytes: u64,
+    /// For day and month windows.
+    pub timezone: UtcOffset,
+}
+
+/// `mode`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Mode {
+    /// Refusals are sent.
+    #[default]
+    Enforce,
+    /// Refusals of groups and policies are only counted and logged.
+    Shadow,
+}
+
+/// `providers.targets[]`.
+#[derive(Clone, Debug)]
+pub struct ProviderTarget {
+    /// Name of the target; also the value of `x-cohort-provider`.
+    pub id: String,
+    /// Which API it speaks.
+    pub provider: Provider,
+    /// The environment variable that holds its secret, if one is to be put in.
+    pub secret_env: Option<String>,
+    /// Model globs it serves; `None`: every model of its own dialect.
+    pub models: Option<Vec<String>>,
+    /// The Envoy cluster; default `id`.
+    pub cluster: String,
+}
+
+/// `providers.targets[].provider`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Provider {
+    /// `anthropic`
+    Anthropic,
+    /// `azure-openai`
+    AzureOpenAi,
+    /// `bedrock`
+    Bedrock,
+    /// `cohere`
+    Cohere,
+    /// `gemini`
+    Gemini,
+    /// `mistral`
+    Mistral,
+    /// `ollama`
+    Ollama,
+    /// `openai`
+    OpenAi,
+    /// `vllm`
+    Vllm,
+}
+
+/// `consumer_groups[]`.
+#[derive(Clone, Debug)]
+pub struct ConsumerGroup {
+    /// 1 to 64 of letters, digits, `-`, `_`.
+    pub name: String,
+    /// Free text for people.
+    pub description: Option<String>,
+    /// Overrides the document's mode.
+    pub mode: Option<Mode>,
+    /// `api_key` and `api_keys[]`, digested.
+    pub keys: Vec<ApiKey>,
+    /// Exact names or globs; `None`: every model.
+    pub allowed_models: Option<Vec<String>>,
+    /// Exact names or globs; wins over `allowed_models`.
+    pub denied_models: Vec<String>,
+    /// Written into a body that names no model.
+    pub default_model: Option<String>,
+    /// `alias: target`, in file order.
+    pub model_aliases: Vec<(String, String)>,
+    /// Endpoint names or path prefixes; `None`: every endpoint that names its models.
+    pub allowed_endpoints: Option<Vec<String>>,
+    /// The group's one shared counter.
+    pub rate_limits: Vec<Limit>,
+    /// `input_policies[]` (validated, not enforced yet).
+    pub input_policies: Vec<PolicyRule>,
+}
+
+/// One key of a group.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    /// What events show; default: the first 12 hex digits of the digest.
+    pub id: String,
+    /// SHA-256 of the key.
+    pub digest: KeyDigest,
+    /// Whether the file held the key itself rather than its digest.
+    pub plain: bool,
+    /// `false` refuses the key as if it were unknown.
+    pub enabled: bool,
+    /// Valid from, inclusive.
+    pub not_before: Option<Timestamp>,
+    /// Valid until, exclusive.
+    pub not_after: Option<Timestamp>,
+}
+
+/// One entry of `policies` or `input_policies`.
+#[derive(Clone, Debug)]
+pub struct PolicyRule {
+    /// Unique within its list.
+    pub name: String,
+    /// What it looks for.
+    pub kind: PolicyKind,
+    /// What it does then.
+    pub action: PolicyAction,
+}
+
+/// `type` of a policy.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PolicyKind {
+    /// `content_filter`
+    ContentFilter,
+    /// `keyword_filter`
+    KeywordFilter,
+    /// `pii_detector`
+    PiiDetector,
+}
+
+/// `action` of a policy.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum PolicyAction {
+    /// Refuse the request.
+    #[default]
+    Block,
+    /// Let it pass and say so.
+    Flag,
+    /// Take the finding out.
+    Redact,
+}
+
+/// `rate_limit_headers[]`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum HeaderFamily {
+    /// `RateLimit-Policy`, `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10).
+    Ietf,
+    /// `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` as OpenAI sends them.
+    OpenAi,
+    /// `RateLimit-Limit`, `RateLimit-Remaining`, `RateLimit-Reset`.
+    Standard,
+}

@@ -1,0 +1,5 @@
+//! The `cohort` command.
+
+fn main() -> std::process::ExitCode {
+    cohort::cli::run()
+}
