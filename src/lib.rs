@@ -26,6 +26,7 @@
 //! | `time` | |
 //! | `headers` | |
 //! | `credential` | headers |
+//! | `inflate` | |
 //! | `limit` | time |
 //! | `llm` | headers |
 //! | `config` | credential, limit, time |
@@ -42,6 +43,7 @@ pub mod config;
 pub mod credential;
 pub mod exchange;
 pub mod headers;
+pub mod inflate;
 pub mod limit;
 pub mod llm;
 pub mod policy;
