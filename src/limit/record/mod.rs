@@ -17,7 +17,7 @@ use super::window::{Buckets, Clock};
 use super::{Limit, Unit, Window};
 
 const VERSION: u8 = 1;
-const ENTRY_LEN: usize = 48;
+const ENTRY_LEN: usize = size_of::<Entry>();
 /// More entries than this are only kept if the configuration has as many limits.
 const MAX_ENTRIES: usize = 32;
 
@@ -62,10 +62,12 @@ pub(super) struct Record<'a>(&'a mut Vec<u8>);
 impl<'a> Record<'a> {
     /// Anything but a record of this version is replaced by an empty one.
     pub(super) fn open(bytes: &'a mut Vec<u8>) -> Self {
-        let well_formed = matches!(bytes.split_first(), Some((&VERSION, entries)) if entries.len().is_multiple_of(ENTRY_LEN));
-        if !well_formed {
-            bytes.clear();
-            bytes.push(VERSION);
+        match bytes.split_first() {
+            Some((&VERSION, entries)) if entries.len().is_multiple_of(ENTRY_LEN) => {}
+            _ => {
+                bytes.clear();
+                bytes.push(VERSION);
+            }
         }
         Self(bytes)
     }
@@ -84,21 +86,14 @@ impl<'a> Record<'a> {
         for (position, limit) in limits.iter().enumerate() {
             let key = Key::of(limit);
             let amount = amount(limit.unit);
-            if amount == 0
-                || limits
-                    .iter()
-                    .take(position)
-                    .any(|earlier| Key::of(earlier) == key)
-            {
+            let mut earlier = limits.iter().take(position);
+            if amount == 0 || earlier.any(|earlier| Key::of(earlier) == key) {
                 continue;
             }
             let mut buckets = self.buckets(limit, clock);
             buckets.current = buckets.current.saturating_add(amount);
-            if let Some(entry) = self
-                .entries_mut()
-                .iter_mut()
-                .find(|entry| key_of(entry) == key)
-            {
+            let mut entries = self.entries_mut().iter_mut();
+            if let Some(entry) = entries.find(|entry| key_of(entry) == key) {
                 put_buckets(entry, buckets);
             } else {
                 self.make_room(limits, clock);
@@ -122,11 +117,8 @@ impl<'a> Record<'a> {
             put_buckets(entry, buckets);
             buckets.is_live(window)
         });
-        let mut excess = self
-            .entries()
-            .len()
-            .saturating_add(1)
-            .saturating_sub(MAX_ENTRIES);
+        let with_the_new = self.entries().len().saturating_add(1);
+        let mut excess = with_the_new.saturating_sub(MAX_ENTRIES);
         self.retain(|entry| {
             let dropped = excess > 0 && foreign(entry);
             excess = excess.saturating_sub(usize::from(dropped));
