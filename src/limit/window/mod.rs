@@ -164,7 +164,7 @@ impl Window {
         let length = span(start, end).max(1);
         Bucket {
             length,
-            remaining: span(now.max(start), end).clamp(1, length),
+            remaining: span(now, end).clamp(1, length),
             lead: span(now, start),
         }
     }
