@@ -17,14 +17,14 @@ const MS_PER_MINUTE: u64 = 60_000;
 pub enum Verdict {
     /// The address had as many failures this minute as it may; this one was not counted.
     Over {
-        /// Milliseconds until the next minute.
+        /// Milliseconds until the minute is over.
         retry_after_ms: u64,
     },
     /// The failure was counted.
     Within,
 }
 
-/// Counts a failure of `address` (without its port) unless it had `limit` of them this minute; a `limit` of 0 is none.
+/// Counts a failure of `address` (without its port) unless it had `limit` of them this minute. 0 switches it off.
 ///
 /// When too many addresses fail at once the one with the fewest failures is forgotten, so that a flood of fresh
 /// addresses does not wash out those that guess in earnest.
@@ -48,7 +48,8 @@ pub fn check_and_count(
         let known = entries.iter().find(|[entry_id, ..]| *entry_id == id);
         let (minute, failures) = known.map_or((minute, 0), |entry| failures_of(entry, minute));
         if failures >= u64::from(limit) {
-            let retry_after_ms = MS_PER_MINUTE.saturating_sub(now.0 % MS_PER_MINUTE);
+            let end = minute.saturating_add(1).saturating_mul(MS_PER_MINUTE);
+            let retry_after_ms = end.saturating_sub(now.0);
             return Change::Keep(Verdict::Over { retry_after_ms });
         }
         let place = entries.iter_mut().min_by_key(|entry| match entry {

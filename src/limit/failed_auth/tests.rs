@@ -48,6 +48,12 @@ fn an_address_has_its_failures_a_minute() {
             retry_after_ms: 60_000
         }
     );
+    assert_eq!(
+        check_and_count(&mut shared, b"192.0.2.1", 3, last),
+        Verdict::Over {
+            retry_after_ms: 60_001
+        }
+    );
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::window::{Buckets, Clock};
 use super::{Limit, Unit, Window};
 
 const VERSION: u8 = 1;
-const ENTRY_LEN: usize = 48;
+const ENTRY_LEN: usize = size_of::<Entry>();
 /// More entries than this are only kept if the configuration has as many limits.
 const MAX_ENTRIES: usize = 32;
 
@@ -45,7 +45,8 @@ impl Key {
         Self([unit, span, 0, 0, a, b, c, d])
     }
 
-    /// A window with these buckets; the widest, so that nothing in it is taken for dead too early.
+    /// A window with these buckets, sliding if it may be: so that nothing is taken for dead too early. `None` for what a
+    /// newer version counts.
     const fn window(self) -> Option<Window> {
         match self.0 {
             [_, 1, 0, 0, a, b, c, d] => Some(Window::Sliding(u32::from_le_bytes([a, b, c, d]))),
@@ -62,10 +63,12 @@ pub(super) struct Record<'a>(&'a mut Vec<u8>);
 impl<'a> Record<'a> {
     /// Anything but a record of this version is replaced by an empty one.
     pub(super) fn open(bytes: &'a mut Vec<u8>) -> Self {
-        let well_formed = matches!(bytes.split_first(), Some((&VERSION, entries)) if entries.len().is_multiple_of(ENTRY_LEN));
-        if !well_formed {
-            bytes.clear();
-            bytes.push(VERSION);
+        match bytes.split_first() {
+            Some((&VERSION, entries)) if entries.len().is_multiple_of(ENTRY_LEN) => {}
+            _ => {
+                bytes.clear();
+                bytes.push(VERSION);
+            }
         }
         Self(bytes)
     }
@@ -84,21 +87,14 @@ impl<'a> Record<'a> {
         for (position, limit) in limits.iter().enumerate() {
             let key = Key::of(limit);
             let amount = amount(limit.unit);
-            if amount == 0
-                || limits
-                    .iter()
-                    .take(position)
-                    .any(|earlier| Key::of(earlier) == key)
-            {
+            let mut earlier = limits.iter().take(position);
+            if amount == 0 || earlier.any(|earlier| Key::of(earlier) == key) {
                 continue;
             }
             let mut buckets = self.buckets(limit, clock);
             buckets.current = buckets.current.saturating_add(amount);
-            if let Some(entry) = self
-                .entries_mut()
-                .iter_mut()
-                .find(|entry| key_of(entry) == key)
-            {
+            let mut entries = self.entries_mut().iter_mut();
+            if let Some(entry) = entries.find(|entry| key_of(entry) == key) {
                 put_buckets(entry, buckets);
             } else {
                 self.make_room(limits, clock);
@@ -109,38 +105,30 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Drops what no limit needs: all that is dead, and if that does not do, the eldest of what only others count.
+    /// Drops all that is dead and, if that does not do, the eldest of what only others count.
     fn make_room(&mut self, limits: &[Limit], clock: Clock) {
-        let foreign = |entry: &Entry| !limits.iter().any(|limit| Key::of(limit) == key_of(entry));
         self.retain(|entry| {
-            // What a newer version counts is not known here, so it may be live.
-            let Some(window) = key_of(entry).window().filter(|_| foreign(entry)) else {
-                return true;
-            };
             let mut buckets = buckets_of(entry);
-            buckets.roll(window, clock);
-            put_buckets(entry, buckets);
-            buckets.is_live(window)
+            key_of(entry).window().is_none_or(|window| {
+                buckets.roll(window, clock);
+                buckets.is_live(window)
+            })
         });
-        let mut excess = self
-            .entries()
-            .len()
-            .saturating_add(1)
-            .saturating_sub(MAX_ENTRIES);
+        let with_the_new = self.entries().len().saturating_add(1);
+        let mut excess = with_the_new.saturating_sub(MAX_ENTRIES);
         self.retain(|entry| {
-            let dropped = excess > 0 && foreign(entry);
+            let foreign = || !limits.iter().any(|limit| Key::of(limit) == key_of(entry));
+            let dropped = excess > 0 && foreign();
             excess = excess.saturating_sub(usize::from(dropped));
             !dropped
         });
     }
 
-    fn retain(&mut self, mut keep: impl FnMut(&mut Entry) -> bool) {
+    fn retain(&mut self, mut keep: impl FnMut(&Entry) -> bool) {
         let mut kept = Vec::with_capacity(self.0.len().saturating_add(ENTRY_LEN));
         kept.push(VERSION);
-        for entry in self.entries_mut() {
-            if keep(entry) {
-                kept.extend_from_slice(entry.as_flattened());
-            }
+        for entry in self.entries().iter().filter(|entry| keep(entry)) {
+            kept.extend_from_slice(entry.as_flattened());
         }
         *self.0 = kept;
     }

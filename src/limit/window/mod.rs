@@ -41,15 +41,15 @@ pub(crate) struct Buckets {
 impl Buckets {
     /// Moves on to the bucket of `clock`.
     ///
-    /// A clock that was set back neither frees nor loses anything. By one bucket (workers that see a boundary in
-    /// different order do that all the time) the stored bucket stays the current one. By more, all that was counted
+    /// A clock that was set back neither frees nor loses anything. A little back (workers that see a boundary in
+    /// different order do that all the time) the stored bucket stays the current one. Further back, all that was counted
     /// moves into the bucket of `clock`: better counted too long than locked until the old time comes round again.
     pub(crate) fn roll(&mut self, window: Window, clock: Clock) {
         let now = window.index(clock);
         let (current, previous) = match now.saturating_sub(self.index) {
-            -1 | 0 => return,
             1 => (0, self.current),
             2.. => (0, 0),
+            _ if self.index.saturating_sub(now) <= window.tolerated_lead() => return,
             _ => (self.current.saturating_add(self.previous), 0),
         };
         *self = Self {
@@ -108,7 +108,7 @@ impl Buckets {
                 0 => return Some(0),
                 wait => wait,
             },
-            // Not before the next bucket, where today's `current` is `previous`.
+            // Not before the next bucket, where this one's `current` is `previous`.
             None => remaining
                 .saturating_add(length)
                 .saturating_sub(longest(self.current, allowed)),
@@ -176,8 +176,19 @@ impl Window {
         let length = span(start, end).max(1);
         Bucket {
             length,
-            remaining: span(now.max(start), end).clamp(1, length),
+            remaining: span(now, end).clamp(1, length),
             lead: span(now, start),
+        }
+    }
+
+    /// How many buckets the clock may seem to be behind without having been set: one, or a minute of shorter ones,
+    /// for a worker that was stalled between reading the clock and writing what it counted.
+    fn tolerated_lead(self) -> i64 {
+        match self {
+            Self::Day | Self::Month => 1,
+            Self::Fixed(seconds) | Self::Sliding(seconds) => {
+                60_000_i64.div_euclid(length_ms(seconds)).max(1)
+            }
         }
     }
 
