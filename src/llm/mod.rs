@@ -2,8 +2,11 @@
 //!
 //! Push parsers only: bytes in, facts out, nothing kept that is not needed. Knows no group, no limit, no Envoy.
 
+mod base64;
 pub mod endpoint;
+pub mod event_stream;
 pub mod json;
+pub mod models;
 pub mod request;
 pub mod response;
 pub mod sse;
