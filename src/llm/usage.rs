@@ -58,8 +58,14 @@ pub(crate) enum Count {
     BilledCompletion,
     /// Input as it is billed.
     BilledPrompt,
+    /// Part of the input that a cache served, in `DeepSeek`'s and others' words.
+    CacheHit,
+    /// Input that a cache served, beside what [`Self::Input`] counts or as part of it.
     CacheRead,
+    /// Input that a cache took, likewise.
     CacheWrite,
+    /// Part of the input that a cache served.
+    Cached,
     /// All output, in the words of the chat API.
     Completion,
     /// Input, with or without the cache.
@@ -75,99 +81,81 @@ pub(crate) enum Count {
     /// Input beside what [`Self::Prompt`] counts.
     ToolPrompt,
     Total,
+    /// Part of the input that a cache took.
+    Written,
 }
 
 /// The last usable value of each count.
 #[derive(Debug)]
 pub(crate) struct Counts {
     format: UsageFormat,
-    billed_completion: Option<u64>,
-    billed_prompt: Option<u64>,
-    cache_read: Option<u64>,
-    cache_write: Option<u64>,
-    completion: Option<u64>,
-    input: Option<u64>,
-    output: Option<u64>,
-    prompt: Option<u64>,
-    reasoning: Option<u64>,
-    thoughts: Option<u64>,
-    tool_prompt: Option<u64>,
-    total: Option<u64>,
+    /// By [`Count`].
+    values: [Option<u64>; Count::Written as usize + 1],
 }
 
 impl Counts {
     pub(crate) fn new(format: UsageFormat) -> Self {
         Self {
             format,
-            billed_completion: None,
-            billed_prompt: None,
-            cache_read: None,
-            cache_write: None,
-            completion: None,
-            input: None,
-            output: None,
-            prompt: None,
-            reasoning: None,
-            thoughts: None,
-            tool_prompt: None,
-            total: None,
+            values: [None; _],
         }
     }
 
     /// Takes a number as JSON writes it. One that cannot be a count leaves the value that stood.
     pub(crate) fn state(&mut self, count: Count, number: &[u8]) {
-        let slot = match count {
-            Count::BilledCompletion => &mut self.billed_completion,
-            Count::BilledPrompt => &mut self.billed_prompt,
-            Count::CacheRead => &mut self.cache_read,
-            Count::CacheWrite => &mut self.cache_write,
-            Count::Completion => &mut self.completion,
-            Count::Input => &mut self.input,
-            Count::Output => &mut self.output,
-            Count::Prompt => &mut self.prompt,
-            Count::Reasoning => &mut self.reasoning,
-            Count::Thoughts => &mut self.thoughts,
-            Count::ToolPrompt => &mut self.tool_prompt,
-            Count::Total => &mut self.total,
-        };
-        *slot = count_of(number).or(*slot);
+        if let Some(value) = self.values.get_mut(count as usize) {
+            *value = count_of(number).or(*value);
+        }
+    }
+
+    fn stated(&self, count: Count) -> Option<u64> {
+        self.values.get(count as usize).copied().flatten()
     }
 
     /// What the counts amount to; `None` if neither input nor output nor a total was stated.
     pub(crate) fn usage(&self) -> Option<Usage> {
+        let [read, write] = [Count::CacheRead, Count::CacheWrite].map(|count| self.stated(count));
+        let input = self.stated(Count::Input);
         let input = if self.format.input_excludes_cache() {
-            sum([self.input, self.cache_read, self.cache_write])
+            sum([input, read, write])
         } else {
-            self.input
+            input
         };
-        // Some gateways write both spellings and leave the one they do not use at 0.
-        let prompt_tokens = sum([self.prompt, self.tool_prompt])
-            .filter(|tokens| *tokens > 0 || input.is_none())
-            .or(input)
-            .or(self.billed_prompt);
-        let completion = sum([self.completion, self.thoughts])
-            .filter(|tokens| *tokens > 0 || self.output.is_none())
-            .or(self.output)
-            .or(self.billed_completion);
-        let reasoning_tokens = self.reasoning.or(self.thoughts);
+        let prompt = sum([self.stated(Count::Prompt), self.stated(Count::ToolPrompt)]);
+        let prompt_tokens = first([prompt, input, self.stated(Count::BilledPrompt)]);
+
+        let thoughts = self.stated(Count::Thoughts);
+        let completion = first([
+            sum([self.stated(Count::Completion), thoughts]),
+            self.stated(Count::Output),
+            self.stated(Count::BilledCompletion),
+        ]);
+        let reasoning = self.stated(Count::Reasoning);
 
         // xAI counts reasoning beside the completion, under the very names that elsewhere make it a
         // part of it; only its total tells.
+        let total = self.stated(Count::Total);
         let parts = sum([prompt_tokens, completion]);
-        let completion_tokens = match sum([parts, self.reasoning]) {
-            all if all == self.total && all != parts => sum([completion, self.reasoning]),
-            _ => completion,
+        let beside = sum([parts, reasoning]) == total && total != parts;
+        let completion_tokens = if beside {
+            sum([completion, reasoning])
+        } else {
+            completion
         };
 
         // A total may count more than its parts name; one that counts less is wrong.
-        let total_tokens = self.total.max(sum([prompt_tokens, completion_tokens]));
+        let total_tokens = total.max(sum([prompt_tokens, completion_tokens]));
         total_tokens.is_some().then_some(Usage {
             prompt_tokens,
             completion_tokens,
             total_tokens,
-            cached_tokens: self.cache_read,
-            cache_write_tokens: self.cache_write,
-            reasoning_tokens,
+            cached_tokens: first([
+                self.stated(Count::Cached),
+                read,
+                self.stated(Count::CacheHit),
+            ]),
+            cache_write_tokens: first([self.stated(Count::Written), write]),
+            reasoning_tokens: reasoning.or(thoughts),
         })
     }
 }
@@ -175,6 +163,14 @@ impl Counts {
 /// The sum of those that are there.
 fn sum<const N: usize>(counts: [Option<u64>; N]) -> Option<u64> {
     counts.into_iter().flatten().reduce(u64::saturating_add)
+}
+
+/// The first that is not 0: some gateways write several spellings and leave those they do not use at 0.
+fn first<const N: usize>(counts: [Option<u64>; N]) -> Option<u64> {
+    counts
+        .into_iter()
+        .flatten()
+        .reduce(|first, next| if first > 0 { first } else { next })
 }
 
 /// Larger counts are nonsense, and must not be charged to anybody.
@@ -230,19 +226,17 @@ fn scale(digits: u64, power: i32) -> Option<u64> {
 }
 
 fn exponent_of(text: &[u8]) -> i32 {
-    text.iter()
-        .fold((0, 1), |(value, sign), byte| match byte {
-            b'-' => (value, -1),
-            b'+' => (value, sign),
-            digit => {
-                let digit = i32::from(digit.wrapping_sub(b'0'));
-                (
-                    i32::saturating_add(i32::saturating_mul(value, 10), sign * digit),
-                    sign,
-                )
-            }
-        })
-        .0
+    let digits = text.iter().filter(|byte| byte.is_ascii_digit());
+    let value = digits.fold(0_i32, |value, digit| {
+        value
+            .saturating_mul(10)
+            .saturating_add(i32::from(digit.wrapping_sub(b'0')))
+    });
+    if text.starts_with(b"-") {
+        value.saturating_neg()
+    } else {
+        value
+    }
 }
 
 #[cfg(test)]
