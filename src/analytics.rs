@@ -96,7 +96,13 @@ impl Event<'_> {
         text(line, "key_id", self.key_id);
         text(line, "provider", self.provider);
         text(line, "endpoint", self.endpoint);
-        text(line, "model", self.models.first().map(|model| crate::reply::shortened(model)));
+        text(
+            line,
+            "model",
+            self.models
+                .first()
+                .map(|model| crate::reply::shortened(model)),
+        );
         if self.models.len() > 1 {
             line.push_str(",\"models\":[");
             for (at, model) in self.models.iter().enumerate() {
@@ -107,8 +113,16 @@ impl Event<'_> {
             }
             line.push(']');
         }
-        write!(line, ",\"status\":{},\"stream\":{},\"estimated\":{}", self.status, self.stream, self.estimated)?;
-        write!(line, ",\"cost_usd\":0,\"latency_ms\":{},\"ttft_ms\":", self.latency_ms)?;
+        write!(
+            line,
+            ",\"status\":{},\"stream\":{},\"estimated\":{}",
+            self.status, self.stream, self.estimated
+        )?;
+        write!(
+            line,
+            ",\"cost_usd\":0,\"latency_ms\":{},\"ttft_ms\":",
+            self.latency_ms
+        )?;
         match self.ttft_ms {
             Some(ttft) => write!(line, "{ttft}")?,
             None => line.push_str("null"),
@@ -119,7 +133,13 @@ impl Event<'_> {
         if self.detail.is_some() {
             text(line, "detail", self.detail);
         }
-        let Charged { prompt, completion, total, cached, reasoning } = self.usage;
+        let Charged {
+            prompt,
+            completion,
+            total,
+            cached,
+            reasoning,
+        } = self.usage;
         write!(
             line,
             ",\"usage\":{{\"prompt_tokens\":{prompt},\"completion_tokens\":{completion},\"total_tokens\":{total},\"cached_tokens\":{cached},\"reasoning_tokens\":{reasoning}}}}}"
@@ -164,12 +184,19 @@ pub mod stats {
 
     /// A counter: requests by group, model and result.
     pub fn requests(group: Option<&str>, model: &str, result: Outcome) -> String {
-        format!("cohort.requests.group.{}.model.{model}.result.{}", group.unwrap_or(NONE), result.name())
+        format!(
+            "cohort.requests.group.{}.model.{model}.result.{}",
+            group.unwrap_or(NONE),
+            result.name()
+        )
     }
 
     /// A counter: tokens by group, model and kind.
     pub fn tokens(group: Option<&str>, model: &str, kind: &str) -> String {
-        format!("cohort.tokens.group.{}.model.{model}.kind.{kind}", group.unwrap_or(NONE))
+        format!(
+            "cohort.tokens.group.{}.model.{model}.kind.{kind}",
+            group.unwrap_or(NONE)
+        )
     }
 
     /// A histogram: milliseconds from the request's first byte to the answer's last, by group.
@@ -207,7 +234,13 @@ mod tests {
             result: Outcome::Allowed,
             reason: None,
             detail: None,
-            usage: Charged { prompt: 1, completion: 2, total: 3, cached: 0, reasoning: 0 },
+            usage: Charged {
+                prompt: 1,
+                completion: 2,
+                total: 3,
+                cached: 0,
+                reasoning: 0,
+            },
         };
         let line = event.to_json();
         assert!(!line.contains(['\n', '\u{2028}']));

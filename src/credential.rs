@@ -8,7 +8,13 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 
 /// The header fields in which the SDKs of the known APIs send their key.
-pub const DEFAULT_HEADERS: [&str; 5] = ["authorization", "x-api-key", "api-key", "x-goog-api-key", "apikey"];
+pub const DEFAULT_HEADERS: [&str; 5] = [
+    "authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "apikey",
+];
 
 /// What browsers prefix their key with in `Sec-WebSocket-Protocol` (OpenAI's realtime reference).
 const WEBSOCKET_PREFIX: &str = "openai-insecure-api-key.";
@@ -25,7 +31,11 @@ impl KeyDigest {
 
     /// Compares without telling by its time how much was equal.
     pub fn matches(&self, other: &Self) -> bool {
-        let difference = self.0.iter().zip(&other.0).fold(0, |acc, (a, b)| acc | (a ^ b));
+        let difference = self
+            .0
+            .iter()
+            .zip(&other.0)
+            .fold(0, |acc, (a, b)| acc | (a ^ b));
         std::hint::black_box(difference) == 0
     }
 
@@ -60,7 +70,11 @@ impl Credential {
         for name in names {
             for value in headers.all(name) {
                 edits.remove(name);
-                let key = if name == "authorization" { bearer(value) } else { Some(value.trim_ascii()) };
+                let key = if name == "authorization" {
+                    bearer(value)
+                } else {
+                    Some(value.trim_ascii())
+                };
                 found.add(key);
             }
         }
@@ -82,7 +96,9 @@ impl Credential {
     }
 
     fn add(&mut self, key: Option<&[u8]>) {
-        let Some(key) = key.filter(|key| !key.is_empty()) else { return };
+        let Some(key) = key.filter(|key| !key.is_empty()) else {
+            return;
+        };
         let digest = KeyDigest::of(key);
         *self = match self {
             Self::Missing => Self::Key(digest),
@@ -96,7 +112,8 @@ impl Credential {
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = value.trim_ascii().split_at_checked(6)?;
     let (space, _) = token.split_first()?;
-    (scheme.eq_ignore_ascii_case(b"bearer") && space.is_ascii_whitespace()).then(|| token.trim_ascii())
+    (scheme.eq_ignore_ascii_case(b"bearer") && space.is_ascii_whitespace())
+        .then(|| token.trim_ascii())
 }
 
 /// Takes `key=…` (Google's APIs) out of a request target; `None` when there is none.
@@ -145,7 +162,9 @@ fn percent_decoded(text: &[u8]) -> Vec<u8> {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
 }
 
 /// Takes the key out of the list of sub-protocols; `None` when there is none.
@@ -171,7 +190,10 @@ mod tests {
     use super::*;
 
     fn take(fields: &[(&str, &str)]) -> (Credential, HeaderEdits) {
-        let fields: Vec<_> = fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(n, v)| (n.as_bytes(), v.as_bytes()))
+            .collect();
         let names: Vec<_> = DEFAULT_HEADERS.iter().map(|n| (*n).to_owned()).collect();
         let mut edits = HeaderEdits::default();
         let credential = Credential::take(Headers::new(&fields), &names, &mut edits);
@@ -192,14 +214,35 @@ mod tests {
             (&[("authorization", "Bearer ")], Credential::Missing),
             (&[("x-api-key", "k1")], key("k1")),
             (&[("api-key", "k1"), ("x-api-key", "k1")], key("k1")),
-            (&[("x-goog-api-key", "k1"), ("authorization", "Bearer k1")], key("k1")),
-            (&[("apikey", "k1"), ("authorization", "Bearer k2")], Credential::Ambiguous),
-            (&[("x-api-key", "k1"), ("x-api-key", "k2"), ("apikey", "k1")], Credential::Ambiguous),
-            (&[(":path", "/v1beta/models/m:generateContent?key=k%31&alt=sse")], key("k1")),
+            (
+                &[("x-goog-api-key", "k1"), ("authorization", "Bearer k1")],
+                key("k1"),
+            ),
+            (
+                &[("apikey", "k1"), ("authorization", "Bearer k2")],
+                Credential::Ambiguous,
+            ),
+            (
+                &[("x-api-key", "k1"), ("x-api-key", "k2"), ("apikey", "k1")],
+                Credential::Ambiguous,
+            ),
+            (
+                &[(":path", "/v1beta/models/m:generateContent?key=k%31&alt=sse")],
+                key("k1"),
+            ),
             (&[(":path", "/x?%6Bey=k1")], key("k1")),
             (&[(":path", "/x?key=k1&key=k2")], Credential::Ambiguous),
-            (&[(":path", "/x?monkey=k1"), ("host", "k1")], Credential::Missing),
-            (&[("sec-websocket-protocol", "realtime, openai-insecure-api-key.k1")], key("k1")),
+            (
+                &[(":path", "/x?monkey=k1"), ("host", "k1")],
+                Credential::Missing,
+            ),
+            (
+                &[(
+                    "sec-websocket-protocol",
+                    "realtime, openai-insecure-api-key.k1",
+                )],
+                key("k1"),
+            ),
         ];
         for (fields, expected) in cases {
             assert_eq!(take(fields).0, expected, "{fields:?}");
@@ -212,13 +255,27 @@ mod tests {
             (":path", "/v1/x?a=1&key=k1&b=2"),
             ("authorization", "Basic azE="),
             ("x-api-key", "k1"),
-            ("sec-websocket-protocol", "realtime, openai-insecure-api-key.k1, beta"),
+            (
+                "sec-websocket-protocol",
+                "realtime, openai-insecure-api-key.k1, beta",
+            ),
         ]);
         assert_eq!(edits.remove, ["authorization", "x-api-key"]);
         assert_eq!(edits.set[0], (":path".into(), b"/v1/x?a=1&b=2".to_vec()));
-        assert_eq!(edits.set[1], ("sec-websocket-protocol".into(), b"realtime, beta".to_vec()));
-        assert_eq!(take(&[(":path", "/v1/x?key=k1")]).1.set, [(":path".into(), b"/v1/x".to_vec())]);
-        assert_eq!(take(&[("sec-websocket-protocol", "openai-insecure-api-key.k")]).1.remove, ["sec-websocket-protocol"]);
+        assert_eq!(
+            edits.set[1],
+            ("sec-websocket-protocol".into(), b"realtime, beta".to_vec())
+        );
+        assert_eq!(
+            take(&[(":path", "/v1/x?key=k1")]).1.set,
+            [(":path".into(), b"/v1/x".to_vec())]
+        );
+        assert_eq!(
+            take(&[("sec-websocket-protocol", "openai-insecure-api-key.k")])
+                .1
+                .remove,
+            ["sec-websocket-protocol"]
+        );
     }
 
     #[test]

@@ -21,7 +21,9 @@ impl<'a> Headers<'a> {
 
     /// Every value of a field that came more than once.
     pub fn all(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.iter().filter(move |(n, _)| *n == name.as_bytes()).map(|(_, value)| value)
+        self.iter()
+            .filter(move |(n, _)| *n == name.as_bytes())
+            .map(|(_, value)| value)
     }
 
     /// All fields.

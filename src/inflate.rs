@@ -77,10 +77,14 @@ fn unzstd(body: &[u8]) -> Result<Vec<u8>, InflateError> {
     let mut plain = Vec::new();
     let mut rest = body;
     while !rest.is_empty() {
-        let mut decoder = ruzstd::decoding::StreamingDecoder::new(&mut rest).map_err(|_| InflateError::Malformed)?;
+        let mut decoder = ruzstd::decoding::StreamingDecoder::new(&mut rest)
+            .map_err(|_| InflateError::Malformed)?;
         let room = MAX_OUTPUT.saturating_sub(plain.len());
         let limit = u64::try_from(room).unwrap_or(u64::MAX).saturating_add(1);
-        let taken = (&mut decoder).take(limit).read_to_end(&mut plain).map_err(|_| InflateError::Malformed)?;
+        let taken = (&mut decoder)
+            .take(limit)
+            .read_to_end(&mut plain)
+            .map_err(|_| InflateError::Malformed)?;
         if taken > room {
             return Err(InflateError::TooLarge);
         }
@@ -111,8 +115,18 @@ mod tests {
 
     #[test]
     fn members_and_frames_follow_each_other() {
-        assert_eq!(Coding::Gzip.inflate(&[gzip(b"ab"), gzip(b"cd")].concat()).as_deref(), Ok(&b"abcd"[..]));
-        assert_eq!(Coding::Zstd.inflate(&[zstd(b"ab"), zstd(b"cd")].concat()).as_deref(), Ok(&b"abcd"[..]));
+        assert_eq!(
+            Coding::Gzip
+                .inflate(&[gzip(b"ab"), gzip(b"cd")].concat())
+                .as_deref(),
+            Ok(&b"abcd"[..])
+        );
+        assert_eq!(
+            Coding::Zstd
+                .inflate(&[zstd(b"ab"), zstd(b"cd")].concat())
+                .as_deref(),
+            Ok(&b"abcd"[..])
+        );
     }
 
     #[test]
@@ -120,11 +134,22 @@ mod tests {
         let bomb = vec![0; MAX_OUTPUT + 1];
         for (coding, packed) in [(Coding::Gzip, gzip(&bomb)), (Coding::Zstd, zstd(&bomb))] {
             assert_eq!(coding.inflate(&packed), Err(InflateError::TooLarge));
-            assert_eq!(coding.inflate(&packed[..packed.len() - 5]), Err(InflateError::Malformed), "{coding:?} cut short");
+            assert_eq!(
+                coding.inflate(&packed[..packed.len() - 5]),
+                Err(InflateError::Malformed),
+                "{coding:?} cut short"
+            );
         }
         for (coding, packed) in [(Coding::Gzip, gzip(b"ab")), (Coding::Zstd, zstd(b"ab"))] {
-            assert_eq!(coding.inflate(&[&*packed, b"{}"].concat()), Err(InflateError::Malformed), "{coding:?} with more behind");
-            assert_eq!(coding.inflate(b"{\"model\":\"gpt-4o\"}"), Err(InflateError::Malformed));
+            assert_eq!(
+                coding.inflate(&[&*packed, b"{}"].concat()),
+                Err(InflateError::Malformed),
+                "{coding:?} with more behind"
+            );
+            assert_eq!(
+                coding.inflate(b"{\"model\":\"gpt-4o\"}"),
+                Err(InflateError::Malformed)
+            );
         }
     }
 

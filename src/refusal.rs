@@ -2,6 +2,16 @@
 //!
 //! The one list of the codes that answers, events and metrics share. [`crate::reply`] puts them into words for a caller.
 
+impl From<crate::llm::endpoint::PathError> for Refusal {
+    fn from(_: crate::llm::endpoint::PathError) -> Self {
+        Self::InvalidPath("path".into())
+    }
+}
+impl From<crate::llm::request::BodyError> for Refusal {
+    fn from(_: crate::llm::request::BodyError) -> Self {
+        Self::InvalidBody("body".into())
+    }
+}
 /// Why a request was refused.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -92,9 +102,14 @@ impl Refusal {
     /// The HTTP status.
     pub const fn status(&self) -> u16 {
         match self {
-            Self::InvalidBody(_) | Self::InvalidPath(_) | Self::ModelAmbiguous { .. } | Self::ModelMissing => 400,
+            Self::InvalidBody(_)
+            | Self::InvalidPath(_)
+            | Self::ModelAmbiguous { .. }
+            | Self::ModelMissing => 400,
             Self::AmbiguousCredentials | Self::InvalidKey | Self::MissingKey => 401,
-            Self::ConsumerGroupNotAllowed | Self::EndpointNotAllowed | Self::ModelNotAllowed { .. } => 403,
+            Self::ConsumerGroupNotAllowed
+            | Self::EndpointNotAllowed
+            | Self::ModelNotAllowed { .. } => 403,
             Self::NoProvider => 404,
             Self::RequestTooLarge => 413,
             Self::UnsupportedEncoding(_) | Self::UnsupportedType(_) => 415,
@@ -107,6 +122,9 @@ impl Refusal {
 
     /// Whether a group in shadow mode lets the request through all the same.
     pub const fn yields_to_shadow(&self) -> bool {
-        matches!(self, Self::ModelNotAllowed { .. } | Self::RateLimited { .. })
+        matches!(
+            self,
+            Self::ModelNotAllowed { .. } | Self::RateLimited { .. }
+        )
     }
 }

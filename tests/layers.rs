@@ -20,20 +20,34 @@ fn table(lib: &str) -> BTreeMap<String, BTreeSet<String>> {
     let rows = lib.lines().filter_map(|line| line.strip_prefix("//! | `"));
     rows.map(|row| {
         let (module, uses) = row.split_once("` |").expect("a row has two cells");
-        let uses = uses.trim_matches(['|', ' ']).split(',').map(|name| name.trim().to_owned());
-        (module.to_owned(), uses.filter(|name| !name.is_empty()).collect())
+        let uses = uses
+            .trim_matches(['|', ' '])
+            .split(',')
+            .map(|name| name.trim().to_owned());
+        (
+            module.to_owned(),
+            uses.filter(|name| !name.is_empty()).collect(),
+        )
     })
     .collect()
 }
 
 /// The modules of the crate that a source file names, in `use` lines or in paths.
 fn uses(source: &str) -> BTreeSet<String> {
-    let code = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code = source
+        .split("#[cfg(test)]\nmod tests")
+        .next()
+        .unwrap_or_default();
+    let lines = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
     let mut found = BTreeSet::new();
     for line in lines {
         for (at, _) in line.match_indices("crate::") {
-            let name: String = line[at + 7..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+            let name: String = line[at + 7..]
+                .chars()
+                .take_while(|c| c.is_ascii_lowercase() || *c == '_')
+                .collect();
             found.insert(name);
         }
     }
@@ -50,11 +64,19 @@ fn no_module_uses_what_is_above_it() {
     let mut wrong = Vec::new();
     for file in files {
         let relative = file.strip_prefix(&src).unwrap();
-        let module = relative.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
+        let module = relative
+            .iter()
+            .next()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .trim_end_matches(".rs");
         if ["lib", "main"].contains(&module) || relative.ends_with("tests.rs") {
             continue;
         }
-        let allowed = table.get(module).unwrap_or_else(|| panic!("{module} is not in the table of lib.rs"));
+        let allowed = table
+            .get(module)
+            .unwrap_or_else(|| panic!("{module} is not in the table of lib.rs"));
         modules.insert(module.to_owned());
         for used in uses(&fs::read_to_string(&file).unwrap()) {
             if used != module && !allowed.contains(&used) {

@@ -20,12 +20,24 @@ fn run(path: &Path) -> datatest_stable::Result<()> {
             for time in 1..=step.times {
                 let outcome = core.run(&step.request, &step.upstream, step.at);
                 let differences = step.expect.differences(&outcome);
-                let place = format!("step {} ({time} of {}), pieces of {chunk}", number + 1, step.times);
-                wrong.extend(differences.into_iter().map(|difference| format!("{place}: {difference}")));
+                let place = format!(
+                    "step {} ({time} of {}), pieces of {chunk}",
+                    number + 1,
+                    step.times
+                );
+                wrong.extend(
+                    differences
+                        .into_iter()
+                        .map(|difference| format!("{place}: {difference}")),
+                );
             }
         }
     }
-    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n").into()) }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(wrong.join("\n").into())
+    }
 }
 
 datatest_stable::harness! {

@@ -7,15 +7,13 @@ mod request;
 mod response;
 mod settle;
 
+pub use request::Inbound;
 pub use settle::Settlement;
 
-use crate::analytics::Charged;
 use crate::headers::HeaderEdits;
 use crate::limit::counter::Standing;
 use crate::llm::endpoint::{Call, Dialect};
-use crate::llm::request::{Facts, Reader};
 use crate::llm::rewrite::Rewrite;
-use crate::llm::response;
 use crate::policy::{Group, Policy, Target};
 use crate::refusal::Refusal;
 use crate::reply::{Audience, Reply};
@@ -45,7 +43,7 @@ pub struct Exchange {
     status: u16,
     stream: bool,
     first_byte: Option<Timestamp>,
-    answer: Option<response::Reader>,
+    answer: Option<crate::llm::response::Reader>,
     /// The last bytes of an answer whose end was rewritten.
     tail: Vec<u8>,
     complete: bool,
@@ -65,7 +63,7 @@ enum State {
     /// Nothing was seen yet.
     Start,
     /// The body is awaited.
-    Reading(Box<Reader>),
+    Reading(Box<crate::llm::request::Reader>),
     /// Refused by us: the answer is our own.
     Refused,
     /// Gone upstream.
@@ -149,7 +147,10 @@ impl Exchange {
         self.refusal = Some(refusal.code());
         let group = self.group();
         let allowed: Vec<&str> = match group.map(|group| &group.models.allowed) {
-            Some(Some(patterns)) => patterns.iter().map(crate::policy::ModelPattern::as_str).collect(),
+            Some(Some(patterns)) => patterns
+                .iter()
+                .map(crate::policy::ModelPattern::as_str)
+                .collect(),
             Some(None) => vec!["*"],
             None => Vec::new(),
         };
@@ -158,7 +159,12 @@ impl Exchange {
             dialect: self.dialect,
             group: group.map(|group| group.name.as_str()),
             allowed_models: &allowed,
-            jitter: now.0.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32).checked_rem(spread).unwrap_or(0),
+            jitter: now
+                .0
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                .rotate_left(32)
+                .checked_rem(spread)
+                .unwrap_or(0),
         };
         Reply::new(refusal, audience)
     }

@@ -9,12 +9,23 @@ use crate::reply::{Reply, rate_limit};
 use crate::time::Timestamp;
 
 /// What an upstream's answer says of the shared account.
-const ACCOUNT_HEADERS: [&[u8]; 3] = [b"openai-organization", b"openai-project", b"anthropic-organization-id"];
+const ACCOUNT_HEADERS: [&[u8]; 3] = [
+    b"openai-organization",
+    b"openai-project",
+    b"anthropic-organization-id",
+];
 
 impl Exchange {
     /// Takes the header of an answer in: the upstream's, or one that Envoy made itself.
-    pub fn response_headers(&mut self, headers: Headers<'_>, end: bool, now: Timestamp) -> ResponseStep {
-        let status = headers.first(":status").and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+    pub fn response_headers(
+        &mut self,
+        headers: Headers<'_>,
+        end: bool,
+        now: Timestamp,
+    ) -> ResponseStep {
+        let status = headers
+            .first(":status")
+            .and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
         self.status = status.unwrap_or(0);
         self.complete = end;
         let mut step = ResponseStep::default();
@@ -29,7 +40,9 @@ impl Exchange {
                 return step;
             }
         }
-        let Some(identity) = &self.identity else { return step };
+        let Some(identity) = &self.identity else {
+            return step;
+        };
         let policy = &self.policy;
         for (name, _) in headers.iter() {
             let account = rate_limit::is_upstream_limit(name) || ACCOUNT_HEADERS.contains(&name);
@@ -37,18 +50,32 @@ impl Exchange {
                 step.edits.remove(name);
             }
         }
-        step.edits.set("x-consumer-group", identity.group.name.as_str());
+        step.edits
+            .set("x-consumer-group", identity.group.name.as_str());
         let elapsed = now.0.saturating_sub(self.standings_at.0);
-        rate_limit::tell(&policy.header_families, &identity.group.limits, &self.standings, elapsed, &mut step.edits);
+        rate_limit::tell(
+            &policy.header_families,
+            &identity.group.limits,
+            &self.standings,
+            elapsed,
+            &mut step.edits,
+        );
         let Some(call) = &self.call else { return step };
         if call.lists_models && identity.group.models.restrict() && self.status == 200 && !end {
             self.filters_models = true;
             step.edits.remove("content-length");
             step.hold = policy.hold_request_headers;
         } else if call.endpoint.charged && !end {
-            let encoded = headers.first("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"));
+            let encoded = headers
+                .first("content-encoding")
+                .is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"));
             let strip = self.injected_usage && !encoded;
-            let reader = Reader::new(call.endpoint.usage, self.status, headers.first("content-type"), strip);
+            let reader = Reader::new(
+                call.endpoint.usage,
+                self.status,
+                headers.first("content-type"),
+                strip,
+            );
             self.stream |= reader.is_stream();
             if strip {
                 step.edits.remove("content-length");
@@ -74,7 +101,9 @@ impl Exchange {
             self.first_byte = Some(now);
         }
         self.complete |= end;
-        let Some(answer) = &mut self.answer else { return Forward::Unchanged };
+        let Some(answer) = &mut self.answer else {
+            return Forward::Unchanged;
+        };
         if !end {
             return answer.push(chunk);
         }

@@ -2,7 +2,8 @@
 
 use super::{Exchange, State};
 use crate::analytics::{Charged, Event, Outcome};
-use crate::limit::counter::{self, Clock, SharedData, Tokens};
+use crate::limit::counter::{self, Tokens};
+use crate::limit::{Clock, SharedData};
 use crate::llm::usage::Usage;
 use crate::policy::Group;
 use crate::time::Timestamp;
@@ -45,7 +46,11 @@ impl Settlement {
 
     /// The model as stats may name it.
     pub fn model_label(&self) -> &str {
-        self.group.as_ref().map_or(crate::policy::OTHER_MODEL, |group| group.models.label(self.model))
+        self.group
+            .as_ref()
+            .map_or(crate::policy::OTHER_MODEL, |group| {
+                group.models.label(self.model)
+            })
     }
 }
 
@@ -53,12 +58,22 @@ impl Exchange {
     /// Ends the exchange: charges what it cost and tells of it. To be called once, on every ending.
     pub fn finish(&mut self, now: Timestamp, shared: &mut impl SharedData) -> Settlement {
         let (charged, estimated) = self.charged();
-        let group = self.identity.as_ref().map(|identity| Rc::clone(&identity.group));
+        let group = self
+            .identity
+            .as_ref()
+            .map(|identity| Rc::clone(&identity.group));
         if let Some(group) = &group
             && charged != Charged::default()
         {
-            let tokens = Tokens { prompt: charged.prompt, completion: charged.completion, total: charged.total };
-            let clock = Clock { now, offset: self.policy.offset };
+            let tokens = Tokens {
+                prompt: charged.prompt,
+                completion: charged.completion,
+                total: charged.total,
+            };
+            let clock = Clock {
+                now,
+                offset: self.policy.offset,
+            };
             if counter::settle(shared, &group.record, &group.limits, tokens, clock).is_err() {
                 self.store_errors = self.store_errors.saturating_add(1);
             }
@@ -85,8 +100,20 @@ impl Exchange {
             usage: charged,
         }
         .to_json();
-        let model = group.as_ref().zip(self.models.first()).map_or(0, |(group, model)| group.models.label_index(model));
-        Settlement { event, outcome, charged, latency_ms, ttft_ms, store_errors: self.store_errors, group, model }
+        let model = group
+            .as_ref()
+            .zip(self.models.first())
+            .map_or(0, |(group, model)| group.models.label_index(model));
+        Settlement {
+            event,
+            outcome,
+            charged,
+            latency_ms,
+            ttft_ms,
+            store_errors: self.store_errors,
+            group,
+            model,
+        }
     }
 
     /// What is charged, and whether that is an estimate. Nothing for what never reached an upstream, for errors, and for
@@ -106,9 +133,20 @@ impl Exchange {
             seen => {
                 let seen = seen.unwrap_or_default();
                 let prompt = seen.prompt_tokens.unwrap_or(self.prompt_estimate);
-                let completion = answer.text_bytes().div_ceil(4).max(seen.completion_tokens.unwrap_or(0));
+                let completion = answer
+                    .text_bytes()
+                    .div_ceil(4)
+                    .max(seen.completion_tokens.unwrap_or(0));
                 let total = prompt.saturating_add(completion);
-                (Charged { prompt, completion, total, ..counted(seen) }, true)
+                (
+                    Charged {
+                        prompt,
+                        completion,
+                        total,
+                        ..counted(seen)
+                    },
+                    true,
+                )
             }
         }
     }
@@ -133,7 +171,9 @@ fn counted(usage: Usage) -> Charged {
     Charged {
         prompt,
         completion,
-        total: usage.total_tokens.unwrap_or_else(|| prompt.saturating_add(completion)),
+        total: usage
+            .total_tokens
+            .unwrap_or_else(|| prompt.saturating_add(completion)),
         cached: usage.cached_tokens.unwrap_or(0),
         reasoning: usage.reasoning_tokens.unwrap_or(0),
     }

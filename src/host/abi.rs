@@ -2,7 +2,10 @@
 //!
 //! The SDK's wrappers read one header per call, panic on bytes that are no UTF-8 and on statuses they do not expect, and
 //! give local replies no details. These do none of that. ABI: proxy-wasm 0.2.1.
-#![expect(unsafe_code, reason = "host functions are foreign functions; this file is the only one that calls them")]
+#![expect(
+    unsafe_code,
+    reason = "host functions are foreign functions; this file is the only one that calls them"
+)]
 
 use std::ptr;
 
@@ -69,14 +72,26 @@ pub(super) fn header_map(map: Map) -> Vec<u8> {
     // SAFETY: both pointers are valid for a write; the host allocates what it returns as `take` wants it.
     unsafe {
         let status = proxy_get_header_map_pairs(map as u32, &raw mut data, &raw mut size);
-        if status == OK { take(data, size) } else { Vec::new() }
+        if status == OK {
+            take(data, size)
+        } else {
+            Vec::new()
+        }
     }
 }
 
 /// Puts a field in place of every value it had. `false` where the map can no longer be changed.
 pub(super) fn set_header(map: Map, name: &str, value: &[u8]) -> bool {
     // SAFETY: the host only reads, within the sizes given, before it returns.
-    let status = unsafe { proxy_replace_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
+    let status = unsafe {
+        proxy_replace_header_map_value(
+            map as u32,
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+        )
+    };
     status == OK
 }
 
@@ -92,15 +107,21 @@ pub(super) fn buffer(buffer: Buffer, start: usize, max: usize) -> Vec<u8> {
     let (mut data, mut size) = (ptr::null_mut(), 0);
     // SAFETY: as in `header_map`.
     unsafe {
-        let status = proxy_get_buffer_bytes(buffer as u32, start, max, &raw mut data, &raw mut size);
-        if status == OK { take(data, size) } else { Vec::new() }
+        let status =
+            proxy_get_buffer_bytes(buffer as u32, start, max, &raw mut data, &raw mut size);
+        if status == OK {
+            take(data, size)
+        } else {
+            Vec::new()
+        }
     }
 }
 
 /// Puts `data` in place of a buffer's first `size` bytes, which must be all of them: Envoy cannot splice.
 pub(super) fn replace_buffer(buffer: Buffer, size: usize, data: &[u8]) -> bool {
     // SAFETY: as in `set_header`.
-    let status = unsafe { proxy_set_buffer_bytes(buffer as u32, 0, size, data.as_ptr(), data.len()) };
+    let status =
+        unsafe { proxy_set_buffer_bytes(buffer as u32, 0, size, data.as_ptr(), data.len()) };
     status == OK
 }
 
@@ -127,7 +148,13 @@ pub(super) fn shared_data(key: &str) -> Option<(Vec<u8>, u32)> {
     let (mut data, mut size, mut cas) = (ptr::null_mut(), 0, 0);
     // SAFETY: as in `header_map`.
     unsafe {
-        let status = proxy_get_shared_data(key.as_ptr(), key.len(), &raw mut data, &raw mut size, &raw mut cas);
+        let status = proxy_get_shared_data(
+            key.as_ptr(),
+            key.len(),
+            &raw mut data,
+            &raw mut size,
+            &raw mut cas,
+        );
         (status == OK).then(|| (take(data, size), cas))
     }
 }
@@ -135,7 +162,8 @@ pub(super) fn shared_data(key: &str) -> Option<(Vec<u8>, u32)> {
 /// Writes a value of Envoy's shared data unless someone else did so first.
 pub(super) fn set_shared_data(key: &str, value: &[u8], cas: u32) -> bool {
     // SAFETY: as in `set_header`.
-    let status = unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), cas) };
+    let status =
+        unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), cas) };
     status == OK
 }
 
@@ -152,7 +180,8 @@ pub(super) fn property(path: &str) -> Option<Vec<u8>> {
 /// Sets filter state `wasm.NAME` of the current stream.
 pub(super) fn set_property(name: &str, value: &[u8]) -> bool {
     // SAFETY: as in `set_header`.
-    let status = unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
+    let status =
+        unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
     status == OK
 }
 
@@ -168,7 +197,8 @@ pub(super) fn now_nanoseconds() -> u64 {
 pub(super) fn define_metric(kind: Metric, name: &str) -> Option<u32> {
     let mut id = 0;
     // SAFETY: the name is read before the call returns; `id` is valid for a write.
-    let status = unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut id) };
+    let status =
+        unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut id) };
     (status == OK).then_some(id)
 }
 

@@ -36,7 +36,12 @@ enum Phase {
 impl Http {
     pub(super) fn new(serving: Rc<Serving>) -> Self {
         let exchange = Exchange::new(Rc::clone(&serving.policy));
-        Self { serving, exchange, scanned: 0, phase: Phase::Held }
+        Self {
+            serving,
+            exchange,
+            scanned: 0,
+            phase: Phase::Held,
+        }
     }
 
     /// `body` is the size of the body as it is held now.
@@ -63,7 +68,9 @@ impl Http {
         let filtered = match self.exchange.response_held(size, now()) {
             Some(reply) => Err(reply),
             None if !end_of_stream => return Action::Pause,
-            None => self.exchange.filter_response(&abi::buffer(Buffer::ResponseBody, 0, size), now()),
+            None => self
+                .exchange
+                .filter_response(&abi::buffer(Buffer::ResponseBody, 0, size), now()),
         };
         match filtered {
             Ok(body) => {
@@ -90,12 +97,22 @@ impl HttpContext for Http {
     fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
         let raw = abi::header_map(Map::Request);
         let fields = pairs::decode(&raw);
-        let inbound = Inbound { headers: Headers::new(&fields), end: end_of_stream, source: &source_address };
-        let (edits, step) = self.exchange.request_headers(inbound, now(), &mut EnvoySharedData);
+        let inbound = Inbound {
+            headers: Headers::new(&fields),
+            end: end_of_stream,
+            source: &source_address,
+        };
+        let (edits, step) = self
+            .exchange
+            .request_headers(inbound, now(), &mut EnvoySharedData);
         apply(Map::Request, &edits);
         let waits = matches!(step, Step::NeedBody);
         let action = self.carry_out(step, 0);
-        if waits && !self.serving.policy.hold_request_headers { Action::Continue } else { action }
+        if waits && !self.serving.policy.hold_request_headers {
+            Action::Continue
+        } else {
+            action
+        }
     }
 
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
@@ -105,7 +122,11 @@ impl HttpContext for Http {
             Phase::Held => {}
         }
         let fresh = size.saturating_sub(self.scanned);
-        let chunk = if fresh == 0 { Vec::new() } else { abi::buffer(Buffer::RequestBody, self.scanned, fresh) };
+        let chunk = if fresh == 0 {
+            Vec::new()
+        } else {
+            abi::buffer(Buffer::RequestBody, self.scanned, fresh)
+        };
         if chunk.len() != fresh {
             // Judging part of a body would let the rest through unseen.
             log::error!("the request body could not be read; the request is refused");
@@ -113,7 +134,9 @@ impl HttpContext for Http {
             return self.carry_out(Step::Reply(reply), size);
         }
         self.scanned = size;
-        let step = self.exchange.request_body(&chunk, end_of_stream, now(), &mut EnvoySharedData);
+        let step = self
+            .exchange
+            .request_body(&chunk, end_of_stream, now(), &mut EnvoySharedData);
         self.carry_out(step, size)
     }
 
@@ -134,14 +157,20 @@ impl HttpContext for Http {
         }
         let raw = abi::header_map(Map::Response);
         let fields = pairs::decode(&raw);
-        let step = self.exchange.response_headers(Headers::new(&fields), end_of_stream, now());
+        let step = self
+            .exchange
+            .response_headers(Headers::new(&fields), end_of_stream, now());
         if let Some(reply) = step.reply {
             self.phase = Phase::Answered;
             answer(&reply);
             return Action::Pause;
         }
         apply(Map::Response, &step.edits);
-        if step.hold { Action::Pause } else { Action::Continue }
+        if step.hold {
+            Action::Pause
+        } else {
+            Action::Continue
+        }
     }
 
     fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
@@ -154,7 +183,11 @@ impl HttpContext for Http {
         if !self.exchange.reads_response() {
             return Action::Continue;
         }
-        let chunk = if size == 0 { Vec::new() } else { abi::buffer(Buffer::ResponseBody, 0, size) };
+        let chunk = if size == 0 {
+            Vec::new()
+        } else {
+            abi::buffer(Buffer::ResponseBody, 0, size)
+        };
         let edit = self.exchange.response_body(&chunk, end_of_stream, now());
         if let Chunk::Replace(bytes) = edit {
             abi::replace_buffer(Buffer::ResponseBody, size, bytes);
@@ -206,6 +239,12 @@ fn let_go(release: &Release, size: usize) {
 }
 
 fn answer(reply: &Reply) {
-    let headers = pairs::encode(reply.headers.set.iter().map(|(name, value)| (&**name, &**value)));
+    let headers = pairs::encode(
+        reply
+            .headers
+            .set
+            .iter()
+            .map(|(name, value)| (&**name, &**value)),
+    );
     abi::send_local_response(reply.status, reply.details, &headers, &reply.body);
 }

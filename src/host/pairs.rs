@@ -3,24 +3,39 @@
 
 /// Reads a map in place: no copy and no allocation per field.
 pub(super) fn decode(raw: &[u8]) -> Vec<(&[u8], &[u8])> {
-    let Some((count, sizes)) = take_u32(raw) else { return Vec::new() };
+    let Some((count, sizes)) = take_u32(raw) else {
+        return Vec::new();
+    };
     let count = count as usize;
-    let Some((sizes, mut data)) = count.checked_mul(8).and_then(|bytes| sizes.split_at_checked(bytes)) else {
+    let Some((sizes, mut data)) = count
+        .checked_mul(8)
+        .and_then(|bytes| sizes.split_at_checked(bytes))
+    else {
         return Vec::new();
     };
     let mut fields = Vec::with_capacity(count);
     for pair in sizes.chunks_exact(8) {
-        let Some((name_size, rest)) = take_u32(pair) else { break };
-        let Some((value_size, _)) = take_u32(rest) else { break };
-        let Some(name) = take(&mut data, name_size) else { break };
-        let Some(value) = take(&mut data, value_size) else { break };
+        let Some((name_size, rest)) = take_u32(pair) else {
+            break;
+        };
+        let Some((value_size, _)) = take_u32(rest) else {
+            break;
+        };
+        let Some(name) = take(&mut data, name_size) else {
+            break;
+        };
+        let Some(value) = take(&mut data, value_size) else {
+            break;
+        };
         fields.push((name, value));
     }
     fields
 }
 
 /// Writes a map.
-pub(super) fn encode<'a>(fields: impl ExactSizeIterator<Item = (&'a str, &'a [u8])> + Clone) -> Vec<u8> {
+pub(super) fn encode<'a>(
+    fields: impl ExactSizeIterator<Item = (&'a str, &'a [u8])> + Clone,
+) -> Vec<u8> {
     let mut raw = Vec::with_capacity(256);
     put_size(&mut raw, fields.len());
     for (name, value) in fields.clone() {

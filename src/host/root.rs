@@ -36,7 +36,10 @@ impl RootContext for Root {
         });
         match compiled {
             Ok(policy) => {
-                self.serving = Some(Rc::new(Serving { policy: Rc::new(policy), stats: Stats::default() }));
+                self.serving = Some(Rc::new(Serving {
+                    policy: Rc::new(policy),
+                    stats: Stats::default(),
+                }));
                 true
             }
             Err(errors) => {

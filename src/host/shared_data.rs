@@ -1,7 +1,7 @@
 //! Envoy's shared data as the store of counters.
 
 use super::abi;
-use crate::limit::counter::{Cas, CasMismatch, SharedData};
+use crate::limit::{Cas, CasMismatch, SharedData};
 
 /// Shared by all workers of one Envoy and kept over configuration reloads.
 #[derive(Debug)]
@@ -16,6 +16,10 @@ impl SharedData for EnvoySharedData {
     }
 
     fn set(&mut self, key: &str, value: &[u8], cas: Cas) -> Result<(), CasMismatch> {
-        if abi::set_shared_data(key, value, cas.0) { Ok(()) } else { Err(CasMismatch) }
+        if abi::set_shared_data(key, value, cas.0) {
+            Ok(())
+        } else {
+            Err(CasMismatch)
+        }
     }
 }

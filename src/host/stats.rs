@@ -66,18 +66,33 @@ impl Stats {
     fn id(&self, settlement: &Settlement, kind: Kind) -> Option<u32> {
         let by_model = matches!(kind, Kind::Requests(_) | Kind::Tokens(_));
         let series = Series {
-            group: if kind == Kind::StoreErrors { None } else { settlement.group_index() },
-            model: if by_model { settlement.model_index() } else { 0 },
+            group: if kind == Kind::StoreErrors {
+                None
+            } else {
+                settlement.group_index()
+            },
+            model: if by_model {
+                settlement.model_index()
+            } else {
+                0
+            },
             kind,
         };
         *self.ids.borrow_mut().entry(series).or_insert_with(|| {
             let (group, model) = (settlement.group_name(), settlement.model_label());
             match kind {
                 Kind::Latency => abi::define_metric(Metric::Histogram, &names::latency(group)),
-                Kind::Requests(_) => abi::define_metric(Metric::Counter, &names::requests(group, model, settlement.outcome)),
+                Kind::Requests(_) => abi::define_metric(
+                    Metric::Counter,
+                    &names::requests(group, model, settlement.outcome),
+                ),
                 Kind::StoreErrors => abi::define_metric(Metric::Counter, names::STORE_ERRORS),
-                Kind::TimeToFirstToken => abi::define_metric(Metric::Histogram, &names::time_to_first_token(group)),
-                Kind::Tokens(kind) => abi::define_metric(Metric::Counter, &names::tokens(group, model, kind)),
+                Kind::TimeToFirstToken => {
+                    abi::define_metric(Metric::Histogram, &names::time_to_first_token(group))
+                }
+                Kind::Tokens(kind) => {
+                    abi::define_metric(Metric::Counter, &names::tokens(group, model, kind))
+                }
             }
         })
     }

@@ -11,5 +11,6 @@ pub mod models;
 mod place;
 pub mod request;
 pub mod response;
+pub mod rewrite;
 mod sse;
 pub mod usage;

@@ -104,14 +104,20 @@ impl KeyRefusal {
 
 impl Policy {
     /// Resolves a configuration. `env` gives the secrets that `secret_key_ref.env` names.
-    pub fn compile(config: Config, env: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<ConfigError>> {
+    pub fn compile(
+        config: Config,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Vec<ConfigError>> {
         let mut errors = Vec::new();
         let mut targets = Vec::with_capacity(config.providers.len());
         for (at, target) in config.providers.into_iter().enumerate() {
             match Target::compile(target, &env) {
                 Ok(target) => targets.push(Rc::new(target)),
                 Err(message) => {
-                    errors.push(ConfigError::new(format!("providers.targets[{at}].secret_key_ref.env"), message));
+                    errors.push(ConfigError::new(
+                        format!("providers.targets[{at}].secret_key_ref.env"),
+                        message,
+                    ));
                 }
             }
         }
@@ -127,8 +133,14 @@ impl Policy {
                 name: group.name,
                 mode: group.mode.unwrap_or(config.mode),
                 models: ModelRules {
-                    allowed: group.allowed_models.map(|list| list.into_iter().map(ModelPattern::new).collect()),
-                    denied: group.denied_models.into_iter().map(ModelPattern::new).collect(),
+                    allowed: group
+                        .allowed_models
+                        .map(|list| list.into_iter().map(ModelPattern::new).collect()),
+                    denied: group
+                        .denied_models
+                        .into_iter()
+                        .map(ModelPattern::new)
+                        .collect(),
                     default: group.default_model,
                     aliases: group.model_aliases,
                 },
@@ -145,7 +157,8 @@ impl Policy {
             }));
             groups.push(compiled);
         }
-        let mut index: HashMap<_, Vec<u32>, _> = HashMap::with_capacity_and_hasher(keys.len(), BuildHasherDefault::new());
+        let mut index: HashMap<_, Vec<u32>, _> =
+            HashMap::with_capacity_and_hasher(keys.len(), BuildHasherDefault::new());
         for (at, key) in (0..).zip(&keys) {
             index.entry(key.digest.prefix()).or_default().push(at);
         }
@@ -168,7 +181,10 @@ impl Policy {
 
     /// The key with this digest, if it opens anything now.
     pub fn authenticate(&self, digest: &KeyDigest, now: Timestamp) -> Result<&Key, KeyRefusal> {
-        let candidates = self.index.get(&digest.prefix()).map_or(&[][..], Vec::as_slice);
+        let candidates = self
+            .index
+            .get(&digest.prefix())
+            .map_or(&[][..], Vec::as_slice);
         let key = candidates
             .iter()
             .filter_map(|at| self.keys.get(*at as usize))
@@ -186,8 +202,14 @@ impl Policy {
     }
 
     /// The first target, in file order, that serves all of these models (or, without `models` of its own, this endpoint's API).
-    pub fn target(&self, endpoint: &crate::llm::endpoint::Endpoint, models: &[String]) -> Option<&Rc<Target>> {
-        self.targets.iter().find(|target| target.serves(endpoint, models))
+    pub fn target(
+        &self,
+        endpoint: &crate::llm::endpoint::Endpoint,
+        models: &[String],
+    ) -> Option<&Rc<Target>> {
+        self.targets
+            .iter()
+            .find(|target| target.serves(endpoint, models))
     }
 }
 

@@ -30,12 +30,20 @@ impl ModelPattern {
             return self.text == model;
         }
         let mut pieces = self.text.split('*');
-        let (Some(first), Some(last)) = (pieces.next(), pieces.next_back()) else { return false };
-        let Some(rest) = model.strip_prefix(first) else { return false };
-        let Some(mut rest) = rest.strip_suffix(last) else { return false };
+        let (Some(first), Some(last)) = (pieces.next(), pieces.next_back()) else {
+            return false;
+        };
+        let Some(rest) = model.strip_prefix(first) else {
+            return false;
+        };
+        let Some(mut rest) = rest.strip_suffix(last) else {
+            return false;
+        };
         for piece in pieces {
             // `str::find` is the two-way algorithm: linear, whatever the piece.
-            let Some((_, after)) = rest.split_once(piece) else { return false };
+            let Some((_, after)) = rest.split_once(piece) else {
+                return false;
+            };
             rest = after;
         }
         true
@@ -61,7 +69,10 @@ pub struct ModelRules {
 impl ModelRules {
     /// Whether the group may use this model.
     pub fn allow(&self, model: &str) -> bool {
-        let allowed = self.allowed.as_ref().is_none_or(|list| list.iter().any(|pattern| pattern.matches(model)));
+        let allowed = self
+            .allowed
+            .as_ref()
+            .is_none_or(|list| list.iter().any(|pattern| pattern.matches(model)));
         allowed && !self.denied.iter().any(|pattern| pattern.matches(model))
     }
 
@@ -72,7 +83,10 @@ impl ModelRules {
 
     /// The model that an alias stands for.
     pub fn alias(&self, model: &str) -> Option<&str> {
-        self.aliases.iter().find(|(alias, _)| alias == model).map(|(_, target)| target.as_str())
+        self.aliases
+            .iter()
+            .find(|(alias, _)| alias == model)
+            .map(|(_, target)| target.as_str())
     }
 
     /// The model as stats may name it, as a number for [`Self::label`]: 0 unless the configuration itself names it.
@@ -85,7 +99,9 @@ impl ModelRules {
     /// The label behind a number that [`Self::label_index`] gave.
     pub fn label(&self, index: usize) -> &str {
         let position = index.checked_sub(1);
-        let pattern = position.zip(self.allowed.as_ref()).and_then(|(at, allowed)| allowed.get(at));
+        let pattern = position
+            .zip(self.allowed.as_ref())
+            .and_then(|(at, allowed)| allowed.get(at));
         pattern.map_or(OTHER_MODEL, ModelPattern::as_str)
     }
 }
@@ -145,7 +161,11 @@ mod tests {
 
     #[test]
     fn deny_wins() {
-        let patterns = |list: &[&str]| list.iter().map(|p| ModelPattern::new((*p).to_owned())).collect::<Vec<_>>();
+        let patterns = |list: &[&str]| {
+            list.iter()
+                .map(|p| ModelPattern::new((*p).to_owned()))
+                .collect::<Vec<_>>()
+        };
         let rules = ModelRules {
             allowed: Some(patterns(&["gpt-*", "o3"])),
             denied: patterns(&["gpt-5*"]),

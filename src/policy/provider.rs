@@ -39,7 +39,10 @@ impl Injection {
 
 impl Target {
     /// Resolves a target and fetches its secret.
-    pub(super) fn compile(target: ProviderTarget, env: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+    pub(super) fn compile(
+        target: ProviderTarget,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, String> {
         let injection = match target.secret_env {
             None => None,
             Some(name) => {
@@ -47,7 +50,9 @@ impl Target {
                     format!("the environment variable {name} is not set; pass it on in Envoy's vm_config.environment_variables")
                 })?;
                 if !crate::headers::is_safe_value(&secret) {
-                    return Err(format!("the value of {name} cannot be sent in a header: it holds spaces around it or control characters"));
+                    return Err(format!(
+                        "the value of {name} cannot be sent in a header: it holds spaces around it or control characters"
+                    ));
                 }
                 Some(injection(target.provider, &secret))
             }
@@ -56,14 +61,18 @@ impl Target {
             id: target.id,
             injection,
             provider: target.provider,
-            models: target.models.map(|list| list.into_iter().map(ModelPattern::new).collect()),
+            models: target
+                .models
+                .map(|list| list.into_iter().map(ModelPattern::new).collect()),
         })
     }
 
     /// Whether requests for these models go here.
     pub(super) fn serves(&self, endpoint: &Endpoint, models: &[String]) -> bool {
         match &self.models {
-            Some(patterns) => models.iter().all(|model| patterns.iter().any(|pattern| pattern.matches(model))),
+            Some(patterns) => models
+                .iter()
+                .all(|model| patterns.iter().any(|pattern| pattern.matches(model))),
             None => speaks(self.provider, endpoint),
         }
     }
@@ -74,12 +83,17 @@ fn speaks(provider: Provider, endpoint: &Endpoint) -> bool {
     match provider {
         Provider::Anthropic => endpoint.dialect == Dialect::Anthropic,
         Provider::AzureOpenAi | Provider::Mistral | Provider::OpenAi => {
-            endpoint.dialect == Dialect::OpenAi && !matches!(endpoint.usage, UsageFormat::Cohere | UsageFormat::Ollama)
+            endpoint.dialect == Dialect::OpenAi
+                && !matches!(endpoint.usage, UsageFormat::Cohere | UsageFormat::Ollama)
         }
         Provider::Bedrock => endpoint.dialect == Dialect::Bedrock,
-        Provider::Cohere => endpoint.dialect == Dialect::OpenAi && endpoint.usage != UsageFormat::Ollama,
+        Provider::Cohere => {
+            endpoint.dialect == Dialect::OpenAi && endpoint.usage != UsageFormat::Ollama
+        }
         Provider::Gemini => endpoint.dialect == Dialect::Gemini,
-        Provider::Ollama => endpoint.dialect == Dialect::OpenAi && endpoint.usage != UsageFormat::Cohere,
+        Provider::Ollama => {
+            endpoint.dialect == Dialect::OpenAi && endpoint.usage != UsageFormat::Cohere
+        }
         Provider::Vllm => matches!(endpoint.dialect, Dialect::Anthropic | Dialect::OpenAi),
     }
 }
@@ -92,5 +106,8 @@ fn injection(provider: Provider, secret: &str) -> Injection {
         Provider::Gemini => ("x-goog-api-key", ""),
         _ => ("authorization", "Bearer "),
     };
-    Injection { header, value: format!("{prefix}{secret}").into_bytes() }
+    Injection {
+        header,
+        value: format!("{prefix}{secret}").into_bytes(),
+    }
 }

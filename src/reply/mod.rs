@@ -78,7 +78,12 @@ impl Reply {
             Dialect::Gemini => gemini(refusal, audience),
             Dialect::OpenAi => openai(refusal, audience),
         };
-        Self { status, details: refusal.code(), headers, body: body.to_string().into_bytes() }
+        Self {
+            status,
+            details: refusal.code(),
+            headers,
+            body: body.to_string().into_bytes(),
+        }
     }
 }
 
@@ -106,7 +111,10 @@ fn anthropic(refusal: &Refusal, audience: Audience<'_>) -> Value {
     error.insert("type".to_owned(), kind.into());
     error.insert("message".to_owned(), message(refusal, audience).into());
     error.insert("code".to_owned(), refusal.code().into());
-    error.insert("details".to_owned(), json!({ "error_code": refusal.code() }));
+    error.insert(
+        "details".to_owned(),
+        json!({ "error_code": refusal.code() }),
+    );
     error.extend(facts(refusal, audience));
     json!({ "type": "error", "error": error })
 }
@@ -160,7 +168,9 @@ const fn amazon_type(status: u16) -> &'static str {
 const fn openai_type(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::RateLimited { requests: true, .. } => "requests",
-        Refusal::RateLimited { requests: false, .. } => "tokens",
+        Refusal::RateLimited {
+            requests: false, ..
+        } => "tokens",
         _ if refusal.status() >= 500 => "server_error",
         _ => "invalid_request_error",
     }
@@ -169,7 +179,9 @@ const fn openai_type(refusal: &Refusal) -> &'static str {
 fn param(refusal: &Refusal) -> Option<&str> {
     match refusal {
         Refusal::ModelAmbiguous { param, .. } => Some(param),
-        Refusal::ModelMissing | Refusal::ModelNotAllowed { .. } | Refusal::NoProvider => Some("model"),
+        Refusal::ModelMissing | Refusal::ModelNotAllowed { .. } | Refusal::NoProvider => {
+            Some("model")
+        }
         _ => None,
     }
 }
@@ -241,31 +253,57 @@ mod tests {
     use super::*;
 
     fn body(refusal: &Refusal, dialect: Dialect) -> Value {
-        let audience = Audience { dialect, group: Some("marketing"), allowed_models: &["gpt-4o-mini"], jitter: 0 };
+        let audience = Audience {
+            dialect,
+            group: Some("marketing"),
+            allowed_models: &["gpt-4o-mini"],
+            jitter: 0,
+        };
         serde_json::from_slice(&Reply::new(refusal, audience).body).unwrap()
     }
 
     #[test]
     fn the_contract_for_a_forbidden_model() {
-        let refusal = Refusal::ModelNotAllowed { model: "gpt-4o".to_owned() };
+        let refusal = Refusal::ModelNotAllowed {
+            model: "gpt-4o".to_owned(),
+        };
         let message = "Consumer group 'marketing' does not have access to model 'gpt-4o'";
         let openai = body(&refusal, Dialect::OpenAi);
         assert_eq!(openai["error"]["code"], "model_not_allowed");
         assert_eq!(openai["error"]["message"], message);
         assert_eq!(openai["error"]["allowed_models"], json!(["gpt-4o-mini"]));
         let anthropic = body(&refusal, Dialect::Anthropic);
-        assert_eq!((&anthropic["type"], &anthropic["error"]["type"]), (&json!("error"), &json!("permission_error")));
+        assert_eq!(
+            (&anthropic["type"], &anthropic["error"]["type"]),
+            (&json!("error"), &json!("permission_error"))
+        );
         assert_eq!(anthropic["error"]["message"], message);
         let gemini = body(&refusal, Dialect::Gemini);
-        assert_eq!((&gemini["error"]["code"], &gemini["error"]["status"]), (&json!(403), &json!("PERMISSION_DENIED")));
+        assert_eq!(
+            (&gemini["error"]["code"], &gemini["error"]["status"]),
+            (&json!(403), &json!("PERMISSION_DENIED"))
+        );
         assert_eq!(body(&refusal, Dialect::Bedrock)["message"], message);
     }
 
     #[test]
     fn waits_are_whole_seconds_rounded_up() {
         let wait = |wait_ms, jitter| {
-            let refusal = Refusal::RateLimited { limit: "requests_per_minute".to_owned(), requests: true, quota: 1, wait_ms };
-            Reply::new(&refusal, Audience { jitter, ..Audience::default() }).headers.set
+            let refusal = Refusal::RateLimited {
+                limit: "requests_per_minute".to_owned(),
+                requests: true,
+                quota: 1,
+                wait_ms,
+            };
+            Reply::new(
+                &refusal,
+                Audience {
+                    jitter,
+                    ..Audience::default()
+                },
+            )
+            .headers
+            .set
         };
         let field = |name: &'static str, value: &str| (name.into(), value.as_bytes().to_vec());
         assert!(wait(0, 0).contains(&field("retry-after", "1")));

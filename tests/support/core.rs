@@ -36,7 +36,8 @@ impl SharedData for Store {
             return Err(CasMismatch);
         }
         self.cas += 1;
-        self.values.insert(key.to_owned(), (value.to_vec(), self.cas));
+        self.values
+            .insert(key.to_owned(), (value.to_vec(), self.cas));
         Ok(())
     }
 }
@@ -56,8 +57,13 @@ impl Core {
     pub fn new(config: &Value) -> Result<Self, String> {
         let errors = |errors: Vec<cohort::config::ConfigError>| format!("{errors:?}");
         let config = Config::from_json(config.to_string().as_bytes()).map_err(errors)?;
-        let policy = Policy::compile(config, |name| Some(format!("secret-of-{name}"))).map_err(errors)?;
-        Ok(Self { policy: Rc::new(policy), store: Store::default(), chunk: usize::MAX })
+        let policy =
+            Policy::compile(config, |name| Some(format!("secret-of-{name}"))).map_err(errors)?;
+        Ok(Self {
+            policy: Rc::new(policy),
+            store: Store::default(),
+            chunk: usize::MAX,
+        })
     }
 
     /// One exchange, `at` milliseconds after the start.
@@ -73,8 +79,15 @@ impl Core {
             Ok(body) => {
                 let path = field(&fields, ":path");
                 fields.retain(|(name, _)| !name.starts_with(':'));
-                let seen = Seen { path, headers: fields, body };
-                Outcome { upstream: Some(seen), ..self.answer(&mut exchange, answer, now) }
+                let seen = Seen {
+                    path,
+                    headers: fields,
+                    body,
+                };
+                Outcome {
+                    upstream: Some(seen),
+                    ..self.answer(&mut exchange, answer, now)
+                }
             }
         };
         let settlement = exchange.finish(now, &mut self.store);
@@ -83,10 +96,20 @@ impl Core {
     }
 
     /// The body as it goes upstream, or the reply.
-    fn ask(&mut self, exchange: &mut Exchange, fields: &mut Fields, body: &[u8], now: Timestamp) -> Result<Vec<u8>, Reply> {
+    fn ask(
+        &mut self,
+        exchange: &mut Exchange,
+        fields: &mut Fields,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<Vec<u8>, Reply> {
         let raw = borrowed(fields);
         let source = || b"192.0.2.1".to_vec();
-        let inbound = Inbound { headers: Headers::new(&raw), end: body.is_empty(), source: &source };
+        let inbound = Inbound {
+            headers: Headers::new(&raw),
+            end: body.is_empty(),
+            source: &source,
+        };
         let (edits, mut step) = exchange.request_headers(inbound, now, &mut self.store);
         apply(fields, &edits);
         let mut rest = body;
@@ -110,7 +133,8 @@ impl Core {
         let mut fields = answer.fields();
         fields.insert(0, (":status".to_owned(), answer.status.to_string()));
         let chunks = answer.chunks();
-        let step = exchange.response_headers(Headers::new(&borrowed(&fields)), chunks.is_empty(), now);
+        let step =
+            exchange.response_headers(Headers::new(&borrowed(&fields)), chunks.is_empty(), now);
         if let Some(reply) = step.reply {
             return from_reply(reply);
         }
@@ -122,7 +146,9 @@ impl Core {
                 Err(reply) => return from_reply(reply),
             }
         } else {
-            let pieces = chunks.iter().flat_map(|chunk| chunk.chunks(self.chunk.min(chunk.len()).max(1)));
+            let pieces = chunks
+                .iter()
+                .flat_map(|chunk| chunk.chunks(self.chunk.min(chunk.len()).max(1)));
             for (piece, end) in pieces.map(|piece| (piece, false)).chain([(&b""[..], true)]) {
                 match exchange.response_body(piece, end, now) {
                     Forward::Unchanged => body.extend_from_slice(piece),
@@ -131,28 +157,48 @@ impl Core {
             }
         }
         fields.retain(|(name, _)| !name.starts_with(':'));
-        Outcome { status: answer.status, headers: fields, body, ..Outcome::default() }
+        Outcome {
+            status: answer.status,
+            headers: fields,
+            body,
+            ..Outcome::default()
+        }
     }
 }
 
 fn borrowed(fields: &Fields) -> Vec<(&[u8], &[u8])> {
-    fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect()
+    fields
+        .iter()
+        .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+        .collect()
 }
 
 fn field(fields: &Fields, name: &str) -> String {
-    fields.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone()).unwrap_or_default()
+    fields
+        .iter()
+        .find(|(n, _)| n == name)
+        .map(|(_, value)| value.clone())
+        .unwrap_or_default()
 }
 
 fn apply(fields: &mut Fields, edits: &HeaderEdits) {
     fields.retain(|(name, _)| !edits.remove.contains(name));
     for (name, value) in &edits.set {
         fields.retain(|(n, _)| n != name);
-        fields.push((name.to_string(), String::from_utf8_lossy(value).into_owned()));
+        fields.push((
+            name.to_string(),
+            String::from_utf8_lossy(value).into_owned(),
+        ));
     }
 }
 
 fn from_reply(reply: Reply) -> Outcome {
     let mut headers = Vec::new();
     apply(&mut headers, &reply.headers);
-    Outcome { status: reply.status, headers, body: reply.body, ..Outcome::default() }
+    Outcome {
+        status: reply.status,
+        headers,
+        body: reply.body,
+        ..Outcome::default()
+    }
 }

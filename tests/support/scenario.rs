@@ -121,7 +121,13 @@ pub struct Answer {
 impl Default for Answer {
     fn default() -> Self {
         let json = serde_json::json!({"usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}});
-        Self { status: 200, headers: BTreeMap::new(), json: Some(json), events: None, body: None }
+        Self {
+            status: 200,
+            headers: BTreeMap::new(),
+            json: Some(json),
+            events: None,
+            body: None,
+        }
     }
 }
 
@@ -134,7 +140,11 @@ impl Answer {
     pub fn fields(&self) -> Vec<(String, String)> {
         let mut fields: Vec<_> = self.headers.clone().into_iter().collect();
         if !self.headers.contains_key("content-type") {
-            let kind = if self.events.is_some() { "text/event-stream" } else { "application/json" };
+            let kind = if self.events.is_some() {
+                "text/event-stream"
+            } else {
+                "application/json"
+            };
             fields.push(("content-type".to_owned(), kind.to_owned()));
         }
         fields
@@ -143,10 +153,16 @@ impl Answer {
     /// The body, in the pieces in which it is sent.
     pub fn chunks(&self) -> Vec<Vec<u8>> {
         if let Some(events) = &self.events {
-            let events = events.iter().map(|event| format!("data: {event}\n\n").into_bytes());
+            let events = events
+                .iter()
+                .map(|event| format!("data: {event}\n\n").into_bytes());
             return events.chain([b"data: [DONE]\n\n".to_vec()]).collect();
         }
-        let whole = self.json.as_ref().map(Value::to_string).or_else(|| self.body.clone());
+        let whole = self
+            .json
+            .as_ref()
+            .map(Value::to_string)
+            .or_else(|| self.body.clone());
         whole.into_iter().map(String::into_bytes).collect()
     }
 }
@@ -210,7 +226,8 @@ impl Scenario {
     pub fn config(&self) -> Result<Value, String> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/config/valid");
         let path = root.join(&self.config).with_extension("yaml");
-        let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
         let mut config: Value = serde_saphyr::from_str(&text).map_err(|error| error.to_string())?;
         if let (Some(config), Some(Value::Object(with))) = (config.as_object_mut(), &self.with) {
             config.extend(with.clone());
@@ -228,38 +245,80 @@ impl Expect {
                 wrong.push(format!("{what}: expected {expected}, found {found}"));
             }
         };
-        check("status".to_owned(), self.status.into(), outcome.status.into());
+        check(
+            "status".to_owned(),
+            self.status.into(),
+            outcome.status.into(),
+        );
         let body: Value = serde_json::from_slice(&outcome.body).unwrap_or_default();
         if let Some(code) = &self.code {
-            let found = ["/error/code", "/error/details/error_code", "/error/details/0/reason"];
-            let found = found.iter().filter_map(|pointer| body.pointer(pointer)?.as_str());
-            let found = found.map(str::to_ascii_lowercase).any(|found| found == *code);
+            let found = [
+                "/error/code",
+                "/error/details/error_code",
+                "/error/details/0/reason",
+            ];
+            let found = found
+                .iter()
+                .filter_map(|pointer| body.pointer(pointer)?.as_str());
+            let found = found
+                .map(str::to_ascii_lowercase)
+                .any(|found| found == *code);
             check(format!("code {code} in {body}"), true.into(), found.into());
-            check("event /reason".to_owned(), code.as_str().into(), outcome.event["reason"].clone());
-            check("upstream reached".to_owned(), false.into(), outcome.upstream.is_some().into());
+            check(
+                "event /reason".to_owned(),
+                code.as_str().into(),
+                outcome.event["reason"].clone(),
+            );
+            check(
+                "upstream reached".to_owned(),
+                false.into(),
+                outcome.upstream.is_some().into(),
+            );
         }
         for (name, expected) in &self.headers {
-            check(format!("header {name}"), expected.clone().into(), field(&outcome.headers, name).into());
+            check(
+                format!("header {name}"),
+                expected.clone().into(),
+                field(&outcome.headers, name).into(),
+            );
         }
         if let Some(text) = &self.text {
-            check("text".to_owned(), text.as_str().into(), String::from_utf8_lossy(&outcome.body).into());
+            check(
+                "text".to_owned(),
+                text.as_str().into(),
+                String::from_utf8_lossy(&outcome.body).into(),
+            );
         }
         for (pointer, expected) in &self.body {
-            check(format!("body {pointer}"), expected.clone(), body.pointer(pointer).cloned().unwrap_or_default());
+            check(
+                format!("body {pointer}"),
+                expected.clone(),
+                body.pointer(pointer).cloned().unwrap_or_default(),
+            );
         }
         for (pointer, expected) in &self.event {
             let found = outcome.event.pointer(pointer).cloned().unwrap_or_default();
             check(format!("event {pointer}"), expected.clone(), found);
         }
-        let asks = self.upstream_json.is_some() || self.upstream_path.is_some() || !self.upstream_headers.is_empty();
+        let asks = self.upstream_json.is_some()
+            || self.upstream_path.is_some()
+            || !self.upstream_headers.is_empty();
         match &outcome.upstream {
             None => check("upstream reached".to_owned(), asks.into(), false.into()),
             Some(seen) => {
                 for (name, expected) in &self.upstream_headers {
-                    check(format!("upstream header {name}"), expected.clone().into(), field(&seen.headers, name).into());
+                    check(
+                        format!("upstream header {name}"),
+                        expected.clone().into(),
+                        field(&seen.headers, name).into(),
+                    );
                 }
                 if let Some(path) = &self.upstream_path {
-                    check("upstream path".to_owned(), path.as_str().into(), seen.path.as_str().into());
+                    check(
+                        "upstream path".to_owned(),
+                        path.as_str().into(),
+                        seen.path.as_str().into(),
+                    );
                 }
                 if let Some(json) = &self.upstream_json {
                     let found = serde_json::from_slice(&seen.body).unwrap_or_default();
@@ -272,7 +331,10 @@ impl Expect {
 }
 
 fn field(fields: &[(String, String)], name: &str) -> Option<String> {
-    let mut values = fields.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str());
+    let mut values = fields
+        .iter()
+        .filter(|(n, _)| n == name)
+        .map(|(_, value)| value.as_str());
     let first = values.next()?;
     Some(values.fold(first.to_owned(), |all, value| format!("{all}, {value}")))
 }

@@ -118,7 +118,11 @@ impl Buckets {
 
     /// How many milliseconds until nothing in it weighs any more, if nothing else is counted meanwhile.
     pub(crate) fn clears_in(&self, window: Window, clock: Clock) -> u64 {
-        let Bucket { remaining, length, lead } = window.bucket(self.index, clock);
+        let Bucket {
+            remaining,
+            length,
+            lead,
+        } = window.bucket(self.index, clock);
         let sliding = matches!(window, Window::Sliding(_));
         match (self.current, self.previous) {
             (1.., _) if sliding => lead.saturating_add(remaining).saturating_add(length),
