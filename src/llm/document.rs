@@ -6,7 +6,7 @@
 
 use super::json::{Container, JsonErrorKind, Scalar, Scanner, Sink, Span, Text};
 use super::place::Place;
-use super::usage::{Counts, Usage, UsageFormat};
+use super::usage::{Count, Counts, Usage, UsageFormat};
 
 /// Reads documents, and keeps what they say of the answer.
 #[derive(Debug)]
@@ -87,6 +87,11 @@ impl Documents {
         let read = part.len().saturating_sub(rest.map_or(0, <[u8]>::len));
         self.len = self.len.saturating_add(read as u64);
         rest
+    }
+
+    /// Takes a count that no document states.
+    pub(crate) fn state(&mut self, count: Count, number: &[u8]) {
+        self.walk.counts.state(count, number);
     }
 
     pub(crate) fn usage(&self) -> Option<Usage> {

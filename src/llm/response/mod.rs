@@ -11,7 +11,7 @@ use super::base64;
 use super::document::Documents;
 use super::event_stream;
 use super::sse;
-use super::usage::{Usage, UsageFormat};
+use super::usage::{Count, Usage, UsageFormat};
 
 /// Larger events pass as they come, and larger frames are not looked into.
 const MAX_EVENT: usize = 1 << 20;
@@ -75,6 +75,21 @@ impl Reader {
             bytes: 0,
             stream,
             strip: (strip_usage_chunk && format == UsageFormat::OpenAi).then(Strip::default),
+        }
+    }
+
+    /// Takes a header of the answer, its name in lower case. Some of Bedrock's say what the body may not;
+    /// what the body says goes before.
+    pub fn header(&mut self, name: &[u8], value: &[u8]) {
+        let count = match name {
+            b"x-amzn-bedrock-cache-read-input-token-count" => Count::CacheRead,
+            b"x-amzn-bedrock-cache-write-input-token-count" => Count::CacheWrite,
+            b"x-amzn-bedrock-input-token-count" => Count::Input,
+            b"x-amzn-bedrock-output-token-count" => Count::Output,
+            _ => return,
+        };
+        if !matches!(self.body, Body::Opaque) && value.iter().all(u8::is_ascii_digit) {
+            self.documents.state(count, value);
         }
     }
 

@@ -218,7 +218,7 @@ const CASES: &[Case] = &[
     (
         "other places",
         ok(OpenAi, JSON),
-        r#"{"choices":[{"usage":{"prompt_tokens":1}}],"data":{"usage":{"prompt_tokens":1}},"usage":[{"prompt_tokens":1}],"prompt_tokens":1,"Usage":{"prompt_tokens":1},"response":{"usage":{"prompt_tokens":1}},"usageMetadata":{"promptTokenCount":1}}"#,
+        r#"{"choices":[{"usage":{"prompt_tokens":1}}],"data":{"usage":{"prompt_tokens":1}},"usage":[{"prompt_tokens":1}],"prompt_tokens":1,"Usage":{"prompt_tokens":1},"response":{"usage":{"prompt_tokens":1}},"x_groq":{"x_groq":{"usage":{"prompt_tokens":1}}},"usageMetadata":{"promptTokenCount":1}}"#,
         None,
     ),
     (
@@ -519,6 +519,24 @@ fn bedrock_streams_are_read_frame_by_frame() {
     let read = kind.check(&invoke);
     assert_eq!(counts(read.usage), Some([12, 26, 38, 0, 0, 0]));
     assert_eq!((read.text, read.error), (5, true));
+}
+
+#[test]
+fn headers_of_bedrock_say_what_the_body_does_not() {
+    let counts = |status, body: &[u8]| {
+        let mut reader = Reader::new(Bedrock, status, Some(JSON.as_bytes()), false);
+        reader.header(b"x-amzn-bedrock-input-token-count", b"12");
+        reader.header(b"x-amzn-bedrock-input-token-count", b"");
+        reader.header(b"x-amzn-bedrock-output-token-count", b"25");
+        reader.header(b"x-amzn-bedrock-output-token-count", b"-25");
+        reader.header(b"x-amzn-bedrock-invocation-latency", b"99");
+        reader.push(body);
+        counts(reader.usage())
+    };
+    assert_eq!(counts(200, b"{}"), Some([12, 25, 37, 0, 0, 0]));
+    let body = br#"{"usage":{"input_tokens":12,"cache_read_input_tokens":3,"output_tokens":26}}"#;
+    assert_eq!(counts(200, body), Some([15, 26, 41, 3, 0, 0]));
+    assert_eq!(counts(400, b"{}"), None);
 }
 
 const STRIP: Kind<'_> = Kind {
