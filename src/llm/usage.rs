@@ -1,6 +1,6 @@
 //! What an answer cost, in one form for every API.
 //!
-//! [`Counts`] takes the counts as the APIs name them, in any order and as often as an answer repeats
+//! `Counts` takes the counts as the APIs name them, in any order and as often as an answer repeats
 //! them, and makes [`Usage`] of what stands at the end. Knows nothing of JSON but how a number is
 //! written, and nothing of where in an answer a count was found.
 
