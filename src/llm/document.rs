@@ -6,7 +6,7 @@
 
 use super::json::{Container, JsonErrorKind, Scalar, Scanner, Sink, Span, Text};
 use super::place::Place;
-use super::usage::{Counts, Usage, UsageFormat};
+use super::usage::{Count, Counts, Usage, UsageFormat};
 
 /// Reads documents, and keeps what they say of the answer.
 #[derive(Debug)]
@@ -14,6 +14,10 @@ pub(crate) struct Documents {
     scanner: Scanner,
     /// The scanner refused the document: the rest of it is not read.
     refused: bool,
+    /// Length of the document so far.
+    len: u64,
+    /// Length of the text before the document.
+    text: u64,
     walk: Walk,
 }
 
@@ -22,6 +26,8 @@ impl Documents {
         Self {
             scanner: Scanner::new(),
             refused: false,
+            len: 0,
+            text: 0,
             walk: Walk::new(format),
         }
     }
@@ -42,52 +48,64 @@ impl Documents {
         }
     }
 
+    /// Takes bytes of no document.
+    pub(crate) fn refuse(&mut self, part: &[u8]) {
+        self.refused = true;
+        self.len = self.len.saturating_add(part.len() as u64);
+    }
+
     /// The document is over.
     pub(crate) fn end(&mut self) {
-        if self.scanner.offset() > 0 || self.refused {
+        if self.len > 0 {
+            self.text = self.text_bytes();
+            self.len = 0;
             self.scanner = Scanner::new();
             self.refused = false;
-            self.walk.depth = 0;
-            self.walk.chunk = Chunk::default();
-            self.walk.wrapped = None;
+            self.walk.begin();
         }
     }
 
     /// Returns what follows behind the document's end.
     fn scan<'a>(&mut self, part: &'a [u8]) -> Option<&'a [u8]> {
         let before = self.scanner.offset();
-        if self.refused {
-            self.count_text(part.len());
-            return None;
-        }
-        let error = self.scanner.push(part, &mut self.walk).err()?;
-        let at = usize::try_from(error.at.saturating_sub(before)).ok();
-        let rest = at.and_then(|at| part.get(at..)).unwrap_or_default();
-        if error.kind == JsonErrorKind::TrailingBytes {
-            return Some(rest);
-        }
-        self.refuse(rest);
-        None
+        let result = if self.refused {
+            Ok(())
+        } else {
+            self.scanner.push(part, &mut self.walk)
+        };
+        let rest = match result {
+            Err(error) if error.kind == JsonErrorKind::TrailingBytes => {
+                let at = usize::try_from(error.at.saturating_sub(before)).ok()?;
+                part.get(at..)
+            }
+            Err(_) => {
+                self.refused = true;
+                None
+            }
+            Ok(()) => None,
+        };
+        let read = part.len().saturating_sub(rest.map_or(0, <[u8]>::len));
+        self.len = self.len.saturating_add(read as u64);
+        rest
     }
 
-    /// What cannot be read might all be text.
-    fn refuse(&mut self, rest: &[u8]) {
-        self.refused = true;
-        self.count_text(rest.len());
-    }
-
-    /// Takes bytes of no document.
-    pub(crate) fn count_text(&mut self, bytes: usize) {
-        self.walk.text = self.walk.text.saturating_add(bytes as u64);
+    /// Takes a count that no document states.
+    pub(crate) fn state(&mut self, count: Count, number: &[u8]) {
+        self.walk.counts.state(count, number);
     }
 
     pub(crate) fn usage(&self) -> Option<Usage> {
         self.walk.counts.usage()
     }
 
-    /// Bytes of the answer's text in all documents, without what frames it.
+    /// Length of the answer's text in all documents, without what frames it. What cannot be read might
+    /// all be text.
     pub(crate) fn text_bytes(&self) -> u64 {
-        self.walk.text
+        self.text.saturating_add(if self.refused {
+            self.len
+        } else {
+            self.walk.text
+        })
     }
 
     /// A document was an error instead of an answer.
@@ -127,6 +145,7 @@ const DEPTH: usize = 10;
 #[derive(Debug)]
 struct Walk {
     counts: Counts,
+    /// Length of the document's text.
     text: u64,
     error: bool,
     list: bool,
@@ -161,6 +180,14 @@ impl Walk {
             depth: 0,
             places: [Place::Root(format); DEPTH],
         }
+    }
+
+    /// At the beginning of a document.
+    fn begin(&mut self) {
+        self.text = 0;
+        self.chunk = Chunk::default();
+        self.wrapped = None;
+        self.depth = 0;
     }
 
     /// The place of the current value.

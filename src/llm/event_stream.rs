@@ -165,9 +165,12 @@ pub(crate) mod tests {
             headers.extend(u16::try_from(value.len()).unwrap().to_be_bytes());
             headers.extend(value.as_bytes());
         }
-        let total = u32::try_from(PRELUDE + headers.len() + payload.len() + CHECKSUM).unwrap();
-        let mut frame = total.to_be_bytes().to_vec();
-        frame.extend(u32::try_from(headers.len()).unwrap().to_be_bytes());
+        let lens = [PRELUDE, headers.len(), payload.len(), CHECKSUM];
+        let total: usize = lens.iter().sum();
+        let mut frame = Vec::new();
+        for len in [total, headers.len()] {
+            frame.extend(u32::try_from(len).unwrap().to_be_bytes());
+        }
         frame.extend([0; 4]);
         frame.extend(headers);
         frame.extend(payload);

@@ -26,6 +26,8 @@ pub(crate) enum Place {
     Root(UsageFormat),
     /// The answer itself, whatever is in it.
     Text,
+    /// `tokens` in Cohere's `usage`.
+    Tokens,
     /// `type`, which may say that the document is an error.
     Type,
     Usage,
@@ -85,6 +87,11 @@ impl Place {
                 | b"inlineData" | b"logprobs" | b"object" | b"role" | b"signature"
                 | b"stop_reason" | b"thoughtSignature" | b"type" => Self::Other,
                 _ => Self::Text,
+            },
+            Self::Tokens => match key {
+                b"input_tokens" => Self::Count(Count::Input),
+                b"output_tokens" => Self::Count(Count::Output),
+                _ => Self::Other,
             },
             Self::Usage => Self::usage_member(key),
             Self::Wrapper => match key {
@@ -179,7 +186,7 @@ impl Place {
             b"completion_tokens_details" | b"output_tokens_details" | b"output_token_details" => {
                 return Self::OutputDetails;
             }
-            b"tokens" => return Self::Usage,
+            b"tokens" => return Self::Tokens,
             b"cache_creation_input_tokens"
             | b"cacheWriteInputTokens"
             | b"cacheWriteInputTokenCount" => Count::CacheWrite,

@@ -10,7 +10,7 @@ use memchr::{memchr, memchr2};
 pub(crate) trait Sink {
     /// Part of an event's data. The line feeds between two data lines come as parts of their own.
     fn data(&mut self, part: &[u8]);
-    /// The whole of an `event` field, if it is at most [`Word::MAX`] bytes long.
+    /// The whole of an `event` field, if that is short: `error` is.
     fn event(&mut self, name: &[u8]);
     /// The blank line that ends an event ends before byte `at` of the chunk.
     fn end(&mut self, at: usize);
@@ -191,7 +191,7 @@ impl Lexer {
 
 /// A short name; of a longer one only that it is longer.
 #[derive(Debug, Default)]
-pub(crate) struct Word {
+struct Word {
     bytes: [u8; Self::MAX],
     len: usize,
 }

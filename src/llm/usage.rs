@@ -1,6 +1,6 @@
 //! What an answer cost, in one form for every API.
 //!
-//! [`Counts`] takes the counts as the APIs name them, in any order and as often as an answer repeats
+//! `Counts` takes the counts as the APIs name them, in any order and as often as an answer repeats
 //! them, and makes [`Usage`] of what stands at the end. Knows nothing of JSON but how a number is
 //! written, and nothing of where in an answer a count was found.
 
@@ -12,7 +12,8 @@ pub struct Usage {
     pub prompt_tokens: Option<u64>,
     /// All output tokens.
     pub completion_tokens: Option<u64>,
-    /// As the answer states it; where it does not, the sum of the two.
+    /// As the answer states it, which may count more than the two; the sum of the two where the answer
+    /// states none, or less than that.
     pub total_tokens: Option<u64>,
     /// Part of `prompt_tokens` that was read from a cache.
     pub cached_tokens: Option<u64>,
@@ -184,6 +185,9 @@ fn count_of(number: &[u8]) -> Option<u64> {
     let mut zeros = 0_i32;
     let mut fraction = None;
     let mut exponent = 0_i32;
+    if number.is_empty() {
+        return None;
+    }
     let mut bytes = number.iter();
     while let Some(byte) = bytes.next() {
         match byte {
@@ -262,6 +266,7 @@ mod tests {
             ("1e-99999999999999", None),
             ("0e999", Some(0)),
             ("0.0000", Some(0)),
+            ("", None),
             ("5.5", None),
             ("5e-1", None),
             ("-1", None),

@@ -4,11 +4,14 @@
 //! complete yet. An answer that cannot be read has no usage; its bytes pass all the same. Knows no limit:
 //! what an answer without usage is charged is for others to say.
 
+mod strip;
+
+use self::strip::{Edit, Strip};
 use super::base64;
 use super::document::Documents;
 use super::event_stream;
 use super::sse;
-use super::usage::{Usage, UsageFormat};
+use super::usage::{Count, Usage, UsageFormat};
 
 /// Larger events pass as they come, and larger frames are not looked into.
 const MAX_EVENT: usize = 1 << 20;
@@ -75,6 +78,21 @@ impl Reader {
         }
     }
 
+    /// Takes a header of the answer, its name in lower case. Some of Bedrock's say what the body may not;
+    /// what the body says goes before.
+    pub fn header(&mut self, name: &[u8], value: &[u8]) {
+        let count = match name {
+            b"x-amzn-bedrock-cache-read-input-token-count" => Count::CacheRead,
+            b"x-amzn-bedrock-cache-write-input-token-count" => Count::CacheWrite,
+            b"x-amzn-bedrock-input-token-count" => Count::Input,
+            b"x-amzn-bedrock-output-token-count" => Count::Output,
+            _ => return,
+        };
+        if !matches!(self.body, Body::Opaque) && value.iter().all(u8::is_ascii_digit) {
+            self.documents.state(count, value);
+        }
+    }
+
     /// Takes the next bytes of the body, and says what goes to the client in their place.
     pub fn push(&mut self, chunk: &[u8]) -> Forward<'_> {
         self.bytes = self.bytes.saturating_add(chunk.len() as u64);
@@ -82,25 +100,16 @@ impl Reader {
         let documents = &mut self.documents;
         match &mut self.body {
             Body::Events(lexer) => {
-                let Some(strip) = &mut self.strip else {
-                    lexer.push(
-                        read,
-                        &mut Events {
-                            documents,
-                            edit: None,
-                        },
-                    );
-                    return Forward::Unchanged;
-                };
-                let mut edit = strip.edit(chunk, chunk.len().saturating_sub(read.len()));
+                let skipped = chunk.len().saturating_sub(read.len());
+                let mut edit = self.strip.as_mut().map(|strip| strip.edit(chunk, skipped));
                 lexer.push(
                     read,
                     &mut Events {
                         documents,
-                        edit: Some(&mut edit),
+                        edit: edit.as_mut(),
                     },
                 );
-                return edit.finish();
+                return edit.map_or(Forward::Unchanged, Edit::finish);
             }
             Body::Frames { lexer, payload } => lexer.push(read, &mut Frames { documents, payload }),
             Body::Json => documents.push_all(read),
@@ -114,7 +123,7 @@ impl Reader {
                     documents.push(line);
                 }
             }
-            Body::Text => documents.count_text(read.len()),
+            Body::Text => documents.refuse(read),
             Body::Opaque | Body::Untold(_) => {}
         }
         Forward::Unchanged
@@ -122,23 +131,16 @@ impl Reader {
 
     /// The body is over: returns what was still held.
     pub fn finish(&mut self) -> Forward<'_> {
+        let Body::Events(lexer) = &mut self.body else {
+            return Forward::Unchanged;
+        };
         let documents = &mut self.documents;
-        if let Body::Events(lexer) = &mut self.body {
-            let Some(strip) = &mut self.strip else {
-                lexer.finish(&mut Events {
-                    documents,
-                    edit: None,
-                });
-                return Forward::Unchanged;
-            };
-            let mut edit = strip.edit(b"", 0);
-            lexer.finish(&mut Events {
-                documents,
-                edit: Some(&mut edit),
-            });
-            return edit.release();
-        }
-        Forward::Unchanged
+        let mut edit = self.strip.as_mut().map(|strip| strip.edit(b"", 0));
+        lexer.finish(&mut Events {
+            documents,
+            edit: edit.as_mut(),
+        });
+        edit.map_or(Forward::Unchanged, Edit::release)
     }
 
     /// What the answer cost, as far as it came: of each count the last that was stated. `None` if none was.
@@ -195,15 +197,19 @@ impl Body {
         let essence = end
             .and_then(|end| content_type.get(..end))
             .unwrap_or(content_type);
-        match essence.trim_ascii().to_ascii_lowercase().as_slice() {
+        let essence = essence.trim_ascii().to_ascii_lowercase();
+        match essence.as_slice() {
             b"text/event-stream" => (Self::Untold(b""), true),
-            b"application/vnd.amazon.eventstream" => (
-                Self::Frames {
-                    lexer: event_stream::Lexer::default(),
-                    payload: Vec::new(),
-                },
-                true,
-            ),
+            b"application/vnd.amazon.eventstream" => {
+                let lexer = event_stream::Lexer::default();
+                (
+                    Self::Frames {
+                        lexer,
+                        payload: Vec::new(),
+                    },
+                    true,
+                )
+            }
             b"application/jsonl"
             | b"application/jsonlines"
             | b"application/ndjson"
@@ -211,13 +217,17 @@ impl Body {
             | b"application/x-jsonlines"
             | b"application/x-ndjson" => (Self::Lines, true),
             // Some servers stream what they call JSON, and some call it nothing.
-            essence if essence.is_empty() || essence.ends_with(b"json") => {
+            json if json.is_empty() || json.ends_with(b"json") => {
                 (Self::Untold(b"\xef\xbb\xbf \t\r\n"), false)
             }
-            [b'a', b'u', b'd', b'i', b'o', b'/', ..]
-            | [b'i', b'm', b'a', b'g', b'e', b'/', ..]
-            | [b'v', b'i', b'd', b'e', b'o', b'/', ..]
-            | b"application/octet-stream" => (Self::Opaque, false),
+            b"application/octet-stream" => (Self::Opaque, false),
+            media
+                if [&b"audio/"[..], b"image/", b"video/"]
+                    .iter()
+                    .any(|kind| media.starts_with(kind)) =>
+            {
+                (Self::Opaque, false)
+            }
             // A transcript, for one: whoever was recorded could speak JSON, but it does not count.
             _ => (Self::Text, false),
         }
@@ -287,109 +297,6 @@ impl event_stream::Sink for Frames<'_> {
             self.documents.end();
         }
         self.payload.clear();
-    }
-}
-
-/// Holds each event until it is known whether it stays.
-#[derive(Debug, Default)]
-struct Strip {
-    /// The event, as far as earlier chunks had it.
-    held: Vec<u8>,
-    /// What goes on in place of the chunk.
-    out: Vec<u8>,
-    /// The event is too large to be held; it stays.
-    passing: bool,
-    /// The last event was removed.
-    removed: bool,
-}
-
-/// [`Strip`] at work on a chunk.
-struct Edit<'s, 'c> {
-    strip: &'s mut Strip,
-    chunk: &'c [u8],
-    /// Bytes of the chunk that are before the stream.
-    skipped: usize,
-    /// Where the part of the chunk begins that stays but is not in `out` yet.
-    kept: usize,
-    /// Where in the chunk the event begins.
-    event: usize,
-}
-
-impl Strip {
-    fn edit<'c>(&mut self, chunk: &'c [u8], skipped: usize) -> Edit<'_, 'c> {
-        self.out.clear();
-        Edit {
-            strip: self,
-            chunk,
-            skipped,
-            kept: 0,
-            event: skipped,
-        }
-    }
-}
-
-impl<'s> Edit<'s, '_> {
-    /// The event ends before byte `at` of the stream's part of the chunk.
-    fn end(&mut self, at: usize, is_usage_only: bool) {
-        let at = at.saturating_add(self.skipped);
-        let fits = self.fits(at);
-        self.strip.removed = is_usage_only && fits;
-        if self.strip.removed {
-            self.keep(self.event);
-            self.strip.held.clear();
-            self.kept = at;
-        } else {
-            self.strip.out.append(&mut self.strip.held);
-        }
-        self.strip.passing = false;
-        self.event = at;
-    }
-
-    /// The line feed that the chunk begins with is still the last event's.
-    fn end_line_feed(&mut self) {
-        self.event = 1;
-        if self.strip.removed {
-            self.kept = 1;
-        }
-    }
-
-    /// The chunk is over.
-    fn finish(mut self) -> Forward<'s> {
-        let end = self.chunk.len();
-        if !self.strip.passing && !self.fits(end) {
-            self.strip.passing = true;
-            self.strip.out.append(&mut self.strip.held);
-        }
-        if self.strip.passing || self.event == end {
-            if self.kept == 0 && self.strip.out.is_empty() && self.strip.held.is_empty() {
-                return Forward::Unchanged;
-            }
-            self.keep(end);
-        } else {
-            self.keep(self.event);
-            let rest = self.chunk.get(self.event..).unwrap_or_default();
-            self.strip.held.extend_from_slice(rest);
-        }
-        Forward::Replace(&self.strip.out)
-    }
-
-    /// The stream is over.
-    fn release(self) -> Forward<'s> {
-        self.strip.out.append(&mut self.strip.held);
-        Forward::Replace(&self.strip.out)
-    }
-
-    /// Whether the event, up to byte `end` of the chunk, is not too large to be held.
-    fn fits(&self, end: usize) -> bool {
-        let here = end.saturating_sub(self.event);
-        !self.strip.passing && self.strip.held.len().saturating_add(here) <= MAX_EVENT
-    }
-
-    /// Puts into `out` what of the chunk stays and stands before byte `end`.
-    fn keep(&mut self, end: usize) {
-        let run = self.chunk.get(self.kept..end).unwrap_or_default();
-        self.strip.out.extend_from_slice(run);
-        self.kept = end;
     }
 }
 
