@@ -218,3 +218,119 @@ pub enum HeaderFamily {
     /// `RateLimit-Limit`, `RateLimit-Remaining`, `RateLimit-Reset`.
     Standard,
 }
+/// stub
+#[derive(Debug)]
+pub struct ConfigError {
+    s: String,
+}
+impl std::fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.s)
+    }
+}
+impl ConfigError {
+    pub fn new(p: String, m: String) -> Self {
+        Self {
+            s: format!("{p}: {m}"),
+        }
+    }
+}
+impl Config {
+    pub fn warnings(&self) -> Vec<String> {
+        vec![]
+    }
+    pub fn from_json(doc: &[u8]) -> Result<Self, Vec<ConfigError>> {
+        let v: serde_json::Value =
+            serde_json::from_slice(doc).map_err(|e| vec![ConfigError { s: e.to_string() }])?;
+        let strs = |v: &serde_json::Value| {
+            v.as_array().map(|a| {
+                a.iter()
+                    .filter_map(|s| Some(s.as_str()?.to_owned()))
+                    .collect::<Vec<_>>()
+            })
+        };
+        Ok(Self {
+            mode: Mode::Enforce,
+            providers: v["providers"]["targets"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|t| ProviderTarget {
+                    id: t["id"].as_str().unwrap_or("").into(),
+                    provider: if t["provider"] == "anthropic" {
+                        Provider::Anthropic
+                    } else {
+                        Provider::OpenAi
+                    },
+                    secret_env: t["secret_key_ref"]["env"].as_str().map(Into::into),
+                    models: None,
+                    cluster: String::new(),
+                })
+                .collect(),
+            consumer_groups: v["consumer_groups"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|g| ConsumerGroup {
+                    name: g["name"].as_str().unwrap_or("").into(),
+                    description: None,
+                    mode: None,
+                    keys: g["api_key"]
+                        .as_str()
+                        .map(|k| ApiKey {
+                            id: "x".into(),
+                            digest: KeyDigest::of(k.as_bytes()),
+                            plain: true,
+                            enabled: true,
+                            not_before: None,
+                            not_after: None,
+                        })
+                        .into_iter()
+                        .collect(),
+                    allowed_models: strs(&g["allowed_models"]),
+                    denied_models: vec![],
+                    default_model: None,
+                    model_aliases: vec![],
+                    allowed_endpoints: None,
+                    rate_limits: [
+                        (
+                            "requests_per_minute",
+                            crate::limit::Unit::Requests,
+                            crate::limit::Window::Sliding(60),
+                        ),
+                        (
+                            "tokens_per_minute",
+                            crate::limit::Unit::Tokens,
+                            crate::limit::Window::Sliding(60),
+                        ),
+                        (
+                            "tokens_per_day",
+                            crate::limit::Unit::Tokens,
+                            crate::limit::Window::Day,
+                        ),
+                    ]
+                    .into_iter()
+                    .filter_map(|(n, unit, window)| {
+                        Some(Limit {
+                            unit,
+                            window,
+                            quota: g["rate_limits"][n].as_f64()? as u64,
+                        })
+                    })
+                    .collect(),
+                    input_policies: vec![],
+                })
+                .collect(),
+            policies: vec![],
+            credential_headers: crate::credential::DEFAULT_HEADERS.map(Into::into).to_vec(),
+            path_prefixes: vec![],
+            failed_auth_per_minute: 60,
+            rate_limit_headers: vec![HeaderFamily::Standard, HeaderFamily::OpenAi],
+            retry_after_jitter: 0,
+            hold_request_headers: true,
+            decompress_requests: false,
+            max_response_bytes: 1 << 20,
+            timezone: UtcOffset(0),
+        })
+    }
+}

@@ -70,6 +70,17 @@ pub enum Window {
     Sliding(u32),
 }
 
+impl Window {
+    /// Its length, as headers state it; a month counts 30 days there.
+    pub const fn seconds(self) -> u32 {
+        match self {
+            Self::Day => 86_400,
+            Self::Fixed(seconds) | Self::Sliding(seconds) => seconds,
+            Self::Month => 30 * 86_400,
+        }
+    }
+}
+
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -38,6 +38,14 @@ impl Demand {
         },
     };
 
+    /// What is counted at admission already.
+    const fn counted(&self, unit: Unit) -> u64 {
+        match unit {
+            Unit::Requests => self.requests,
+            _ => 0,
+        }
+    }
+
     /// The room that a limit on `unit` must have.
     fn room(&self, unit: Unit) -> u64 {
         match unit {
@@ -71,6 +79,8 @@ pub struct Standing {
     pub remaining: u64,
     /// Milliseconds until one more would pass, 0 if it would now, `None` if it never will (a quota of 0).
     pub reset_ms: Option<u64>,
+    /// Milliseconds until nothing that was counted weighs any more.
+    pub clear_ms: u64,
 }
 
 /// Why a request was not admitted.
@@ -116,17 +126,25 @@ pub fn admit(
         if !counted {
             return Change::Keep(Ok(standings(&record, limits, clock)));
         }
-        let requests = |unit| {
-            if unit == Unit::Requests {
-                demand.requests
-            } else {
-                0
-            }
-        };
-        record.add(limits, requests, clock);
+        record.add(limits, |unit| demand.counted(unit), clock);
         Change::Write(Ok(standings(&record, limits, clock)))
     });
     outcome.unwrap_or(Err(Refused::Contended))
+}
+
+/// Counts a request without asking whether there is room: it passes anyway, as in shadow mode.
+pub fn count(
+    shared: &mut impl SharedData,
+    key: &str,
+    limits: &[Limit],
+    demand: Demand,
+    clock: Clock,
+) -> Result<Vec<Standing>, Contended> {
+    update(shared, key, |bytes| {
+        let mut record = Record::open(bytes);
+        record.add(limits, |unit| demand.counted(unit), clock);
+        Change::Write(standings(&record, limits, clock))
+    })
 }
 
 /// Counts the tokens that a request turned out to use, over the quota too: the window pays an overdraft back.
@@ -189,6 +207,7 @@ fn standings(record: &Record<'_>, limits: &[Limit], clock: Clock) -> Vec<Standin
             used,
             remaining: limit.quota.saturating_sub(used),
             reset_ms: buckets.wait_for(1, limit.quota, limit.window, clock),
+            clear_ms: buckets.clears_in(limit.window, clock),
         }
     };
     limits.iter().enumerate().map(standing).collect()

@@ -66,6 +66,7 @@ fn the_tutorial_has_thirty_pass_and_five_refused() {
             used: request,
             remaining: 30 - request,
             reset_ms: Some(if request < 30 { 0 } else { 42_000 }),
+            clear_ms: 100_000,
         };
         assert_eq!(standings[0], standing);
         assert_eq!(

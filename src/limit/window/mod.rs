@@ -116,6 +116,22 @@ impl Buckets {
         Some(lead.saturating_add(wait))
     }
 
+    /// How many milliseconds until nothing in it weighs any more, if nothing else is counted meanwhile.
+    pub(crate) fn clears_in(&self, window: Window, clock: Clock) -> u64 {
+        let Bucket {
+            remaining,
+            length,
+            lead,
+        } = window.bucket(self.index, clock);
+        let sliding = matches!(window, Window::Sliding(_));
+        match (self.current, self.previous) {
+            (1.., _) if sliding => lead.saturating_add(remaining).saturating_add(length),
+            (1.., _) => lead.saturating_add(remaining),
+            (0, 1..) if sliding => lead.saturating_add(remaining),
+            _ => 0,
+        }
+    }
+
     /// Whether anything in it still counts.
     pub(crate) const fn is_live(&self, window: Window) -> bool {
         self.current > 0 || (self.previous > 0 && !window.is_calendar())
