@@ -12,6 +12,7 @@ mod error;
 mod group;
 mod node;
 mod policies;
+mod protobuf;
 mod suggest;
 mod warning;
 #[cfg(feature = "cli")]
@@ -56,7 +57,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads a document as Envoy hands it over. All that is wrong is reported at once.
+    /// Reads a document as JSON. All that is wrong is reported at once.
     pub fn from_json(document: &[u8]) -> Result<Self, Vec<ConfigError>> {
         match serde_json::from_slice(document) {
             Ok(root) => document::decode(&root).0,
@@ -65,6 +66,17 @@ impl Config {
                 error.help = Some("YAML is for the command line; the filter reads JSON".to_owned());
                 Err(vec![error])
             }
+        }
+    }
+
+    /// Reads a document as Envoy hands it over: JSON (a `StringValue`, Istio's `pluginConfig`), or the bytes of a
+    /// `google.protobuf.Struct`. As [`Self::from_json`].
+    pub fn from_plugin(document: &[u8]) -> Result<Self, Vec<ConfigError>> {
+        let json = Self::from_json(document);
+        // A `Struct` begins with a line feed, which JSON may also do: what is JSON is taken as that.
+        match protobuf::decode(document) {
+            Some(root) if json.is_err() && document.first() == Some(&b'\n') => document::decode(&root).0,
+            _ => json,
         }
     }
 
