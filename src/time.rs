@@ -1,6 +1,5 @@
 //! Points in time as the host gives them, and the little calendar that windows and dates need.
 
-
 /// Milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Timestamp(pub u64);
