@@ -8,3 +8,6 @@ pub mod request;
 pub mod response;
 pub mod sse;
 pub mod usage;
+
+/// Longer names of models than this are refused.
+pub const MAX_MODEL: usize = 256;
