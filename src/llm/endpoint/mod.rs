@@ -119,6 +119,11 @@ impl Endpoint {
         in_body || self.path.contains("{model") || self.path.contains('?')
     }
 
+    /// Whether its streams say their usage only when `stream_options` asks for it.
+    pub fn streams_usage_on_request(&self) -> bool {
+        self.usage == UsageFormat::OpenAi && matches!(self.name, "chat" | "completions")
+    }
+
     /// Whether this is a path that the table does not know.
     pub fn is_unknown(&self) -> bool {
         self.name == table::UNKNOWN
@@ -154,6 +159,13 @@ impl Call {
             entry == self.endpoint.name && !self.endpoint.is_unknown()
         })
     }
+}
+
+/// The dialect that the caller of a path most likely speaks, whatever else is wrong with it.
+pub fn dialect_of(target: &[u8]) -> Dialect {
+    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+    let path = String::from_utf8_lossy(path);
+    table::unknown(&path, &path).dialect
 }
 
 /// Finds the row for a request. `target` is `:path` as it came, with its query; `prefixes` is what may stand before

@@ -24,6 +24,9 @@ pub use self::rewrite::Rewrite;
 use super::endpoint::{Body, Call, Streams};
 use super::json::Span;
 
+/// What a picture or a sound costs, about: its bytes say nothing of it.
+const MEDIA_TOKENS: u64 = 1_000;
+
 /// What a request says, path and body together.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Facts {
@@ -45,6 +48,13 @@ pub struct Facts {
     pub background: bool,
     /// Where a JSON body can be changed.
     edits: Option<Spans>,
+}
+
+impl Facts {
+    /// What the prompt will cost, by the rule of thumb that errs least over languages: four bytes a token.
+    pub const fn prompt_tokens(&self) -> u64 {
+        self.text_bytes.div_ceil(4).saturating_add(self.media.saturating_mul(MEDIA_TOKENS))
+    }
 }
 
 /// The places of a JSON body that a rewrite needs.

@@ -5,17 +5,17 @@ use crate::llm::json::Span;
 
 /// Changes to one body, in any order.
 #[derive(Debug)]
-pub struct Rewrite<'a> {
-    facts: &'a Facts,
+pub struct Rewrite {
+    facts: Facts,
     /// What stands in place of these bytes.
     changes: Vec<(Span, String)>,
     /// New members at the beginning of the document.
     members: Vec<String>,
 }
 
-impl<'a> Rewrite<'a> {
+impl Rewrite {
     /// Of the body that these facts were read from.
-    pub const fn new(facts: &'a Facts) -> Self {
+    pub const fn new(facts: Facts) -> Self {
         Self {
             facts,
             changes: Vec::new(),
@@ -23,17 +23,21 @@ impl<'a> Rewrite<'a> {
         }
     }
 
-    /// Names `to` wherever the body names `model`. Models of path and query cannot be changed.
-    pub fn rename(&mut self, model: &str, to: &str) {
+    /// The facts.
+    pub const fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Names `to` wherever the body names `model`. False where that cannot be done: in forms, paths and queries.
+    pub fn rename(&mut self, model: &str, to: &str) -> bool {
         let Some(edits) = &self.facts.edits else {
-            return;
+            return false;
         };
-        let Some(index) = self.facts.models.iter().position(|known| known == model) else {
-            return;
-        };
-        let places = edits.models.iter().filter(|&&(place, _)| place == index);
-        self.changes
-            .extend(places.map(|&(_, span)| (span, quoted(to))));
+        let index = self.facts.models.iter().position(|known| known == model);
+        let places = edits.models.iter().filter(|&&(place, _)| Some(place) == index);
+        let before = self.changes.len();
+        self.changes.extend(places.map(|&(_, span)| (span, quoted(to))));
+        self.changes.len() > before
     }
 
     /// Names a model in a body that names none. False where that cannot be done: in forms, and in bodies with no
