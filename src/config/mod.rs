@@ -10,8 +10,10 @@ mod decode;
 mod document;
 mod error;
 mod group;
+mod limits;
 mod node;
 mod policies;
+mod scalar;
 mod suggest;
 mod warning;
 #[cfg(feature = "cli")]
@@ -218,3 +220,6 @@ pub enum HeaderFamily {
     /// `RateLimit-Limit`, `RateLimit-Remaining`, `RateLimit-Reset`.
     Standard,
 }
+
+#[cfg(test)]
+mod tests;
