@@ -10,9 +10,11 @@ mod decode;
 mod document;
 mod error;
 mod group;
+mod limits;
 mod node;
 mod policies;
 mod protobuf;
+mod scalar;
 mod suggest;
 mod warning;
 #[cfg(feature = "cli")]
@@ -230,3 +232,6 @@ pub enum HeaderFamily {
     /// `RateLimit-Limit`, `RateLimit-Remaining`, `RateLimit-Reset`.
     Standard,
 }
+
+#[cfg(test)]
+mod tests;
