@@ -1,15 +1,58 @@
 //! Consumer groups for LLM traffic, as an Envoy filter.
 //!
-//! The crate is a deterministic core with thin drivers around it. The core does no I/O, reads no clock,
-//! holds no globals and logs no secrets: inputs are method calls, `now` is an argument, outputs are values.
-//! `host` (wasm only) drives it inside Envoy, the command line drives it on a terminal, the tests drive it
-//! with a fake clock.
+//! The crate is a deterministic core with thin drivers around it. The core does no I/O, reads no clock, holds no globals
+//! and logs no secrets: inputs are method calls, `now` is an argument, outputs are values. `host` (wasm only) drives it
+//! inside Envoy, the command line drives it on a terminal, the tests drive it with a fake clock.
+//!
+//! # Life of a request
+//!
+//! 1. `host` copies the request's header into [`headers::Headers`] and gives it to an [`exchange::Exchange`].
+//! 2. [`credential`] finds the API key, digests it, and notes the edits that take it out; the key goes no further.
+//! 3. [`llm::endpoint`] tells from method and path which API this is; [`policy`] finds the key's group.
+//! 4. The body goes chunk by chunk through [`llm::request`], which validates all of it and keeps only what matters.
+//! 5. At its end (or at trailers) every model it names is held against the group's allow-list.
+//! 6. [`limit`] checks and counts the request in one compare-and-swap on the group's record.
+//! 7. A [`refusal::Refusal`] becomes a [`reply::Reply`] in the caller's API; else the request goes on, with the
+//!    provider's credential and our identity headers.
+//! 8. The answer passes through [`llm::response`], which reads the usage on the way.
+//! 9. On every ending [`exchange::Exchange::finish`] charges the tokens and writes the event.
+//!
+//! # Layers
+//!
+//! `tests/layers.rs` holds the modules to this table: a module uses only what stands in its row.
+//!
+//! | module | may use |
+//! |---|---|
+//! | `time` | |
+//! | `headers` | |
+//! | `credential` | headers |
+//! | `inflate` | |
+//! | `limit` | time |
+//! | `llm` | headers |
+//! | `config` | credential, limit, time |
+//! | `policy` | config, credential, headers, limit, llm, time |
+//! | `refusal` | llm |
+//! | `reply` | config, headers, limit, llm, refusal |
+//! | `analytics` | reply, time |
+//! | `exchange` | analytics, config, credential, headers, limit, llm, policy, refusal, reply, time |
+//! | `host` | analytics, config, exchange, headers, limit, llm, policy, reply, time |
+//! | `cli` | config, policy, exchange, time |
 
+pub mod analytics;
 pub mod config;
 pub mod credential;
+pub mod exchange;
+pub mod headers;
+pub mod inflate;
 pub mod limit;
 pub mod llm;
+pub mod policy;
+pub mod refusal;
+pub mod reply;
 pub mod time;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+
+#[cfg(target_arch = "wasm32")]
+mod host;

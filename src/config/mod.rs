@@ -2,6 +2,24 @@
 //!
 //! Plain data: every number is in range and every name well formed, but nothing is resolved yet.
 //! Knows nothing of requests, and never holds an API key in plain text.
+//!
+//! JSON (what Envoy hands over) and YAML (what people write; the command line only) become one tree, and one decoder
+//! reads it, so that the filter and `cohort lint` cannot disagree.
+
+mod decode;
+mod document;
+mod error;
+mod group;
+mod node;
+mod policies;
+mod protobuf;
+mod suggest;
+mod warning;
+#[cfg(feature = "cli")]
+mod yaml;
+
+pub use error::{ConfigError, Location};
+pub use warning::Warning;
 
 use crate::credential::KeyDigest;
 use crate::limit::Limit;
@@ -36,6 +54,42 @@ pub struct Config {
     pub max_response_bytes: u64,
     /// For day and month windows.
     pub timezone: UtcOffset,
+}
+
+impl Config {
+    /// Reads a document as JSON. All that is wrong is reported at once.
+    pub fn from_json(document: &[u8]) -> Result<Self, Vec<ConfigError>> {
+        match serde_json::from_slice(document) {
+            Ok(root) => document::decode(&root).0,
+            Err(error) => {
+                let mut error = ConfigError::new("", format!("not JSON: {error}"));
+                error.help = Some("YAML is for the command line; the filter reads JSON".to_owned());
+                Err(vec![error])
+            }
+        }
+    }
+
+    /// Reads a document as Envoy hands it over: JSON (a `StringValue`, Istio's `pluginConfig`), or the bytes of a
+    /// `google.protobuf.Struct`. As [`Self::from_json`].
+    pub fn from_plugin(document: &[u8]) -> Result<Self, Vec<ConfigError>> {
+        let json = Self::from_json(document);
+        // A `Struct` begins with a line feed, which JSON may also do: what is JSON is taken as that.
+        match protobuf::decode(document) {
+            Some(root) if json.is_err() && document.first() == Some(&b'\n') => document::decode(&root).0,
+            _ => json,
+        }
+    }
+
+    /// Reads a document as people write it. As [`Self::from_json`], and every error knows its place in the text.
+    #[cfg(feature = "cli")]
+    pub fn from_yaml(document: &str) -> Result<Self, Vec<ConfigError>> {
+        yaml::decode(document)
+    }
+
+    /// What is valid, and still not what its author may expect.
+    pub fn warnings(&self) -> Vec<Warning> {
+        warning::of(self)
+    }
 }
 
 /// `mode`.
@@ -139,6 +193,8 @@ pub struct PolicyRule {
     pub kind: PolicyKind,
     /// What it does then.
     pub action: PolicyAction,
+    /// Overrides the mode of what it stands in.
+    pub mode: Option<Mode>,
 }
 
 /// `type` of a policy.

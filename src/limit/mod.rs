@@ -1,4 +1,18 @@
 //! The arithmetic of limits: what a window holds, what one more would do, when it frees.
+//!
+//! Counters live in shared data, one record an owner, and are changed by compare-and-swap, so that all workers of one
+//! Envoy count together. Knows nothing of groups, requests or headers.
+
+pub mod counter;
+pub mod failed_auth;
+mod record;
+mod shared_data;
+mod window;
+
+pub use shared_data::{Cas, CasMismatch, Contended, SharedData};
+pub use window::Clock;
+
+use std::fmt;
 
 /// One limit as configured.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -9,6 +23,14 @@ pub struct Limit {
     pub window: Window,
     /// How much of it.
     pub quota: u64,
+}
+
+impl Limit {
+    /// What configurations and answers call it: `requests_per_minute`, `tokens_per_90s`.
+    pub fn name(&self) -> impl fmt::Display + use<> {
+        let Self { unit, window, .. } = *self;
+        fmt::from_fn(move |f| write!(f, "{unit}_per_{window}"))
+    }
 }
 
 /// What a limit counts.
@@ -24,6 +46,17 @@ pub enum Unit {
     Tokens,
 }
 
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CompletionTokens => "completion_tokens",
+            Self::PromptTokens => "prompt_tokens",
+            Self::Requests => "requests",
+            Self::Tokens => "tokens",
+        })
+    }
+}
+
 /// The time over which a limit counts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Window {
@@ -35,4 +68,67 @@ pub enum Window {
     Month,
     /// Two aligned buckets, the previous one's share rounded up; seconds, at most an hour.
     Sliding(u32),
+}
+
+impl Window {
+    /// Its length, as headers state it; a month counts 30 days there.
+    pub const fn seconds(self) -> u32 {
+        match self {
+            Self::Day => 86_400,
+            Self::Fixed(seconds) | Self::Sliding(seconds) => seconds,
+            Self::Month => 30 * 86_400,
+        }
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Day => f.write_str("day"),
+            Self::Fixed(1) | Self::Sliding(1) => f.write_str("second"),
+            Self::Fixed(60) | Self::Sliding(60) => f.write_str("minute"),
+            Self::Fixed(3600) | Self::Sliding(3600) => f.write_str("hour"),
+            Self::Fixed(seconds) | Self::Sliding(seconds) => write!(f, "{seconds}s"),
+            Self::Month => f.write_str("month"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_called_what_the_configuration_calls_it() {
+        let cases = [
+            (Unit::Requests, Window::Sliding(1), "requests_per_second"),
+            (Unit::Requests, Window::Sliding(60), "requests_per_minute"),
+            (Unit::Requests, Window::Fixed(60), "requests_per_minute"),
+            (Unit::Requests, Window::Sliding(90), "requests_per_90s"),
+            (
+                Unit::PromptTokens,
+                Window::Fixed(3600),
+                "prompt_tokens_per_hour",
+            ),
+            (
+                Unit::CompletionTokens,
+                Window::Month,
+                "completion_tokens_per_month",
+            ),
+            (Unit::Tokens, Window::Day, "tokens_per_day"),
+            (Unit::Tokens, Window::Fixed(86_400), "tokens_per_86400s"),
+        ];
+        for (unit, window, name) in cases {
+            assert_eq!(
+                Limit {
+                    unit,
+                    window,
+                    quota: 1
+                }
+                .name()
+                .to_string(),
+                name
+            );
+        }
+    }
 }

@@ -2,9 +2,15 @@
 //!
 //! Push parsers only: bytes in, facts out, nothing kept that is not needed. Knows no group, no limit, no Envoy.
 
+mod base64;
+mod document;
 pub mod endpoint;
+mod event_stream;
 pub mod json;
+pub mod models;
+mod place;
 pub mod request;
 pub mod response;
-pub mod sse;
+pub mod rewrite;
+mod sse;
 pub mod usage;

@@ -1,4 +1,8 @@
 //! What an answer cost, in one form for every API.
+//!
+//! `Counts` takes the counts as the APIs name them, in any order and as often as an answer repeats
+//! them, and makes [`Usage`] of what stands at the end. Knows nothing of JSON but how a number is
+//! written, and nothing of where in an answer a count was found.
 
 /// Token counts of one answer. `prompt` is all input including what came from or went into a cache,
 /// `completion` includes reasoning; `None` where the answer did not say.
@@ -8,7 +12,8 @@ pub struct Usage {
     pub prompt_tokens: Option<u64>,
     /// All output tokens.
     pub completion_tokens: Option<u64>,
-    /// As the answer states it; where it does not, the sum of the two.
+    /// As the answer states it, which may count more than the two; the sum of the two where the answer
+    /// states none, or less than that.
     pub total_tokens: Option<u64>,
     /// Part of `prompt_tokens` that was read from a cache.
     pub cached_tokens: Option<u64>,
@@ -37,4 +42,332 @@ pub enum UsageFormat {
     OpenAi,
     /// `/usage/input_tokens`, in streams under `/response`.
     OpenAiResponses,
+}
+
+impl UsageFormat {
+    /// Whether its `input_tokens` leaves out what the cache served or took: then both are added.
+    fn input_excludes_cache(self) -> bool {
+        // Gemini's own counts have other names; `input_tokens` are there with Claude on Vertex.
+        matches!(self, Self::Anthropic | Self::Bedrock | Self::Gemini)
+    }
+}
+
+/// One of the counts that answers state.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Count {
+    /// Output as it is billed, where that differs from the tokens.
+    BilledCompletion,
+    /// Input as it is billed.
+    BilledPrompt,
+    /// Part of the input that a cache served, in `DeepSeek`'s and others' words.
+    CacheHit,
+    /// Input that a cache served, beside what [`Self::Input`] counts or as part of it.
+    CacheRead,
+    /// Input that a cache took, likewise.
+    CacheWrite,
+    /// Part of the input that a cache served.
+    Cached,
+    /// All output, in the words of the chat API.
+    Completion,
+    /// Input, with or without the cache.
+    Input,
+    /// All output, in the words of every other API.
+    Output,
+    /// All input.
+    Prompt,
+    /// Part of the output.
+    Reasoning,
+    /// Output beside what [`Self::Completion`] counts.
+    Thoughts,
+    /// Input beside what [`Self::Prompt`] counts.
+    ToolPrompt,
+    Total,
+    /// Part of the input that a cache took.
+    Written,
+}
+
+/// The last usable value of each count.
+#[derive(Debug)]
+pub(crate) struct Counts {
+    format: UsageFormat,
+    /// By [`Count`].
+    values: [Option<u64>; Count::Written as usize + 1],
+}
+
+impl Counts {
+    pub(crate) fn new(format: UsageFormat) -> Self {
+        Self {
+            format,
+            values: [None; _],
+        }
+    }
+
+    /// Takes a number as JSON writes it. One that cannot be a count leaves the value that stood.
+    pub(crate) fn state(&mut self, count: Count, number: &[u8]) {
+        if let Some(value) = self.values.get_mut(count as usize) {
+            *value = count_of(number).or(*value);
+        }
+    }
+
+    fn stated(&self, count: Count) -> Option<u64> {
+        self.values.get(count as usize).copied().flatten()
+    }
+
+    /// What the counts amount to; `None` if neither input nor output nor a total was stated.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        let [read, write] = [Count::CacheRead, Count::CacheWrite].map(|count| self.stated(count));
+        let input = self.stated(Count::Input);
+        let input = if self.format.input_excludes_cache() {
+            sum([input, read, write])
+        } else {
+            input
+        };
+        let prompt = sum([self.stated(Count::Prompt), self.stated(Count::ToolPrompt)]);
+        let prompt_tokens = first([prompt, input, self.stated(Count::BilledPrompt)]);
+
+        let thoughts = self.stated(Count::Thoughts);
+        let completion = first([
+            sum([self.stated(Count::Completion), thoughts]),
+            self.stated(Count::Output),
+            self.stated(Count::BilledCompletion),
+        ]);
+        let reasoning = self.stated(Count::Reasoning);
+
+        // xAI counts reasoning beside the completion, under the very names that elsewhere make it a
+        // part of it; only its total tells.
+        let total = self.stated(Count::Total);
+        let parts = sum([prompt_tokens, completion]);
+        let beside = sum([parts, reasoning]) == total && total != parts;
+        let completion_tokens = if beside {
+            sum([completion, reasoning])
+        } else {
+            completion
+        };
+
+        // A total may count more than its parts name; one that counts less is wrong.
+        let total_tokens = total.max(sum([prompt_tokens, completion_tokens]));
+        total_tokens.is_some().then_some(Usage {
+            prompt_tokens,
+            completion_tokens,
+            total_tokens,
+            cached_tokens: first([
+                self.stated(Count::Cached),
+                read,
+                self.stated(Count::CacheHit),
+            ]),
+            cache_write_tokens: first([self.stated(Count::Written), write]),
+            reasoning_tokens: reasoning.or(thoughts),
+        })
+    }
+}
+
+/// The sum of those that are there.
+fn sum<const N: usize>(counts: [Option<u64>; N]) -> Option<u64> {
+    counts.into_iter().flatten().reduce(u64::saturating_add)
+}
+
+/// The first that is not 0: some gateways write several spellings and leave those they do not use at 0.
+fn first<const N: usize>(counts: [Option<u64>; N]) -> Option<u64> {
+    counts
+        .into_iter()
+        .flatten()
+        .reduce(|first, next| if first > 0 { first } else { next })
+}
+
+/// Larger counts are nonsense, and must not be charged to anybody.
+const MAX_COUNT: u64 = 1_000_000_000;
+
+/// The count that a JSON number states: an integer however written (`5`, `5.0`, `5e0`), not negative,
+/// below [`MAX_COUNT`].
+fn count_of(number: &[u8]) -> Option<u64> {
+    // The value is `digits` × 10^`power`, `digits` never ending in a zero that `zeros` could hold.
+    let mut digits = 0_u64;
+    let mut zeros = 0_i32;
+    let mut fraction = None;
+    let mut exponent = 0_i32;
+    if number.is_empty() {
+        return None;
+    }
+    let mut bytes = number.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'0'..=b'9' => {
+                if let Some(places) = &mut fraction {
+                    *places = i32::saturating_add(*places, 1);
+                }
+                match u64::from(byte.wrapping_sub(b'0')) {
+                    0 if digits == 0 => {}
+                    0 => zeros = zeros.saturating_add(1),
+                    digit => {
+                        digits = scale(digits, zeros.saturating_add(1))?.checked_add(digit)?;
+                        zeros = 0;
+                    }
+                }
+            }
+            b'.' => fraction = Some(0),
+            b'e' | b'E' => {
+                exponent = exponent_of(bytes.as_slice());
+                break;
+            }
+            _ => return None,
+        }
+    }
+    let power = zeros
+        .saturating_sub(fraction.unwrap_or(0))
+        .saturating_add(exponent);
+    scale(digits, power)
+}
+
+/// `digits` × 10^`power`, if that is a count.
+fn scale(digits: u64, power: i32) -> Option<u64> {
+    if digits == 0 {
+        return Some(0);
+    }
+    let factor = 10_u64.checked_pow(u32::try_from(power).ok()?)?;
+    digits
+        .checked_mul(factor)
+        .filter(|count| *count < MAX_COUNT)
+}
+
+fn exponent_of(text: &[u8]) -> i32 {
+    let digits = text.iter().filter(|byte| byte.is_ascii_digit());
+    let value = digits.fold(0_i32, |value, digit| {
+        value
+            .saturating_mul(10)
+            .saturating_add(i32::from(digit.wrapping_sub(b'0')))
+    });
+    if text.starts_with(b"-") {
+        value.saturating_neg()
+    } else {
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_is_an_integer_however_written() {
+        for (text, count) in [
+            ("0", Some(0)),
+            ("5", Some(5)),
+            ("5.0", Some(5)),
+            ("5e1", Some(50)),
+            ("5E+1", Some(50)),
+            ("0.05e2", Some(5)),
+            ("50e-1", Some(5)),
+            ("1200.000000000000000000000000000000", Some(1200)),
+            ("999999999", Some(999_999_999)),
+            ("1000000000", None),
+            ("1e9", None),
+            ("1e999", None),
+            ("1e99999999999999", None),
+            ("1e-99999999999999", None),
+            ("0e999", Some(0)),
+            ("0.0000", Some(0)),
+            ("", None),
+            ("5.5", None),
+            ("5e-1", None),
+            ("-1", None),
+            ("123456789012345678901234567890", None),
+        ] {
+            assert_eq!(count_of(text.as_bytes()), count, "{text}");
+        }
+    }
+
+    fn usage(format: UsageFormat, stated: &[(Count, &str)]) -> Option<Usage> {
+        let mut counts = Counts::new(format);
+        for (count, number) in stated {
+            counts.state(*count, number.as_bytes());
+        }
+        counts.usage()
+    }
+
+    #[test]
+    fn the_last_usable_value_of_each_count_stands() {
+        let last = usage(
+            UsageFormat::Anthropic,
+            &[
+                (Count::Input, "8834"),
+                (Count::Output, "1"),
+                (Count::Input, "18"),
+                (Count::CacheRead, "8831"),
+                (Count::Output, "40"),
+                (Count::Output, "-3"),
+                (Count::Output, "1e12"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(last.prompt_tokens, Some(8849));
+        assert_eq!(last.completion_tokens, Some(40));
+        assert_eq!(last.total_tokens, Some(8889));
+        assert_eq!(last.cached_tokens, Some(8831));
+        assert_eq!(last.cache_write_tokens, None);
+    }
+
+    #[test]
+    fn cache_counts_are_added_only_where_input_leaves_them_out() {
+        let stated = [(Count::Input, "10"), (Count::CacheRead, "4")];
+        let prompt = |format| usage(format, &stated).unwrap().prompt_tokens;
+        assert_eq!(prompt(UsageFormat::Bedrock), Some(14));
+        assert_eq!(prompt(UsageFormat::OpenAiResponses), Some(10));
+    }
+
+    #[test]
+    fn a_total_below_its_parts_is_corrected() {
+        let parts = [(Count::Prompt, "10"), (Count::Completion, "20")];
+        let total = |total| {
+            let stated = [&parts[..], &[(Count::Total, total)]].concat();
+            usage(UsageFormat::Gemini, &stated).unwrap().total_tokens
+        };
+        assert_eq!(total("60"), Some(60));
+        assert_eq!(total("30"), Some(30));
+        assert_eq!(total("7"), Some(30));
+        assert_eq!(total("-7"), Some(30));
+    }
+
+    #[test]
+    fn reasoning_is_added_only_where_the_total_shows_it_beside_the_completion() {
+        let completion = |total| {
+            let stated = [
+                (Count::Prompt, "32"),
+                (Count::Completion, "9"),
+                (Count::Reasoning, "94"),
+                (Count::Total, total),
+            ];
+            usage(UsageFormat::OpenAi, &stated)
+                .unwrap()
+                .completion_tokens
+        };
+        assert_eq!(completion("135"), Some(103));
+        assert_eq!(completion("41"), Some(9));
+    }
+
+    #[test]
+    fn the_spelling_that_a_gateway_leaves_at_zero_does_not_count() {
+        let both = usage(
+            UsageFormat::OpenAi,
+            &[
+                (Count::Prompt, "21"),
+                (Count::Completion, "9"),
+                (Count::Input, "0"),
+                (Count::Output, "0"),
+            ],
+        );
+        assert_eq!(both.unwrap().total_tokens, Some(30));
+        let other = usage(
+            UsageFormat::OpenAi,
+            &[(Count::Prompt, "0"), (Count::Input, "50")],
+        );
+        assert_eq!(other.unwrap().prompt_tokens, Some(50));
+    }
+
+    #[test]
+    fn nothing_usable_is_no_usage() {
+        assert_eq!(usage(UsageFormat::OpenAi, &[]), None);
+        assert_eq!(usage(UsageFormat::OpenAi, &[(Count::Prompt, "-1")]), None);
+        assert_eq!(usage(UsageFormat::OpenAi, &[(Count::CacheRead, "3")]), None);
+        assert!(usage(UsageFormat::OpenAi, &[(Count::Total, "3")]).is_some());
+    }
 }

@@ -1,0 +1,233 @@
+//! The top level of the document and its providers.
+
+use super::decode::{Decoder, Fields, Map};
+use super::node::{Node, Span, Value};
+use super::{Config, ConfigError, HeaderFamily, Mode, Provider, ProviderTarget, group, policies};
+use crate::credential;
+use crate::time::UtcOffset;
+
+const DOCUMENT: Fields = Fields {
+    known: &[
+        "version",
+        "mode",
+        "providers",
+        "consumer_groups",
+        "policies",
+        "credential_headers",
+        "path_prefixes",
+        "failed_auth_per_minute",
+        "rate_limit_headers",
+        "retry_after_jitter",
+        "hold_request_headers",
+        "decompress_requests",
+        "max_response_bytes",
+        "timezone",
+    ],
+    later: &[
+        "anonymous_group",
+        "budgets",
+        "ceilings",
+        "consumers",
+        "counters",
+        "default_group",
+        "defaults",
+        "identity",
+        "input_policies",
+        "output_policies",
+        "pricing",
+        "request_limits",
+        "routes",
+        "services",
+        "unpriced",
+    ],
+    secret: false,
+};
+
+const PROVIDERS: Fields = Fields { known: &["targets"], later: &[], secret: false };
+
+const TARGET: Fields =
+    Fields { known: &["id", "provider", "secret_key_ref", "models", "cluster"], later: &[], secret: false };
+
+const SECRET_KEY_REF: Fields = Fields { known: &["env"], later: &[], secret: true };
+
+const MODES: [(&str, Mode); 2] = [("enforce", Mode::Enforce), ("shadow", Mode::Shadow)];
+
+const PROVIDER_NAMES: [(&str, Provider); 9] = [
+    ("openai", Provider::OpenAi),
+    ("anthropic", Provider::Anthropic),
+    ("gemini", Provider::Gemini),
+    ("azure-openai", Provider::AzureOpenAi),
+    ("bedrock", Provider::Bedrock),
+    ("cohere", Provider::Cohere),
+    ("mistral", Provider::Mistral),
+    ("ollama", Provider::Ollama),
+    ("vllm", Provider::Vllm),
+];
+
+const HEADER_FAMILIES: [(&str, HeaderFamily); 3] =
+    [("standard", HeaderFamily::Standard), ("openai", HeaderFamily::OpenAi), ("ietf", HeaderFamily::Ietf)];
+
+const DEFAULT_PATH_PREFIXES: [&str; 4] = ["", "/openai", "/api", "/anthropic"];
+const DEFAULT_FAILED_AUTH: u32 = 60;
+const DEFAULT_RESPONSE_BYTES: u64 = 1 << 20;
+
+/// Held in the VM's memory, of which there is little.
+const MAX_RESPONSE_BYTES: u64 = 256 << 20;
+
+/// A document, or all that is wrong with it; and the parts of its text that may be secrets.
+pub(super) fn decode(root: &Node) -> (Result<Config, Vec<ConfigError>>, Vec<Span>) {
+    let mut decoder = Decoder::default();
+    let config = config(&mut decoder, root);
+    let result = match config {
+        Some(config) if decoder.errors.is_empty() => Ok(config),
+        _ => Err(decoder.errors),
+    };
+    (result, decoder.hidden)
+}
+
+fn config(d: &mut Decoder, root: &Node) -> Option<Config> {
+    let map = d.map(root, &DOCUMENT)?;
+    d.required(&map, "version", version);
+    let timezone = d.field(&map, "timezone", timezone).unwrap_or_default();
+    d.offset = timezone; // the groups' dates need it
+    let owned = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
+    let config = Config {
+        mode: d.field(&map, "mode", mode).unwrap_or_default(),
+        providers: d.field(&map, "providers", providers).unwrap_or_default(),
+        consumer_groups: d.field(&map, "consumer_groups", group::groups).unwrap_or_default(),
+        policies: d.field(&map, "policies", policies::policies).unwrap_or_default(),
+        credential_headers: (d.field(&map, "credential_headers", |d, node| d.set(node, header_name)))
+            .unwrap_or_else(|| owned(&credential::DEFAULT_HEADERS)),
+        path_prefixes: (d.field(&map, "path_prefixes", |d, node| d.set(node, path_prefix)))
+            .unwrap_or_else(|| owned(&DEFAULT_PATH_PREFIXES)),
+        failed_auth_per_minute: (d.field(&map, "failed_auth_per_minute", |d, node| d.number32(node, 1_000_000)))
+            .unwrap_or(DEFAULT_FAILED_AUTH),
+        rate_limit_headers: (d.field(&map, "rate_limit_headers", header_families))
+            .unwrap_or_else(|| vec![HeaderFamily::Standard, HeaderFamily::OpenAi]),
+        retry_after_jitter: (d.field(&map, "retry_after_jitter", |d, node| d.number32(node, 3600))).unwrap_or_default(),
+        hold_request_headers: d.field(&map, "hold_request_headers", Decoder::bool).unwrap_or(true),
+        decompress_requests: d.field(&map, "decompress_requests", Decoder::bool).unwrap_or_default(),
+        max_response_bytes: (d.field(&map, "max_response_bytes", |d, node| d.number(node, MAX_RESPONSE_BYTES)))
+            .unwrap_or(DEFAULT_RESPONSE_BYTES),
+        timezone,
+    };
+    check_held_headers(d, &map, &config);
+    Some(config)
+}
+
+/// Where the request's header is gone before its body is read, nothing in the header may hang on the model.
+fn check_held_headers(d: &mut Decoder, map: &Map<'_>, config: &Config) {
+    let Some(node) = map.get("hold_request_headers").filter(|_| !config.hold_request_headers) else { return };
+    let several = config.providers.len() > 1;
+    let by_model = several && config.providers.iter().any(|target| target.models.is_some());
+    let rewrites = (config.consumer_groups.iter())
+        .find(|group| group.default_model.is_some() || !group.model_aliases.is_empty());
+    d.within("hold_request_headers", |d| {
+        if by_model {
+            let message = "cannot be false while `models` choose between several providers";
+            d.error_help(node.span, message, "the provider's credential is sent before the model is known");
+        }
+        if let Some(group) = rewrites {
+            let message = format!("cannot be false while group `{}` rewrites models", group.name);
+            d.error_help(node.span, message, "leave out its `default_model` and `model_aliases`");
+        }
+    });
+}
+
+fn version(d: &mut Decoder, node: &Node) -> Option<()> {
+    match &node.value {
+        Value::Text(text) if text == "1" => Some(()),
+        Value::Integer(1) => Some(()), // what YAML makes of `version: 1`
+        _ => {
+            d.error_help(node.span, "unknown version", "write `version: '1'`");
+            None
+        }
+    }
+}
+
+fn timezone(d: &mut Decoder, node: &Node) -> Option<UtcOffset> {
+    let offset = UtcOffset::parse(d.text(node)?);
+    if offset.is_none() {
+        d.error_help(node.span, "not a fixed offset from UTC", "like `+09:00`, `-03:30` or `UTC`");
+    }
+    offset
+}
+
+pub(super) fn mode(d: &mut Decoder, node: &Node) -> Option<Mode> {
+    d.choice(node, &MODES)
+}
+
+fn header_families(d: &mut Decoder, node: &Node) -> Option<Vec<HeaderFamily>> {
+    d.set(node, |d, item| d.choice(item, &HEADER_FAMILIES))
+}
+
+/// RFC 9110, section 5.1, in HTTP/2's lower case.
+fn header_name(d: &mut Decoder, node: &Node) -> Option<String> {
+    let rule = |text: &str| {
+        let token = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        (1..=64).contains(&text.len()) && text.bytes().all(token)
+    };
+    d.checked(node, rule, "a header's name in lower case")
+}
+
+fn path_prefix(d: &mut Decoder, node: &Node) -> Option<String> {
+    let rule = |text: &str| {
+        let byte = |byte: u8| byte.is_ascii_graphic() && !b"%?#\\".contains(&byte);
+        let segments = text.split('/').skip(1).all(|segment| !matches!(segment, "" | "." | ".."));
+        text.is_empty() || (text.starts_with('/') && text.bytes().all(byte) && segments)
+    };
+    d.checked(node, rule, "empty, or a plain path that begins with `/` and does not end with one")
+}
+
+fn providers(d: &mut Decoder, node: &Node) -> Option<Vec<ProviderTarget>> {
+    let map = d.map(node, &PROVIDERS)?;
+    let mut ids: Vec<String> = Vec::new();
+    d.required(&map, "targets", |d, node| {
+        d.list(node, |d, item| {
+            let target = target(d, item, &ids)?;
+            ids.push(target.id.clone());
+            Some(target)
+        })
+    })
+}
+
+fn target(d: &mut Decoder, node: &Node, ids: &[String]) -> Option<ProviderTarget> {
+    let map = d.map(node, &TARGET)?;
+    let id = d.required(&map, "id", |d, node| {
+        let id = d.name(node)?;
+        if ids.contains(&id) {
+            d.error(node.span, "another target has this id");
+        }
+        Some(id)
+    });
+    let provider = d.required(&map, "provider", |d, node| d.choice(node, &PROVIDER_NAMES));
+    let secret_env = d.field(&map, "secret_key_ref", secret_env);
+    let models = d.field(&map, "models", |d, node| d.set(node, Decoder::model_glob));
+    let cluster = d.field(&map, "cluster", cluster);
+    let id = id?;
+    Some(ProviderTarget {
+        provider: provider?,
+        secret_env,
+        models,
+        cluster: cluster.unwrap_or_else(|| id.clone()),
+        id,
+    })
+}
+
+fn secret_env(d: &mut Decoder, node: &Node) -> Option<String> {
+    let map = d.map(node, &SECRET_KEY_REF)?;
+    d.required(&map, "env", |d, node| {
+        d.hide(node); // the secret itself may stand here by mistake
+        let rule = |text: &str| {
+            let name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+            let digit = text.starts_with(|c: char| c.is_ascii_digit());
+            (1..=128).contains(&text.len()) && text.bytes().all(name) && !digit
+        };
+        d.checked(node, rule, "the name of an environment variable")
+    })
+}
+
+pub(super) fn cluster(d: &mut Decoder, node: &Node) -> Option<String> {
+    let rule = |text: &str| (1..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    d.checked(node, rule, "an Envoy cluster's name")
+}

@@ -1,0 +1,350 @@
+//! Consumer groups: their keys, models and limits.
+
+use super::decode::{Decoder, Fields, MAX_NUMBER, Map};
+use super::document::mode;
+use super::node::{Node, Value};
+use super::{ApiKey, ConsumerGroup, policies};
+use crate::credential::KeyDigest;
+use crate::limit::{Limit, Unit, Window};
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+
+const GROUP: Fields = Fields {
+    known: &[
+        "name",
+        "description",
+        "mode",
+        "api_key",
+        "api_keys",
+        "allowed_models",
+        "denied_models",
+        "default_model",
+        "model_aliases",
+        "allowed_endpoints",
+        "rate_limits",
+        "input_policies",
+    ],
+    later: &[
+        "budgets",
+        "concurrent_requests",
+        "consumer_rate_limits",
+        "consumers",
+        "enabled",
+        "features",
+        "model_rate_limits",
+        "not_after",
+        "not_before",
+        "output_policies",
+        "parent",
+        "policies",
+        "pricing",
+        "priority",
+        "request_limits",
+        "unpriced",
+    ],
+    secret: false,
+};
+
+const KEY: Fields =
+    Fields { known: &["id", "sha256", "not_before", "not_after", "enabled"], later: &["features"], secret: true };
+
+const LIMIT: Fields = Fields { known: &["unit", "limit", "per", "window"], later: &[], secret: false };
+
+const RATE_LIMITS: Fields = Fields {
+    known: &[
+        "requests_per_second",
+        "requests_per_minute",
+        "requests_per_hour",
+        "requests_per_day",
+        "requests_per_month",
+        "tokens_per_second",
+        "tokens_per_minute",
+        "tokens_per_hour",
+        "tokens_per_day",
+        "tokens_per_month",
+        "prompt_tokens_per_second",
+        "prompt_tokens_per_minute",
+        "prompt_tokens_per_hour",
+        "prompt_tokens_per_day",
+        "prompt_tokens_per_month",
+        "completion_tokens_per_second",
+        "completion_tokens_per_minute",
+        "completion_tokens_per_hour",
+        "completion_tokens_per_day",
+        "completion_tokens_per_month",
+        "window",
+    ],
+    later: &["concurrent_requests"],
+    secret: false,
+};
+
+const UNITS: [(&str, Unit); 4] = [
+    ("requests", Unit::Requests),
+    ("tokens", Unit::Tokens),
+    ("prompt_tokens", Unit::PromptTokens),
+    ("completion_tokens", Unit::CompletionTokens),
+];
+
+/// How a window of up to an hour moves.
+type Shape = fn(u32) -> Window;
+
+const SHAPES: [(&str, Shape); 2] = [("sliding", Window::Sliding), ("fixed", Window::Fixed)];
+
+const HOUR: u32 = 3600;
+const LONGEST_FIXED: u32 = 31 * 24 * HOUR;
+
+/// A group's counters share one record.
+const MAX_LIMITS: usize = 24;
+
+/// Where a key stands: group, and position in `api_keys`.
+type Place = (usize, Option<usize>);
+
+pub(super) fn groups(d: &mut Decoder, node: &Node) -> Option<Vec<ConsumerGroup>> {
+    let mut names: BTreeMap<String, usize> = BTreeMap::new();
+    let mut keys = BTreeMap::new();
+    let mut index = 0_usize;
+    d.list(node, |d, item| {
+        let at = index;
+        index = index.saturating_add(1);
+        let map = d.map(item, &GROUP)?;
+        let name = d.required(&map, "name", |d, node| {
+            let name = d.name(node)?;
+            match names.get(&name) {
+                Some(first) => d.error(node.span, format!("consumer_groups[{first}] has this name already")),
+                None => {
+                    names.insert(name.clone(), at);
+                }
+            }
+            Some(name)
+        });
+        Some(ConsumerGroup {
+            name: name.unwrap_or_default(),
+            ..group(d, &map, at, &mut keys)
+        })
+    })
+}
+
+fn group(d: &mut Decoder, map: &Map<'_>, at: usize, seen: &mut BTreeMap<KeyDigest, Place>) -> ConsumerGroup {
+    let models = |d: &mut Decoder, node: &Node| d.set(node, Decoder::model_glob);
+    ConsumerGroup {
+        name: String::new(),
+        description: d.field(map, "description", |d, node| d.text(node).map(str::to_owned)),
+        mode: d.field(map, "mode", mode),
+        keys: keys(d, map, at, seen),
+        allowed_models: d.field(map, "allowed_models", models),
+        denied_models: d.field(map, "denied_models", models).unwrap_or_default(),
+        default_model: d.field(map, "default_model", Decoder::model),
+        model_aliases: d.field(map, "model_aliases", model_aliases).unwrap_or_default(),
+        allowed_endpoints: d.field(map, "allowed_endpoints", |d, node| d.set(node, endpoint)),
+        rate_limits: d.field(map, "rate_limits", rate_limits).unwrap_or_default(),
+        input_policies: d.field(map, "input_policies", policies::policies).unwrap_or_default(),
+    }
+}
+
+fn keys(d: &mut Decoder, map: &Map<'_>, at: usize, seen: &mut BTreeMap<KeyDigest, Place>) -> Vec<ApiKey> {
+    let mut unique = |d: &mut Decoder, node: &Node, place: Place, key: ApiKey| match seen.get(&key.digest) {
+        Some(first) => {
+            d.error(node.span, format!("the same key stands at {}", shown(*first)));
+            None
+        }
+        None => {
+            seen.insert(key.digest, place);
+            Some(key)
+        }
+    };
+    let one = d.field(map, "api_key", |d, node| {
+        let key = plain_key(d, node)?;
+        unique(d, node, (at, None), key)
+    });
+    let mut index = 0_usize;
+    let more = d.field(map, "api_keys", |d, node| {
+        d.list(node, |d, item| {
+            let place = (at, Some(index));
+            index = index.saturating_add(1);
+            let key = match item.value {
+                Value::Map(_) => digested_key(d, item),
+                _ => plain_key(d, item),
+            };
+            unique(d, item, place, key?)
+        })
+    });
+    one.into_iter().chain(more.into_iter().flatten()).collect()
+}
+
+fn shown((group, key): Place) -> impl fmt::Display {
+    fmt::from_fn(move |f| match key {
+        None => write!(f, "consumer_groups[{group}].api_key"),
+        Some(key) => write!(f, "consumer_groups[{group}].api_keys[{key}]"),
+    })
+}
+
+fn plain_key(d: &mut Decoder, node: &Node) -> Option<ApiKey> {
+    d.hide(node);
+    let key = d.text(node)?;
+    if key.is_empty() {
+        d.error(node.span, "an empty key can never match");
+        return None;
+    }
+    if key.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        d.error(node.span, "a key with spaces or control characters can never match");
+        return None;
+    }
+    if key.starts_with("${") {
+        // Taken literally it would be a key that everyone can guess.
+        d.error(node.span, "environment variables are not put in here");
+        return None;
+    }
+    let digest = KeyDigest::of(key.as_bytes());
+    Some(ApiKey {
+        id: default_id(&digest),
+        digest,
+        plain: true,
+        enabled: true,
+        not_before: None,
+        not_after: None,
+    })
+}
+
+fn digested_key(d: &mut Decoder, node: &Node) -> Option<ApiKey> {
+    let map = d.map(node, &KEY)?;
+    let id = d.field(&map, "id", |d, node| {
+        let rule = |text: &str| {
+            let byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@+".contains(&byte);
+            (1..=64).contains(&text.len()) && text.bytes().all(byte)
+        };
+        d.checked(node, rule, "1 to 64 letters, digits, `-`, `_`, `.`, `@` or `+`")
+    });
+    let digest = d.required(&map, "sha256", |d, node| {
+        d.hide(node); // the key itself may stand here by mistake
+        let digest = digest(d.text(node)?);
+        if digest.is_none() {
+            d.error(node.span, "must be the key's SHA-256 as 64 hex digits");
+        }
+        digest
+    });
+    let not_before = d.field(&map, "not_before", Decoder::date);
+    let not_after = d.field(&map, "not_after", |d, node| {
+        let end = d.date(node)?;
+        if not_before.is_some_and(|start| start >= end) {
+            d.error(node.span, "must be after `not_before`");
+        }
+        Some(end)
+    });
+    let enabled = d.field(&map, "enabled", Decoder::bool).unwrap_or(true);
+    let digest = digest?;
+    Some(ApiKey {
+        id: id.unwrap_or_else(|| default_id(&digest)),
+        digest,
+        plain: false,
+        enabled,
+        not_before,
+        not_after,
+    })
+}
+
+fn digest(text: &str) -> Option<KeyDigest> {
+    let mut digest = [0; 32];
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (byte, at) in digest.iter_mut().zip((0_usize..).step_by(2)) {
+        *byte = u8::from_str_radix(text.get(at..at.saturating_add(2))?, 16).ok()?;
+    }
+    Some(KeyDigest(digest))
+}
+
+fn default_id(digest: &KeyDigest) -> String {
+    let mut id = String::with_capacity(12);
+    for byte in digest.0.iter().take(6) {
+        let _ = write!(id, "{byte:02x}"); // a String takes everything
+    }
+    id
+}
+
+fn model_aliases(d: &mut Decoder, node: &Node) -> Option<Vec<(String, String)>> {
+    let members = d.free_map(node)?;
+    let aliases = members.iter().filter_map(|member| {
+        d.within(&member.key, |d| {
+            let target = d.model(&member.node)?;
+            if member.key.is_empty() || member.key.contains('*') {
+                d.error(member.key_span, "an alias is one model's name, without `*`");
+            } else if member.key == target {
+                d.error(member.node.span, "stands for itself");
+            }
+            Some((member.key.clone(), target))
+        })
+    });
+    Some(aliases.collect())
+}
+
+fn endpoint(d: &mut Decoder, node: &Node) -> Option<String> {
+    let rule = |text: &str| {
+        let name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        let path = |byte: u8| byte.is_ascii_graphic() && !b"?#%".contains(&byte);
+        (1..=256).contains(&text.len())
+            && (text.bytes().all(name) || (text.starts_with('/') && text.bytes().all(path)))
+    };
+    d.checked(node, rule, "an endpoint's name, or a path prefix that begins with `/`")
+}
+
+fn rate_limits(d: &mut Decoder, node: &Node) -> Option<Vec<Limit>> {
+    let Value::List(items) = &node.value else { return named_limits(d, node) };
+    if items.len() > MAX_LIMITS {
+        d.error(node.span, format!("at most {MAX_LIMITS} limits"));
+    }
+    let mut seen = Vec::new();
+    d.list(node, |d, item| {
+        let limit = listed_limit(d, item)?;
+        let counted = (limit.unit, limit.window.seconds());
+        if seen.contains(&counted) {
+            d.error(item.span, format!("a second limit on {}", limit.name()));
+        }
+        seen.push(counted);
+        Some(limit)
+    })
+}
+
+fn named_limits(d: &mut Decoder, node: &Node) -> Option<Vec<Limit>> {
+    let map = d.map(node, &RATE_LIMITS)?;
+    let shape = d.field(&map, "window", |d, node| d.choice(node, &SHAPES)).unwrap_or(Window::Sliding);
+    let limits = map.members.iter().filter_map(|member| {
+        let (unit, period) = member.key.rsplit_once("_per_")?;
+        let (_, unit) = UNITS.iter().find(|(name, _)| *name == unit)?;
+        let window = period_window(period, shape)?;
+        let quota = d.within(&member.key, |d| d.number(&member.node, MAX_NUMBER))?;
+        Some(Limit { unit: *unit, window, quota })
+    });
+    Some(limits.collect())
+}
+
+fn listed_limit(d: &mut Decoder, node: &Node) -> Option<Limit> {
+    let map = d.map(node, &LIMIT)?;
+    let unit = d.required(&map, "unit", |d, node| d.choice(node, &UNITS));
+    let quota = d.required(&map, "limit", |d, node| d.number(node, MAX_NUMBER));
+    let shape = d.field(&map, "window", |d, node| d.choice(node, &SHAPES)).unwrap_or(Window::Sliding);
+    let window = d.required(&map, "per", |d, node| {
+        if let Some(window) = period_window(d.text(node)?, shape) {
+            return Some(window);
+        }
+        match shape(d.seconds(node, LONGEST_FIXED)?) {
+            Window::Sliding(seconds) if seconds > HOUR => {
+                let help = "write `window: fixed`, or `per: day` for calendar days";
+                d.error_help(node.span, "a sliding window is at most an hour", help);
+                None
+            }
+            window => Some(window),
+        }
+    });
+    Some(Limit { unit: unit?, window: window?, quota: quota? })
+}
+
+fn period_window(period: &str, shape: Shape) -> Option<Window> {
+    match period {
+        "second" => Some(shape(1)),
+        "minute" => Some(shape(60)),
+        "hour" => Some(shape(HOUR)),
+        "day" => Some(Window::Day),
+        "month" => Some(Window::Month),
+        _ => None,
+    }
+}

@@ -1,0 +1,139 @@
+//! `policies` and `input_policies`: checked in full, so that nothing has to be corrected once they are enforced.
+
+use super::decode::{Decoder, Fields, Map};
+use super::document::{cluster, mode};
+use super::node::{Node, Value};
+use super::{PolicyAction, PolicyKind, PolicyRule};
+
+const RULE: Fields = Fields {
+    known: &["name", "type", "action", "mode", "config"],
+    later: &["enabled"],
+    secret: false,
+};
+
+const PII: Fields = Fields { known: &["entities"], later: &[], secret: false };
+const KEYWORDS: Fields = Fields { known: &["words", "patterns"], later: &[], secret: false };
+const CONTENT: Fields = Fields {
+    known: &["cluster", "path", "timeout", "failure_mode", "categories", "threshold"],
+    later: &[],
+    secret: false,
+};
+
+const KINDS: [(&str, PolicyKind); 3] = [
+    ("content_filter", PolicyKind::ContentFilter),
+    ("keyword_filter", PolicyKind::KeywordFilter),
+    ("pii_detector", PolicyKind::PiiDetector),
+];
+
+const ACTIONS: [(&str, PolicyAction); 3] =
+    [("block", PolicyAction::Block), ("flag", PolicyAction::Flag), ("redact", PolicyAction::Redact)];
+
+const ENTITIES: [(&str, ()); 7] = [
+    ("credit_card", ()),
+    ("ssn", ()),
+    ("email", ()),
+    ("phone", ()),
+    ("iban", ()),
+    ("ip_address", ()),
+    ("secret", ()),
+];
+
+pub(super) fn policies(d: &mut Decoder, node: &Node) -> Option<Vec<PolicyRule>> {
+    let mut names: Vec<String> = Vec::new();
+    d.list(node, |d, item| {
+        let map = d.map(item, &RULE)?;
+        let name = d.required(&map, "name", |d, node| {
+            let name = d.name(node)?;
+            if names.contains(&name) {
+                d.error(node.span, "another policy of this list has this name");
+            }
+            names.push(name.clone());
+            Some(name)
+        });
+        let kind = d.required(&map, "type", |d, node| d.choice(node, &KINDS));
+        let action = d.field(&map, "action", |d, node| d.choice(node, &ACTIONS)).unwrap_or_default();
+        let mode = d.field(&map, "mode", mode);
+        config(d, &map, kind?);
+        Some(PolicyRule { name: name?, kind: kind?, action, mode })
+    })
+}
+
+fn config(d: &mut Decoder, rule: &Map<'_>, kind: PolicyKind) {
+    match kind {
+        PolicyKind::ContentFilter => {
+            d.field(rule, "config", content);
+        }
+        PolicyKind::KeywordFilter => {
+            d.required(rule, "config", keywords);
+        }
+        PolicyKind::PiiDetector => {
+            d.required(rule, "config", |d, node| {
+                let map = d.map(node, &PII)?;
+                d.required(&map, "entities", |d, node| some_of(d, node, |d, item| d.choice(item, &ENTITIES)))
+            });
+        }
+    }
+}
+
+fn keywords(d: &mut Decoder, node: &Node) -> Option<()> {
+    let map = d.map(node, &KEYWORDS)?;
+    for name in KEYWORDS.known {
+        let word = |d: &mut Decoder, item: &Node| d.checked(item, |text| !text.is_empty(), "not empty").map(drop);
+        d.field(&map, name, |d, node| some_of(d, node, word));
+    }
+    if map.get("words").is_none() && map.get("patterns").is_none() {
+        d.error(node.span, "needs `words` or `patterns`");
+    }
+    Some(())
+}
+
+fn content(d: &mut Decoder, node: &Node) -> Option<()> {
+    let map = d.map(node, &CONTENT)?;
+    d.field(&map, "cluster", cluster);
+    d.field(&map, "path", |d, node| d.checked(node, |text| text.starts_with('/'), "a path that begins with `/`"));
+    d.field(&map, "timeout", timeout);
+    d.field(&map, "failure_mode", |d, node| d.choice(node, &[("allow", ()), ("deny", ())]));
+    d.field(&map, "categories", |d, node| {
+        let category = |text: &str| {
+            let byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-_/".contains(&byte);
+            !text.is_empty() && text.bytes().all(byte)
+        };
+        some_of(d, node, |d, item| d.checked(item, category, "a moderation category, like `hate`").map(drop))
+    });
+    d.field(&map, "threshold", threshold);
+    Some(())
+}
+
+/// `low`, `medium`, `high`, or a score from 0 to 1.
+fn threshold(d: &mut Decoder, node: &Node) -> Option<()> {
+    match node.value {
+        Value::Integer(0 | 1) => Some(()),
+        Value::Float(score) if (0.0..=1.0).contains(&score) => Some(()),
+        Value::Text(_) => d.choice(node, &[("low", ()), ("medium", ()), ("high", ())]),
+        _ => {
+            d.error(node.span, "must be low, medium, high or a number from 0 to 1");
+            None
+        }
+    }
+}
+
+fn timeout(d: &mut Decoder, node: &Node) -> Option<()> {
+    const LONGEST: u32 = 60_000;
+    let text = d.text(node)?;
+    let ms = match text.strip_suffix("ms") {
+        Some(ms) => ms.parse().ok(),
+        None => text.strip_suffix('s').and_then(|seconds| seconds.parse::<u32>().ok()?.checked_mul(1_000)),
+    };
+    if !ms.is_some_and(|ms: u32| (1..=LONGEST).contains(&ms)) {
+        d.error_help(node.span, "not a timeout", "like `500ms` or `2s`, at most 60s");
+    }
+    Some(())
+}
+
+/// A list that may not be empty: a policy that looks for nothing protects from nothing.
+fn some_of(d: &mut Decoder, node: &Node, decode: impl FnMut(&mut Decoder, &Node) -> Option<()>) -> Option<()> {
+    if matches!(&node.value, Value::List(items) if items.is_empty()) {
+        d.error(node.span, "is empty");
+    }
+    d.list(node, decode).map(drop)
+}

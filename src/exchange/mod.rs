@@ -1,0 +1,187 @@
+//! One request and its answer, from the first header to the last byte: the decision path as a state machine.
+//!
+//! Sans-IO: the driver feeds in what Envoy has and carries out what comes back. It must call [`Exchange::finish`]
+//! exactly once, on every ending. Knows no Envoy; the clock and the store are arguments.
+
+mod request;
+mod response;
+mod settle;
+
+pub use request::Inbound;
+pub use settle::Settlement;
+
+use crate::headers::HeaderEdits;
+use crate::inflate::Coding;
+use crate::limit::counter::Standing;
+use crate::llm::endpoint::{Call, Dialect};
+use crate::llm::request::Reader;
+use crate::llm::rewrite::Rewrite;
+use crate::policy::{Group, Policy, Target};
+use crate::refusal::Refusal;
+use crate::reply::{Audience, Reply};
+use crate::time::Timestamp;
+use std::rc::Rc;
+
+/// One request and its answer.
+#[derive(Debug)]
+pub struct Exchange {
+    policy: Rc<Policy>,
+    started: Timestamp,
+    dialect: Dialect,
+    call: Option<Call>,
+    identity: Option<Identity>,
+    state: State,
+    models: Vec<String>,
+    target: Option<Rc<Target>>,
+    refusal: Option<&'static str>,
+    detail: Option<&'static str>,
+    shadowed: Option<&'static str>,
+    standings: Vec<Standing>,
+    standings_at: Timestamp,
+    prompt_estimate: u64,
+    /// Whether the upstream was already told who asks: then its header is out of reach.
+    introduced: bool,
+    injected_usage: bool,
+    filters_models: bool,
+    background: bool,
+    status: u16,
+    stream: bool,
+    first_byte: Option<Timestamp>,
+    answer: Option<crate::llm::response::Reader>,
+    /// The last bytes of an answer whose end was rewritten.
+    tail: Vec<u8>,
+    complete: bool,
+    store_errors: u32,
+}
+
+/// Who asks.
+#[derive(Debug)]
+struct Identity {
+    group: Rc<Group>,
+    key_id: Rc<str>,
+}
+
+/// Where an exchange is.
+#[derive(Debug)]
+enum State {
+    /// Nothing was seen yet.
+    Start,
+    /// The body is awaited, and comes compressed.
+    Inflating(Coding, Vec<u8>, Box<Reader>),
+    /// The body is awaited.
+    Reading(Box<Reader>),
+    /// Refused by us: the answer is our own.
+    Refused,
+    /// Gone upstream.
+    Passed,
+}
+
+/// What the driver has to do next with a request.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Step {
+    /// Hold the request, and hand over its body.
+    NeedBody,
+    /// Let it go on, changed like this.
+    Continue(Release),
+    /// Answer it.
+    Reply(Reply),
+}
+
+/// How a request goes on.
+#[derive(Debug, Default)]
+pub struct Release {
+    /// Changes to its header.
+    pub edits: HeaderEdits,
+    /// Changes to its body.
+    pub body: Option<NewBody>,
+}
+
+/// What goes upstream in place of the body that came.
+#[derive(Debug)]
+pub enum NewBody {
+    /// That body, with these changes.
+    Rewritten(Rewrite),
+    /// This one.
+    Whole(Vec<u8>),
+}
+
+/// What the driver has to do with an answer's header.
+#[derive(Debug, Default)]
+pub struct ResponseStep {
+    /// Changes to it.
+    pub edits: HeaderEdits,
+    /// An answer to give in its place.
+    pub reply: Option<Reply>,
+    /// Hold the header until the whole answer is there.
+    pub hold: bool,
+}
+
+impl Exchange {
+    /// A new exchange under the policy that is in force now, and stays so for it.
+    pub fn new(policy: Rc<Policy>) -> Self {
+        Self {
+            policy,
+            started: Timestamp::default(),
+            dialect: Dialect::default(),
+            call: None,
+            identity: None,
+            state: State::Start,
+            models: Vec::new(),
+            target: None,
+            refusal: None,
+            detail: None,
+            shadowed: None,
+            standings: Vec::new(),
+            standings_at: Timestamp::default(),
+            prompt_estimate: 0,
+            introduced: false,
+            injected_usage: false,
+            filters_models: false,
+            background: false,
+            status: 0,
+            stream: false,
+            first_byte: None,
+            answer: None,
+            tail: Vec::new(),
+            complete: false,
+            store_errors: 0,
+        }
+    }
+
+    /// Refuses a request that the driver could not hand over whole.
+    pub fn fail(&mut self, now: Timestamp) -> Reply {
+        self.refuse(&Refusal::Internal, now)
+    }
+
+    fn group(&self) -> Option<&Group> {
+        self.identity.as_ref().map(|identity| &*identity.group)
+    }
+
+    fn refuse(&mut self, refusal: &Refusal, now: Timestamp) -> Reply {
+        self.state = State::Refused;
+        self.refusal = Some(refusal.code());
+        let group = self.group();
+        let allowed: Vec<&str> = match group.map(|group| &group.models.allowed) {
+            Some(Some(patterns)) => patterns
+                .iter()
+                .map(crate::policy::ModelPattern::as_str)
+                .collect(),
+            Some(None) => vec!["*"],
+            None => Vec::new(),
+        };
+        let spread = u64::from(self.policy.retry_after_jitter).saturating_add(1);
+        let audience = Audience {
+            dialect: self.dialect,
+            group: group.map(|group| group.name.as_str()),
+            allowed_models: &allowed,
+            jitter: now
+                .0
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                .rotate_left(32)
+                .checked_rem(spread)
+                .unwrap_or(0),
+        };
+        Reply::new(refusal, audience)
+    }
+}

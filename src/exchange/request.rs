@@ -1,0 +1,411 @@
+//! The request's half: path → credential → group and endpoint → body → model → limits. The first failure answers.
+
+use super::{Exchange, Identity, NewBody, Release, State, Step};
+use crate::config::Mode;
+use crate::credential::Credential;
+use crate::headers::{HeaderEdits, Headers, is_safe_value};
+use crate::inflate::{Coding, InflateError};
+use crate::limit::counter::{self, Demand, Refused};
+use crate::limit::{Clock, SharedData, Unit, failed_auth};
+use crate::llm::endpoint::{self, Call};
+use crate::llm::request::{Facts, Reader};
+use crate::llm::rewrite::Rewrite;
+use crate::policy::Group;
+use crate::refusal::Refusal;
+use crate::reply::NEVER_MS;
+use crate::time::Timestamp;
+use std::rc::Rc;
+
+/// What must never reach an upstream as a caller wrote it.
+const IDENTITY_HEADERS: [&str; 2] = ["x-consumer-group", "x-consumer"];
+const IDENTITY_PREFIX: &[u8] = b"x-cohort-";
+/// They choose an account of the caller's; the credential is not the caller's any more.
+const ACCOUNT_HEADERS: [&str; 3] = [
+    "openai-organization",
+    "openai-project",
+    "x-goog-user-project",
+];
+
+/// A request's header, and what else there is to know by then.
+#[derive(Clone, Copy)]
+pub struct Inbound<'a> {
+    /// The fields.
+    pub headers: Headers<'a>,
+    /// Whether no body follows.
+    pub end: bool,
+    /// Gives the caller's address as the host trusts it; asked only when a credential fails.
+    pub source: &'a dyn Fn() -> Vec<u8>,
+}
+
+impl std::fmt::Debug for Inbound<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inbound")
+            .field("end", &self.end)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Exchange {
+    /// Takes the header in. The edits are to be made at once, whatever the step: they take the credential out before
+    /// anything can log it.
+    pub fn request_headers(
+        &mut self,
+        inbound: Inbound<'_>,
+        now: Timestamp,
+        shared: &mut impl SharedData,
+    ) -> (HeaderEdits, Step) {
+        self.started = now;
+        let mut edits = HeaderEdits::default();
+        let credential = Credential::take(inbound.headers, &self.policy.credential_headers, &mut edits);
+        let step = match self.judge_headers(inbound, credential, now, shared) {
+            Err(refusal) => Step::Reply(self.refuse(&refusal, now)),
+            Ok(state) => {
+                let inflates = matches!(state, State::Inflating(..));
+                self.scrub(inbound.headers, inflates, &mut edits);
+                match state {
+                    State::Start => self.decide(Facts::default(), None, now, shared),
+                    reading => {
+                        self.state = reading;
+                        if !self.policy.hold_request_headers {
+                            self.introduce_early(&mut edits);
+                        }
+                        Step::NeedBody
+                    }
+                }
+            }
+        };
+        (edits, step)
+    }
+
+    /// Takes the next bytes of the body in; `end` where they are the last.
+    pub fn request_body(&mut self, chunk: &[u8], end: bool, now: Timestamp, shared: &mut impl SharedData) -> Step {
+        let pushed = match &mut self.state {
+            State::Inflating(_, packed, _) => {
+                packed.extend_from_slice(chunk);
+                Ok(())
+            }
+            State::Reading(reader) => reader.push(chunk),
+            _ => return Step::Continue(Release::default()),
+        };
+        let read = match (pushed, end) {
+            (Err(error), _) => Err(error.into()),
+            (Ok(()), false) => return Step::NeedBody,
+            (Ok(()), true) => match std::mem::replace(&mut self.state, State::Start) {
+                State::Inflating(coding, packed, reader) => read_packed(coding, &packed, *reader),
+                State::Reading(reader) => reader.finish().map(|facts| (facts, None)).map_err(Refusal::from),
+                _ => Err(Refusal::Internal),
+            },
+        };
+        match read {
+            Ok((facts, plain)) => self.decide(facts, plain, now, shared),
+            Err(refusal) => Step::Reply(self.refuse(&refusal, now)),
+        }
+    }
+
+    /// Trailers end the body as end of stream does; a filter that only waits for that lets the request pass unjudged.
+    pub fn request_trailers(&mut self, now: Timestamp, shared: &mut impl SharedData) -> Step {
+        self.request_body(&[], true, now, shared)
+    }
+
+    /// Everything that can be known without the body; [`State::Start`] where the body does not matter.
+    fn judge_headers(
+        &mut self,
+        inbound: Inbound<'_>,
+        credential: Credential,
+        now: Timestamp,
+        shared: &mut impl SharedData,
+    ) -> Result<State, Refusal> {
+        let headers = inbound.headers;
+        let target = headers.first(":path").unwrap_or_default();
+        let method = headers.first(":method").unwrap_or_default();
+        self.dialect = endpoint::dialect_of(target);
+        let upgrade = headers.first("upgrade").is_some() || headers.first(":protocol").is_some();
+        let call = endpoint::classify(method, target, upgrade, &self.policy.path_prefixes)?;
+        self.dialect = call.endpoint.dialect;
+        self.identify(credential, inbound, now, shared)?;
+        let Some(identity) = &self.identity else {
+            return Err(Refusal::InvalidKey);
+        };
+        let group = &identity.group;
+        if headers
+            .all("x-consumer-group")
+            .any(|wish| wish != group.name.as_bytes())
+        {
+            self.call = Some(call);
+            return Err(Refusal::ConsumerGroupNotAllowed);
+        }
+        let permitted = match &group.allowed_endpoints {
+            Some(allowed) => call.allowed_by(allowed),
+            None => call.endpoint.open,
+        };
+        if !permitted {
+            self.call = Some(call);
+            return Err(Refusal::EndpointNotAllowed);
+        }
+        let state = self.reader(&call, headers, inbound.end);
+        self.call = Some(call);
+        state
+    }
+
+    /// How the body is to be read. An `upgrade` field makes no difference: whoever sends one may send a body all the same.
+    fn reader(&self, call: &Call, headers: Headers<'_>, end: bool) -> Result<State, Refusal> {
+        if !call.takes_body() {
+            return Ok(State::Start);
+        }
+        let encoding = only(headers, "content-encoding")?;
+        let coding = encoding.filter(|_| self.policy.decompress_requests).and_then(Coding::parse);
+        let encoding = if coding.is_some() { None } else { encoding };
+        let mut reader = Reader::new(call, only(headers, "content-type")?, encoding)?;
+        if end {
+            // Nothing will come that could be judged; where something must, the reader says so.
+            reader.push(&[])?;
+            reader.finish()?;
+            return Ok(State::Start);
+        }
+        let reader = Box::new(reader);
+        Ok(match coding {
+            Some(coding) => State::Inflating(coding, Vec::new(), reader),
+            None => State::Reading(reader),
+        })
+    }
+
+    fn identify(
+        &mut self,
+        credential: Credential,
+        inbound: Inbound<'_>,
+        now: Timestamp,
+        shared: &mut impl SharedData,
+    ) -> Result<(), Refusal> {
+        let refusal = match credential {
+            Credential::Ambiguous => Refusal::AmbiguousCredentials,
+            Credential::Missing => Refusal::MissingKey,
+            Credential::Key(digest) => match self.policy.authenticate(&digest, now) {
+                Ok(key) => {
+                    self.identity = Some(Identity {
+                        group: Rc::clone(&key.group),
+                        key_id: Rc::clone(&key.id),
+                    });
+                    return Ok(());
+                }
+                Err(reason) => {
+                    self.detail = Some(reason.name());
+                    Refusal::InvalidKey
+                }
+            },
+        };
+        let quota = self.policy.failed_auth_per_minute;
+        if quota == 0 {
+            return Err(refusal);
+        }
+        match failed_auth::check_and_count(shared, &(inbound.source)(), quota, now) {
+            failed_auth::Verdict::Within => Err(refusal),
+            failed_auth::Verdict::Over { retry_after_ms } => Err(Refusal::RateLimited {
+                limit: "failed_auth_per_minute".to_owned(),
+                requests: true,
+                quota: u64::from(quota),
+                wait_ms: retry_after_ms,
+            }),
+        }
+    }
+
+    /// Takes out what a caller may not say of itself.
+    fn scrub(&self, headers: Headers<'_>, inflates: bool, edits: &mut HeaderEdits) {
+        let read = self
+            .call
+            .as_ref()
+            .is_some_and(|call| call.endpoint.charged || call.lists_models);
+        for (name, _) in headers.iter() {
+            let Ok(name) = std::str::from_utf8(name) else {
+                continue;
+            };
+            let identity =
+                IDENTITY_HEADERS.contains(&name) || name.as_bytes().starts_with(IDENTITY_PREFIX);
+            // An answer that is compressed cannot be read.
+            let compressed = inflates && ["content-encoding", "content-length"].contains(&name);
+            if identity || ACCOUNT_HEADERS.contains(&name) || compressed || (read && name == "accept-encoding") {
+                edits.remove(name);
+            }
+        }
+    }
+
+    fn decide(
+        &mut self,
+        facts: Facts,
+        plain: Option<Vec<u8>>,
+        now: Timestamp,
+        shared: &mut impl SharedData,
+    ) -> Step {
+        match self.judge(facts, plain, now, shared) {
+            Ok(release) => {
+                self.state = State::Passed;
+                Step::Continue(release)
+            }
+            Err(refusal) => Step::Reply(self.refuse(&refusal, now)),
+        }
+    }
+
+    /// Everything else: the models, where it goes, the limits.
+    fn judge(
+        &mut self,
+        mut facts: Facts,
+        plain: Option<Vec<u8>>,
+        now: Timestamp,
+        shared: &mut impl SharedData,
+    ) -> Result<Release, Refusal> {
+        let policy = Rc::clone(&self.policy);
+        let (Some(identity), Some(call)) = (&self.identity, &self.call) else {
+            return Err(Refusal::Internal);
+        };
+        let group = Rc::clone(&identity.group);
+        let endpoint = call.endpoint;
+        self.prompt_estimate = facts.prompt_tokens();
+        self.stream = call.stream.unwrap_or(facts.stream);
+        self.background = facts.background;
+        self.models.clone_from(&call.models);
+        let mut rewrite = self.choose_models(&group, &mut facts)?;
+        if let Some(model) = self.models.iter().find(|model| !group.models.allow(model)) {
+            let refusal = Refusal::ModelNotAllowed { model: model.clone() };
+            self.waive(refusal, &group)?;
+        }
+        self.target = policy.target(endpoint, &self.models).cloned();
+        if self.target.is_none() && !policy.targets.is_empty() {
+            return Err(Refusal::NoProvider);
+        }
+        self.admit(&group, now, shared)?;
+        let asks = self.target.as_ref().is_none_or(|target| target.takes_stream_options());
+        if asks && self.stream && group.counts_tokens() && endpoint.streams_usage_on_request {
+            self.injected_usage = rewrite.include_usage(&facts);
+        }
+        let mut release = Release::default();
+        if !self.introduced {
+            self.introduce(&group, true, &mut release.edits);
+        }
+        if !rewrite.is_empty() && !self.introduced {
+            release.edits.remove("content-length");
+        }
+        release.body = match plain {
+            Some(plain) => Some(NewBody::Whole(rewrite.apply(&plain))),
+            None if rewrite.is_empty() => None,
+            None => Some(NewBody::Rewritten(rewrite)),
+        };
+        Ok(release)
+    }
+
+    /// Puts aliases and the default in, and gathers every model the request names.
+    fn choose_models(&mut self, group: &Group, facts: &mut Facts) -> Result<Rewrite, Refusal> {
+        let mut rewrite = Rewrite::default();
+        for named in &facts.models {
+            let model = match group.models.alias(&named.name) {
+                Some(target) => {
+                    rewrite.replace_model(named, target);
+                    target
+                }
+                None => &named.name,
+            };
+            self.models.push(model.to_owned());
+        }
+        Ok(rewrite)
+    }
+
+    /// Checks the limits and counts the request.
+    fn admit(
+        &mut self,
+        group: &Group,
+        now: Timestamp,
+        shared: &mut impl SharedData,
+    ) -> Result<(), Refusal> {
+        let clock = Clock {
+            now,
+            offset: self.policy.offset,
+        };
+        let demand = Demand::REQUEST;
+        self.standings_at = now;
+        match counter::admit(shared, &group.record, &group.limits, demand, clock) {
+            Ok(standings) => self.standings = standings,
+            Err(Refused::Contended) => {
+                self.store_errors = self.store_errors.saturating_add(1);
+                return Err(Refusal::LimiterUnavailable);
+            }
+            Err(Refused::Over {
+                limit,
+                retry_after_ms,
+                standings,
+            }) => {
+                self.standings = standings;
+                let limit = group.limits.get(limit).ok_or(Refusal::Internal)?;
+                let refusal = Refusal::RateLimited {
+                    limit: limit.name().to_string(),
+                    requests: limit.unit == Unit::Requests,
+                    quota: limit.quota,
+                    wait_ms: retry_after_ms.unwrap_or(NEVER_MS),
+                };
+                self.waive(refusal, group)?;
+                if let Ok(standings) =
+                    counter::count(shared, &group.record, &group.limits, demand, clock)
+                {
+                    self.standings = standings;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// In shadow mode a refusal is only noted.
+    fn waive(&mut self, refusal: Refusal, group: &Group) -> Result<(), Refusal> {
+        if group.mode == Mode::Enforce {
+            return Err(refusal);
+        }
+        self.shadowed.get_or_insert(refusal.code());
+        Ok(())
+    }
+
+    /// The same where the header cannot be held until the body is judged: without the model, and with room for a body
+    /// that may be rewritten.
+    fn introduce_early(&mut self, edits: &mut HeaderEdits) {
+        let (Some(identity), Some(call)) = (&self.identity, &self.call) else { return };
+        let group = Rc::clone(&identity.group);
+        self.target = self.policy.target(call.endpoint, &[]).cloned();
+        let asks_usage = group.counts_tokens() && call.endpoint.streams_usage_on_request;
+        if asks_usage || group.models.default.is_some() || !group.models.aliases.is_empty() {
+            edits.remove("content-length");
+        }
+        self.introduce(&group, false, edits);
+        self.introduced = true;
+    }
+
+    /// Says upstream who asks, for what, and with whose credential.
+    fn introduce(&self, group: &Group, with_model: bool, edits: &mut HeaderEdits) {
+        edits.set("x-consumer-group", group.name.as_str());
+        if let Some(target) = &self.target {
+            edits.set("x-cohort-provider", target.id.as_str());
+            if let Some(injection) = &target.injection {
+                injection.apply(edits);
+            }
+        }
+        // A model's name is the caller's text: what cannot stand in a header is not sent.
+        if with_model && let Some(model) = self.models.first().filter(|model| is_safe_value(model))
+        {
+            edits.set("x-cohort-model", model.as_str());
+        }
+    }
+}
+
+/// A field that describes the body: sent twice, it describes two bodies.
+fn only<'a>(headers: Headers<'a>, name: &str) -> Result<Option<&'a [u8]>, Refusal> {
+    let mut values = headers.all(name);
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(Refusal::UnsupportedType(format!("The request has more than one {name}. Send one."))),
+        (value, None) => Ok(value),
+    }
+}
+
+/// Inflates a body and reads it.
+fn read_packed(coding: Coding, packed: &[u8], mut reader: Reader) -> Result<(Facts, Option<Vec<u8>>), Refusal> {
+    let plain = coding.inflate(packed).map_err(|error| match error {
+        InflateError::Malformed => Refusal::InvalidBody("The request body is not what its content-encoding says.".to_owned()),
+        InflateError::TooLarge => Refusal::RequestTooLarge,
+    })?;
+    reader.push(&plain)?;
+    let facts = reader.finish()?;
+    Ok((facts, Some(plain)))
+}

@@ -1,0 +1,151 @@
+//! The answer's half: what the client is told, what is read on the way, what is taken out.
+
+use super::{Exchange, ResponseStep, State};
+use crate::headers::Headers;
+use crate::llm::models;
+use crate::llm::response::{Forward, Reader};
+use crate::refusal::Refusal;
+use crate::reply::{Reply, rate_limit};
+use crate::time::Timestamp;
+
+/// What an upstream's answer says of the shared account.
+const ACCOUNT_HEADERS: [&[u8]; 3] = [
+    b"openai-organization",
+    b"openai-project",
+    b"anthropic-organization-id",
+];
+
+impl Exchange {
+    /// Takes the header of an answer in: the upstream's, or one that Envoy made itself.
+    pub fn response_headers(
+        &mut self,
+        headers: Headers<'_>,
+        end: bool,
+        now: Timestamp,
+    ) -> ResponseStep {
+        let status = headers
+            .first(":status")
+            .and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+        self.status = status.unwrap_or(0);
+        self.complete = end;
+        let mut step = ResponseStep::default();
+        match self.state {
+            State::Passed => {}
+            State::Refused => return step,
+            State::Start | State::Reading(_) => {
+                // Envoy gave up before there was a decision: the body is over its buffer's limit.
+                if self.status == 413 {
+                    step.reply = Some(self.refuse(&Refusal::RequestTooLarge, now));
+                }
+                return step;
+            }
+        }
+        let Some(identity) = &self.identity else {
+            return step;
+        };
+        let policy = &self.policy;
+        for (name, _) in headers.iter() {
+            let account = rate_limit::is_upstream_limit(name) || ACCOUNT_HEADERS.contains(&name);
+            if account && let Ok(name) = std::str::from_utf8(name) {
+                step.edits.remove(name);
+            }
+        }
+        step.edits
+            .set("x-consumer-group", identity.group.name.as_str());
+        let elapsed = now.0.saturating_sub(self.standings_at.0);
+        rate_limit::tell(
+            &policy.header_families,
+            &identity.group.limits,
+            &self.standings,
+            elapsed,
+            &mut step.edits,
+        );
+        let Some(call) = &self.call else { return step };
+        if call.lists_models && identity.group.models.restrict() && self.status == 200 && !end {
+            self.filters_models = true;
+            step.edits.remove("content-length");
+            step.hold = policy.hold_request_headers;
+        } else if call.endpoint.charged && !end {
+            let encoded = headers
+                .first("content-encoding")
+                .is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"));
+            let strip = self.injected_usage && !encoded;
+            let reader = Reader::new(
+                call.endpoint.usage,
+                self.status,
+                headers.first("content-type"),
+                strip,
+            );
+            self.stream |= reader.is_stream();
+            if strip {
+                step.edits.remove("content-length");
+            }
+            self.answer = Some(reader);
+        }
+        step
+    }
+
+    /// Whether the body of the answer has to be shown to [`Self::response_body`].
+    pub const fn reads_response(&self) -> bool {
+        self.answer.is_some()
+    }
+
+    /// Whether the answer has to be held whole and given to [`Self::filter_response`].
+    pub const fn filters_response(&self) -> bool {
+        self.filters_models
+    }
+
+    /// Takes the next bytes of the answer in and says what goes to the client in their place.
+    pub fn response_body(&mut self, chunk: &[u8], end: bool, now: Timestamp) -> Forward<'_> {
+        if !chunk.is_empty() && self.first_byte.is_none() {
+            self.first_byte = Some(now);
+        }
+        self.complete |= end;
+        let Some(answer) = &mut self.answer else {
+            return Forward::Unchanged;
+        };
+        if !end {
+            return answer.push(chunk);
+        }
+        self.tail.clear();
+        let pushed = match answer.push(chunk) {
+            Forward::Unchanged => false,
+            Forward::Replace(bytes) => {
+                self.tail.extend_from_slice(bytes);
+                true
+            }
+        };
+        match answer.finish() {
+            Forward::Replace(bytes) => {
+                if !pushed {
+                    self.tail.extend_from_slice(chunk);
+                }
+                self.tail.extend_from_slice(bytes);
+                Forward::Replace(&self.tail)
+            }
+            Forward::Unchanged if pushed => Forward::Replace(&self.tail),
+            Forward::Unchanged => Forward::Unchanged,
+        }
+    }
+
+    /// Trailers end the answer.
+    pub const fn response_trailers(&mut self) {
+        self.complete = true;
+    }
+
+    /// Whether a held answer has become too large; the answer to give in its place.
+    pub fn response_held(&mut self, size: usize, now: Timestamp) -> Option<Reply> {
+        let cap = usize::try_from(self.policy.max_response_bytes).unwrap_or(usize::MAX);
+        (size > cap).then(|| self.refuse(&Refusal::ResponseTooLarge, now))
+    }
+
+    /// Takes out of a whole list of models what the group may not use.
+    pub fn filter_response(&mut self, body: &[u8], now: Timestamp) -> Result<Vec<u8>, Reply> {
+        self.complete = true;
+        let filtered = self.identity.as_ref().and_then(|identity| {
+            let rules = &identity.group.models;
+            models::filter(body, self.dialect, |model| rules.allow(model))
+        });
+        filtered.ok_or_else(|| self.refuse(&Refusal::ResponseUnreadable, now))
+    }
+}

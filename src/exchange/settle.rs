@@ -1,0 +1,180 @@
+//! The end of an exchange: what it cost, counted exactly once, and the event that tells of it.
+
+use super::{Exchange, State};
+use crate::analytics::{Charged, Event, Outcome};
+use crate::limit::counter::{self, Tokens};
+use crate::limit::{Clock, SharedData};
+use crate::llm::usage::Usage;
+use crate::policy::Group;
+use crate::time::Timestamp;
+use std::rc::Rc;
+
+/// What is left of an exchange when it is over.
+#[derive(Debug)]
+pub struct Settlement {
+    /// For the event log: one line of JSON.
+    pub event: String,
+    /// What became of the request.
+    pub outcome: Outcome,
+    /// What was charged.
+    pub charged: Charged,
+    /// From the request's first byte to the end.
+    pub latency_ms: u64,
+    /// From the request's first byte to the answer's.
+    pub ttft_ms: Option<u64>,
+    /// Updates of a counter that were given up.
+    pub store_errors: u32,
+    group: Option<Rc<Group>>,
+    model: usize,
+}
+
+impl Settlement {
+    /// Position of the group in the policy.
+    pub fn group_index(&self) -> Option<usize> {
+        self.group.as_ref().map(|group| group.index)
+    }
+
+    /// Name of the group.
+    pub fn group_name(&self) -> Option<&str> {
+        self.group.as_ref().map(|group| group.name.as_str())
+    }
+
+    /// The model as stats may name it, as a number: see [`crate::policy::ModelRules::label`].
+    pub const fn model_index(&self) -> usize {
+        self.model
+    }
+
+    /// The model as stats may name it.
+    pub fn model_label(&self) -> &str {
+        self.group
+            .as_ref()
+            .map_or(crate::policy::OTHER_MODEL, |group| {
+                group.models.label(self.model)
+            })
+    }
+}
+
+impl Exchange {
+    /// Ends the exchange: charges what it cost and tells of it. To be called once, on every ending.
+    pub fn finish(&mut self, now: Timestamp, shared: &mut impl SharedData) -> Settlement {
+        let (charged, estimated) = self.charged();
+        let group = self
+            .identity
+            .as_ref()
+            .map(|identity| Rc::clone(&identity.group));
+        if let Some(group) = &group
+            && charged != Charged::default()
+        {
+            let tokens = Tokens {
+                prompt: charged.prompt,
+                completion: charged.completion,
+                total: charged.total,
+            };
+            let clock = Clock {
+                now,
+                offset: self.policy.offset,
+            };
+            if counter::settle(shared, &group.record, &group.limits, tokens, clock).is_err() {
+                self.store_errors = self.store_errors.saturating_add(1);
+            }
+        }
+        let (outcome, reason) = self.outcome();
+        let since = |then: Timestamp| then.0.saturating_sub(self.started.0);
+        let latency_ms = since(now);
+        let ttft_ms = self.first_byte.map(since);
+        let event = Event {
+            time: self.started,
+            consumer_group: group.as_ref().map(|group| group.name.as_str()),
+            key_id: self.identity.as_ref().map(|identity| &*identity.key_id),
+            provider: self.target.as_ref().map(|target| target.id.as_str()),
+            endpoint: self.call.as_ref().map(|call| call.endpoint.name),
+            models: &self.models,
+            status: self.status,
+            stream: self.stream,
+            estimated,
+            latency_ms,
+            ttft_ms,
+            result: outcome,
+            reason,
+            detail: self.detail,
+            usage: charged,
+        }
+        .to_json();
+        let model = group
+            .as_ref()
+            .zip(self.models.first())
+            .map_or(0, |(group, model)| group.models.label_index(model));
+        Settlement {
+            event,
+            outcome,
+            charged,
+            latency_ms,
+            ttft_ms,
+            store_errors: self.store_errors,
+            group,
+            model,
+        }
+    }
+
+    /// What is charged, and whether that is an estimate. Nothing for what never reached an upstream, for errors, and for
+    /// endpoints that only count.
+    fn charged(&self) -> (Charged, bool) {
+        let consumed = matches!(self.state, State::Passed)
+            && (200..300).contains(&self.status)
+            && !self.background
+            && self.call.as_ref().is_some_and(|call| call.endpoint.charged);
+        let Some(answer) = self.answer.as_ref().filter(|_| consumed) else {
+            return (Charged::default(), false);
+        };
+        let seen = answer.usage();
+        match seen {
+            Some(usage) if self.complete => (counted(usage), false),
+            None if answer.saw_error() => (Charged::default(), false),
+            seen => {
+                let seen = seen.unwrap_or_default();
+                let prompt = seen.prompt_tokens.unwrap_or(self.prompt_estimate);
+                let completion = answer
+                    .text_bytes()
+                    .div_ceil(4)
+                    .max(seen.completion_tokens.unwrap_or(0));
+                let total = prompt.saturating_add(completion);
+                (
+                    Charged {
+                        prompt,
+                        completion,
+                        total,
+                        ..counted(seen)
+                    },
+                    true,
+                )
+            }
+        }
+    }
+
+    fn outcome(&self) -> (Outcome, Option<&'static str>) {
+        match (&self.state, self.refusal, self.shadowed) {
+            (State::Refused, Some(code), _) if self.status < 500 => (Outcome::Blocked, Some(code)),
+            (State::Refused, code, _) => (Outcome::Error, code),
+            (State::Start | State::Reading(_), ..) => (Outcome::Error, Some("request_incomplete")),
+            (State::Passed, ..) if self.status == 0 => (Outcome::Error, Some("no_response")),
+            (State::Passed, ..) if self.status >= 400 => (Outcome::Error, Some("upstream_error")),
+            (State::Passed, _, Some(code)) => (Outcome::Flagged, Some(code)),
+            (State::Passed, _, None) => (Outcome::Allowed, None),
+        }
+    }
+}
+
+/// Unknowns become zeros; a total that is not stated is the sum.
+fn counted(usage: Usage) -> Charged {
+    let prompt = usage.prompt_tokens.unwrap_or(0);
+    let completion = usage.completion_tokens.unwrap_or(0);
+    Charged {
+        prompt,
+        completion,
+        total: usage
+            .total_tokens
+            .unwrap_or_else(|| prompt.saturating_add(completion)),
+        cached: usage.cached_tokens.unwrap_or(0),
+        reasoning: usage.reasoning_tokens.unwrap_or(0),
+    }
+}

@@ -1,0 +1,263 @@
+//! One HTTP stream of Envoy, driving one exchange.
+
+use super::abi::{self, Buffer, Map};
+use super::pairs;
+use super::root::Serving;
+use super::shared_data::EnvoySharedData;
+use crate::exchange::{Exchange, Inbound, NewBody, Release, Step};
+use crate::headers::{HeaderEdits, Headers};
+use crate::llm::response::Forward as Chunk;
+use crate::reply::Reply;
+use crate::time::Timestamp;
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+/// One stream.
+pub(super) struct Http {
+    serving: Rc<Serving>,
+    exchange: Exchange,
+    /// How much of the request's body the exchange has seen: while it is held, Envoy shows all of it each time.
+    scanned: usize,
+    phase: Phase,
+}
+
+/// What is left to do with the request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phase {
+    /// The body is awaited.
+    Held,
+    /// Nothing: it went on.
+    Released,
+    /// Nothing: it was answered here.
+    Answered,
+}
+
+impl Http {
+    pub(super) fn new(serving: Rc<Serving>) -> Self {
+        let exchange = Exchange::new(Rc::clone(&serving.policy));
+        Self {
+            serving,
+            exchange,
+            scanned: 0,
+            phase: Phase::Held,
+        }
+    }
+
+    /// `body` is the size of the body as it is held now.
+    fn carry_out(&mut self, step: Step, body: usize) -> Action {
+        match step {
+            Step::Continue(release) => {
+                if let_go(&release, body) {
+                    self.phase = Phase::Released;
+                    return Action::Continue;
+                }
+                log::error!("the request body could not be replaced; the request is refused");
+                let reply = self.exchange.fail(now());
+                self.carry_out(Step::Reply(reply), body)
+            }
+            Step::Reply(reply) => {
+                self.phase = Phase::Answered;
+                answer(&reply);
+                Action::Pause
+            }
+            _ => Action::Pause,
+        }
+    }
+}
+
+impl Http {
+    /// Holds an answer until it is whole, then lets the filtered one go on.
+    fn filter_response(&mut self, size: usize, end_of_stream: bool) -> Action {
+        let filtered = match self.exchange.response_held(size, now()) {
+            Some(reply) => Err(reply),
+            None if !end_of_stream => return Action::Pause,
+            None => self
+                .exchange
+                .filter_response(&abi::buffer(Buffer::ResponseBody, 0, size), now()),
+        };
+        match filtered {
+            Ok(body) => {
+                abi::replace_buffer(Buffer::ResponseBody, size, &body);
+            }
+            Err(reply) if self.serving.policy.hold_request_headers => {
+                self.phase = Phase::Answered;
+                answer(&reply);
+                return Action::Pause;
+            }
+            // The header has gone out already: what is left is to put the error where the list was.
+            Err(reply) => {
+                self.phase = Phase::Answered;
+                abi::replace_buffer(Buffer::ResponseBody, size, &reply.body);
+            }
+        }
+        Action::Continue
+    }
+}
+
+impl Context for Http {}
+
+impl HttpContext for Http {
+    fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
+        let raw = abi::header_map(Map::Request);
+        let fields = pairs::decode(&raw);
+        let inbound = Inbound {
+            headers: Headers::new(&fields),
+            end: end_of_stream,
+            source: &source_address,
+        };
+        let (edits, step) = self
+            .exchange
+            .request_headers(inbound, now(), &mut EnvoySharedData);
+        apply(Map::Request, &edits);
+        let waits = matches!(step, Step::NeedBody);
+        let action = self.carry_out(step, 0);
+        if waits && !self.serving.policy.hold_request_headers {
+            Action::Continue
+        } else {
+            action
+        }
+    }
+
+    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        match self.phase {
+            Phase::Released => return Action::Continue,
+            Phase::Answered => return Action::Pause,
+            Phase::Held => {}
+        }
+        let fresh = size.saturating_sub(self.scanned);
+        let chunk = if fresh == 0 {
+            Vec::new()
+        } else {
+            abi::buffer(Buffer::RequestBody, self.scanned, fresh)
+        };
+        if chunk.len() != fresh {
+            // Judging part of a body would let the rest through unseen.
+            log::error!("the request body could not be read; the request is refused");
+            let reply = self.exchange.fail(now());
+            return self.carry_out(Step::Reply(reply), size);
+        }
+        self.scanned = size;
+        let step = self
+            .exchange
+            .request_body(&chunk, end_of_stream, now(), &mut EnvoySharedData);
+        self.carry_out(step, size)
+    }
+
+    /// Trailers end the body: without this an HTTP/2 client could pass a body that was never judged.
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        match self.phase {
+            Phase::Released => return Action::Continue,
+            Phase::Answered => return Action::Pause,
+            Phase::Held => {}
+        }
+        let step = self.exchange.request_trailers(now(), &mut EnvoySharedData);
+        self.carry_out(step, self.scanned)
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
+        if self.phase == Phase::Answered {
+            return Action::Continue;
+        }
+        let raw = abi::header_map(Map::Response);
+        let fields = pairs::decode(&raw);
+        let step = self
+            .exchange
+            .response_headers(Headers::new(&fields), end_of_stream, now());
+        if let Some(reply) = step.reply {
+            self.phase = Phase::Answered;
+            answer(&reply);
+            return Action::Pause;
+        }
+        apply(Map::Response, &step.edits);
+        if step.hold {
+            Action::Pause
+        } else {
+            Action::Continue
+        }
+    }
+
+    fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        if self.phase == Phase::Answered {
+            return Action::Continue;
+        }
+        if self.exchange.filters_response() {
+            return self.filter_response(size, end_of_stream);
+        }
+        if !self.exchange.reads_response() {
+            return Action::Continue;
+        }
+        let chunk = if size == 0 {
+            Vec::new()
+        } else {
+            abi::buffer(Buffer::ResponseBody, 0, size)
+        };
+        let edit = self.exchange.response_body(&chunk, end_of_stream, now());
+        if let Chunk::Replace(bytes) = edit {
+            abi::replace_buffer(Buffer::ResponseBody, size, bytes);
+        }
+        Action::Continue
+    }
+
+    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+        self.exchange.response_trailers();
+        Action::Continue
+    }
+
+    /// Envoy calls this on every ending: also when the client went away, on a timeout, on a reset.
+    fn on_log(&mut self) {
+        let settlement = self.exchange.finish(now(), &mut EnvoySharedData);
+        abi::set_property("cohort_event", settlement.event.as_bytes());
+        self.serving.stats.count(&settlement);
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp(abi::now_nanoseconds() / 1_000_000)
+}
+
+/// The caller's address as Envoy trusts it (`use_remote_address`, `xff_num_trusted_hops`), without the port. Of an IPv6
+/// address its network: one caller may have all of it.
+fn source_address() -> Vec<u8> {
+    let address = abi::property("source\0address").unwrap_or_default();
+    let parsed = std::str::from_utf8(&address).ok().and_then(|text| text.parse::<SocketAddr>().ok());
+    match parsed.map(|address| address.ip()) {
+        Some(IpAddr::V4(address)) => address.octets().to_vec(),
+        Some(IpAddr::V6(address)) => address.octets().into_iter().take(8).collect(),
+        None => address,
+    }
+}
+
+fn apply(map: Map, edits: &HeaderEdits) {
+    for name in &edits.remove {
+        abi::remove_header(map, name);
+    }
+    for (name, value) in &edits.set {
+        abi::set_header(map, name, value);
+    }
+}
+
+/// `false` where Envoy did not take the new body: then the old one, which is not what was judged, must not go on.
+fn let_go(release: &Release, size: usize) -> bool {
+    apply(Map::Request, &release.edits);
+    match &release.body {
+        None => true,
+        Some(NewBody::Rewritten(rewrite)) => {
+            let body = abi::buffer(Buffer::RequestBody, 0, size);
+            body.len() == size && abi::replace_buffer(Buffer::RequestBody, size, &rewrite.apply(&body))
+        }
+        Some(NewBody::Whole(body)) => abi::replace_buffer(Buffer::RequestBody, size, body),
+    }
+}
+
+fn answer(reply: &Reply) {
+    let headers = pairs::encode(
+        reply
+            .headers
+            .set
+            .iter()
+            .map(|(name, value)| (&**name, &**value)),
+    );
+    abi::send_local_response(reply.status, reply.details, &headers, &reply.body);
+}

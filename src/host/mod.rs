@@ -1,0 +1,16 @@
+//! The filter inside Envoy: the only code that knows proxy-wasm.
+//!
+//! A thin driver. It fetches what Envoy has, hands it to an [`crate::exchange::Exchange`], and does what that says.
+
+mod abi;
+mod http;
+mod pairs;
+mod root;
+mod shared_data;
+mod stats;
+
+proxy_wasm::main! {{
+    // What is logged is Envoy's own choice (`--component-log-level wasm:…`).
+    proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);
+    proxy_wasm::set_root_context(|_| Box::new(root::Root::default()));
+}}

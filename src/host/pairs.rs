@@ -1,0 +1,67 @@
+//! Header maps in the wire form of proxy-wasm: `count`, then the sizes of every name and value, then each of them with a
+//! NUL behind it; all numbers `u32`, little-endian.
+
+/// Reads a map in place: no copy and no allocation per field.
+pub(super) fn decode(raw: &[u8]) -> Vec<(&[u8], &[u8])> {
+    let Some((count, sizes)) = take_u32(raw) else {
+        return Vec::new();
+    };
+    let count = count as usize;
+    let Some((sizes, mut data)) = count
+        .checked_mul(8)
+        .and_then(|bytes| sizes.split_at_checked(bytes))
+    else {
+        return Vec::new();
+    };
+    let mut fields = Vec::with_capacity(count);
+    for pair in sizes.chunks_exact(8) {
+        let Some((name_size, rest)) = take_u32(pair) else {
+            break;
+        };
+        let Some((value_size, _)) = take_u32(rest) else {
+            break;
+        };
+        let Some(name) = take(&mut data, name_size) else {
+            break;
+        };
+        let Some(value) = take(&mut data, value_size) else {
+            break;
+        };
+        fields.push((name, value));
+    }
+    fields
+}
+
+/// Writes a map.
+pub(super) fn encode<'a>(
+    fields: impl ExactSizeIterator<Item = (&'a str, &'a [u8])> + Clone,
+) -> Vec<u8> {
+    let mut raw = Vec::with_capacity(256);
+    put_size(&mut raw, fields.len());
+    for (name, value) in fields.clone() {
+        put_size(&mut raw, name.len());
+        put_size(&mut raw, value.len());
+    }
+    for (name, value) in fields {
+        raw.extend_from_slice(name.as_bytes());
+        raw.push(0);
+        raw.extend_from_slice(value);
+        raw.push(0);
+    }
+    raw
+}
+
+fn put_size(raw: &mut Vec<u8>, size: usize) {
+    raw.extend_from_slice(&u32::try_from(size).unwrap_or(u32::MAX).to_le_bytes());
+}
+
+fn take_u32(raw: &[u8]) -> Option<(u32, &[u8])> {
+    let (bytes, rest) = raw.split_first_chunk::<4>()?;
+    Some((u32::from_le_bytes(*bytes), rest))
+}
+
+fn take<'a>(data: &mut &'a [u8], size: u32) -> Option<&'a [u8]> {
+    let (field, rest) = data.split_at_checked(size as usize)?;
+    *data = rest.get(1..)?;
+    Some(field)
+}

@@ -1,0 +1,62 @@
+//! The plugin's root: one for each configuration that is in force in a VM.
+
+use super::http::Http;
+use super::stats::Stats;
+use crate::config::Config;
+use crate::policy::Policy;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::ContextType;
+use std::rc::Rc;
+
+/// A configuration in force. It lives here and not in a static: during a reload the new root and the old one, which still
+/// serves the streams that began under it, share the VM.
+#[derive(Debug, Default)]
+pub(super) struct Root {
+    serving: Option<Rc<Serving>>,
+}
+
+/// What every stream of one configuration shares.
+#[derive(Debug)]
+pub(super) struct Serving {
+    pub(super) policy: Rc<Policy>,
+    pub(super) stats: Stats,
+}
+
+impl Context for Root {}
+
+impl RootContext for Root {
+    /// Also runs in a throw-away VM when a configuration is only tried out: nothing here may have an effect outside.
+    fn on_configure(&mut self, _: usize) -> bool {
+        let document = self.get_plugin_configuration().unwrap_or_default();
+        let compiled = Config::from_plugin(&document).and_then(|config| {
+            for warning in config.warnings() {
+                log::warn!("configuration: {warning}");
+            }
+            Policy::compile(config, |name| std::env::var(name).ok())
+        });
+        match compiled {
+            Ok(policy) => {
+                self.serving = Some(Rc::new(Serving {
+                    policy: Rc::new(policy),
+                    stats: Stats::default(),
+                }));
+                true
+            }
+            Err(errors) => {
+                for error in &errors {
+                    log::error!("configuration refused: {error}");
+                }
+                false
+            }
+        }
+    }
+
+    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+        let serving = self.serving.as_ref()?;
+        Some(Box::new(Http::new(Rc::clone(serving))))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}

@@ -1,0 +1,216 @@
+//! What a window holds, what one more would do to it, and when it frees.
+//!
+//! Every window is a row of buckets, numbered by arithmetic on the clock alone, so nothing ever has to be reset.
+//! Only the bucket of `now` and the one before it matter. Knows nothing of where they are stored.
+
+use super::Window;
+use crate::time::{Date, LocalTime, Timestamp, UtcOffset};
+
+/// The time of a decision, and where on Earth its days begin.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// The moment.
+    pub now: Timestamp,
+    /// Time zone of the day and month windows.
+    pub offset: UtcOffset,
+}
+
+impl Clock {
+    fn now_ms(self) -> i64 {
+        LocalTime::new(self.now, UtcOffset(0)).utc_ms()
+    }
+
+    fn today(self) -> i64 {
+        LocalTime::new(self.now, self.offset).days()
+    }
+}
+
+/// What was counted in one bucket of a window and in the one before it.
+///
+/// `used` and `wait_for` speak of the buckets as they are: [`roll`](Self::roll) them to the clock first.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Buckets {
+    /// Number of the current bucket.
+    pub(crate) index: i64,
+    /// Counted in it.
+    pub(crate) current: u64,
+    /// Counted in the bucket before.
+    pub(crate) previous: u64,
+}
+
+impl Buckets {
+    /// Moves on to the bucket of `clock`.
+    ///
+    /// A clock that was set back neither frees nor loses anything. A little back (workers that see a boundary in
+    /// different order do that all the time) the stored bucket stays the current one. Further back, all that was counted
+    /// moves into the bucket of `clock`: better counted too long than locked until the old time comes round again.
+    pub(crate) fn roll(&mut self, window: Window, clock: Clock) {
+        let now = window.index(clock);
+        let (current, previous) = match now.saturating_sub(self.index) {
+            1 => (0, self.current),
+            2.. => (0, 0),
+            _ if self.index.saturating_sub(now) <= window.tolerated_lead() => return,
+            _ => (self.current.saturating_add(self.previous), 0),
+        };
+        *self = Self {
+            index: now,
+            current,
+            previous,
+        };
+    }
+
+    /// How much of the quota is taken at this moment.
+    pub(crate) fn used(&self, window: Window, clock: Clock) -> u64 {
+        let Window::Sliding(_) = window else {
+            return self.current;
+        };
+        let bucket = window.bucket(self.index, clock);
+        let share = mul_div(
+            self.previous,
+            bucket.remaining,
+            bucket.length,
+            u128::div_ceil,
+        );
+        self.current.saturating_add(share)
+    }
+
+    /// How many milliseconds until `amount` more fits into `quota`, if nothing else is counted meanwhile.
+    ///
+    /// Exact: it fits then, and did not a millisecond earlier. `None` if it never does.
+    pub(crate) fn wait_for(
+        &self,
+        amount: u64,
+        quota: u64,
+        window: Window,
+        clock: Clock,
+    ) -> Option<u64> {
+        let allowed = quota.checked_sub(amount)?;
+        let Bucket {
+            remaining,
+            length,
+            lead,
+        } = window.bucket(self.index, clock);
+        let Window::Sliding(_) = window else {
+            let fits = self.current <= allowed;
+            return Some(if fits {
+                0
+            } else {
+                lead.saturating_add(remaining)
+            });
+        };
+        // `previous * remaining / length`, rounded up, is within the room as long as `remaining` is at most this:
+        let longest = |previous: u64, room: u64| match previous {
+            0 => length,
+            _ => mul_div(room, length, previous, u128::div_euclid).min(length),
+        };
+        let wait = match allowed.checked_sub(self.current) {
+            Some(room) => match remaining.saturating_sub(longest(self.previous, room)) {
+                0 => return Some(0),
+                wait => wait,
+            },
+            // Not before the next bucket, where this one's `current` is `previous`.
+            None => remaining
+                .saturating_add(length)
+                .saturating_sub(longest(self.current, allowed)),
+        };
+        Some(lead.saturating_add(wait))
+    }
+
+    /// How many milliseconds until nothing in it weighs any more, if nothing else is counted meanwhile.
+    pub(crate) fn clears_in(&self, window: Window, clock: Clock) -> u64 {
+        let Bucket {
+            remaining,
+            length,
+            lead,
+        } = window.bucket(self.index, clock);
+        let sliding = matches!(window, Window::Sliding(_));
+        match (self.current, self.previous) {
+            (1.., _) if sliding => lead.saturating_add(remaining).saturating_add(length),
+            (1.., _) => lead.saturating_add(remaining),
+            (0, 1..) if sliding => lead.saturating_add(remaining),
+            _ => 0,
+        }
+    }
+
+    /// Whether anything in it still counts.
+    pub(crate) const fn is_live(&self, window: Window) -> bool {
+        self.current > 0 || (self.previous > 0 && !window.is_calendar())
+    }
+}
+
+/// Where `now` is in a bucket; milliseconds.
+struct Bucket {
+    /// How long the bucket is.
+    length: u64,
+    /// What is left of it: 1 to `length`.
+    remaining: u64,
+    /// How long until it begins, if the clock was set back; its beginning stands in for `now` then.
+    lead: u64,
+}
+
+impl Window {
+    /// Number of the bucket that holds the moment.
+    fn index(self, clock: Clock) -> i64 {
+        match self {
+            Self::Day => clock.today(),
+            Self::Fixed(seconds) | Self::Sliding(seconds) => {
+                clock.now_ms().div_euclid(length_ms(seconds))
+            }
+            Self::Month => Date::from_days(clock.today()).months_since_epoch(),
+        }
+    }
+
+    /// The moment a bucket begins; milliseconds, negative before the epoch.
+    fn start_ms(self, index: i64, offset: UtcOffset) -> i64 {
+        let days = match self {
+            Self::Fixed(seconds) | Self::Sliding(seconds) => {
+                return index.saturating_mul(length_ms(seconds));
+            }
+            Self::Day => index,
+            Self::Month => Date::first_of_month(index).days_since_epoch(),
+        };
+        LocalTime::midnight(days, offset).utc_ms()
+    }
+
+    fn bucket(self, index: i64, clock: Clock) -> Bucket {
+        let start = self.start_ms(index, clock.offset);
+        let end = self.start_ms(index.saturating_add(1), clock.offset);
+        let now = clock.now_ms();
+        let span = |from: i64, to: i64| u64::try_from(to.saturating_sub(from)).unwrap_or(0);
+        let length = span(start, end).max(1);
+        Bucket {
+            length,
+            remaining: span(now, end).clamp(1, length),
+            lead: span(now, start),
+        }
+    }
+
+    /// How many buckets the clock may seem to be behind without having been set: one, or a minute of shorter ones,
+    /// for a worker that was stalled between reading the clock and writing what it counted.
+    fn tolerated_lead(self) -> i64 {
+        match self {
+            Self::Day | Self::Month => 1,
+            Self::Fixed(seconds) | Self::Sliding(seconds) => {
+                60_000_i64.div_euclid(length_ms(seconds)).max(1)
+            }
+        }
+    }
+
+    /// Whether its buckets are days or months; those start empty.
+    pub(crate) const fn is_calendar(self) -> bool {
+        matches!(self, Self::Day | Self::Month)
+    }
+}
+
+fn length_ms(seconds: u32) -> i64 {
+    i64::from(seconds.max(1)).saturating_mul(1_000)
+}
+
+/// `a * b / by`, as `divide` rounds, or the greatest number there is.
+fn mul_div(a: u64, b: u64, by: u64, divide: impl Fn(u128, u128) -> u128) -> u64 {
+    let product = u128::from(a).saturating_mul(u128::from(b));
+    u64::try_from(divide(product, u128::from(by.max(1)))).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,275 @@
+//! One JSON document of an answer after another: the whole answer, or an event, a line, a frame of it.
+//!
+//! A walk over the scanner's tokens, from place to place. Every document is scanned in full: a search for
+//! `"usage"` first would have to hold what it searches, and in the streams that matter every event has
+//! that key. Knows nothing of how documents are told apart, nor of any API's names.
+
+use super::json::{Container, JsonErrorKind, Scalar, Scanner, Sink, Span, Text};
+use super::place::Place;
+use super::usage::{Count, Counts, Usage, UsageFormat};
+
+/// Reads documents, and keeps what they say of the answer.
+#[derive(Debug)]
+pub(crate) struct Documents {
+    scanner: Scanner,
+    /// The scanner refused the document: the rest of it is not read.
+    refused: bool,
+    /// Length of the document so far.
+    len: u64,
+    /// Length of the text before the document.
+    text: u64,
+    walk: Walk,
+}
+
+impl Documents {
+    pub(crate) fn new(format: UsageFormat) -> Self {
+        Self {
+            scanner: Scanner::new(),
+            refused: false,
+            len: 0,
+            text: 0,
+            walk: Walk::new(format),
+        }
+    }
+
+    /// Takes the next bytes of a document.
+    pub(crate) fn push(&mut self, part: &[u8]) {
+        if let Some(rest) = self.scan(part) {
+            self.refuse(rest);
+        }
+    }
+
+    /// Takes the next bytes of documents that stand one behind the other.
+    pub(crate) fn push_all(&mut self, mut part: &[u8]) {
+        while let Some(next) = self.scan(part) {
+            self.end();
+            self.walk.list = true;
+            part = next;
+        }
+    }
+
+    /// Takes bytes of no document.
+    pub(crate) fn refuse(&mut self, part: &[u8]) {
+        self.refused = true;
+        self.len = self.len.saturating_add(part.len() as u64);
+    }
+
+    /// The document is over.
+    pub(crate) fn end(&mut self) {
+        if self.len > 0 {
+            self.text = self.text_bytes();
+            self.len = 0;
+            self.scanner = Scanner::new();
+            self.refused = false;
+            self.walk.begin();
+        }
+    }
+
+    /// Returns what follows behind the document's end.
+    fn scan<'a>(&mut self, part: &'a [u8]) -> Option<&'a [u8]> {
+        let before = self.scanner.offset();
+        let result = if self.refused {
+            Ok(())
+        } else {
+            self.scanner.push(part, &mut self.walk)
+        };
+        let rest = match result {
+            Err(error) if error.kind == JsonErrorKind::TrailingBytes => {
+                let at = usize::try_from(error.at.saturating_sub(before)).ok()?;
+                part.get(at..)
+            }
+            Err(_) => {
+                self.refused = true;
+                None
+            }
+            Ok(()) => None,
+        };
+        let read = part.len().saturating_sub(rest.map_or(0, <[u8]>::len));
+        self.len = self.len.saturating_add(read as u64);
+        rest
+    }
+
+    /// Takes a count that no document states.
+    pub(crate) fn state(&mut self, count: Count, number: &[u8]) {
+        self.walk.counts.state(count, number);
+    }
+
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        self.walk.counts.usage()
+    }
+
+    /// Length of the answer's text in all documents, without what frames it. What cannot be read might
+    /// all be text.
+    pub(crate) fn text_bytes(&self) -> u64 {
+        self.text.saturating_add(if self.refused {
+            self.len
+        } else {
+            self.walk.text
+        })
+    }
+
+    /// A document was an error instead of an answer.
+    pub(crate) fn saw_error(&self) -> bool {
+        self.walk.error
+    }
+
+    pub(crate) fn set_error(&mut self) {
+        self.walk.error = true;
+    }
+
+    /// Further documents followed, or one was a list of what else are documents.
+    pub(crate) fn saw_list(&self) -> bool {
+        self.walk.list
+    }
+
+    /// The document, as far as it came, is the chunk of a chat stream that `stream_options.include_usage`
+    /// adds: no choices, a usage, and nothing else that a client could miss.
+    pub(crate) fn is_usage_only(&self) -> bool {
+        let Chunk {
+            choices,
+            usage,
+            other,
+        } = self.walk.chunk;
+        choices && usage && !other && !self.refused && self.scanner.is_complete()
+    }
+
+    /// Where in the document a string holds a further document in base64, quotes included.
+    pub(crate) fn wrapped(&self) -> Option<Span> {
+        self.walk.wrapped
+    }
+}
+
+/// No count and no text of interest is deeper.
+const DEPTH: usize = 10;
+
+#[derive(Debug)]
+struct Walk {
+    counts: Counts,
+    /// Length of the document's text.
+    text: u64,
+    error: bool,
+    list: bool,
+    chunk: Chunk,
+    wrapped: Option<Span>,
+    /// How many containers are open.
+    depth: usize,
+    /// The place of the current value, behind those of the containers around it.
+    places: [Place; DEPTH],
+}
+
+/// What a chunk of a chat stream has.
+#[derive(Clone, Copy, Debug, Default)]
+struct Chunk {
+    /// `choices`, with or without any.
+    choices: bool,
+    /// A `usage` that is not null.
+    usage: bool,
+    /// A choice, or anything else that is not bookkeeping.
+    other: bool,
+}
+
+impl Walk {
+    fn new(format: UsageFormat) -> Self {
+        Self {
+            counts: Counts::new(format),
+            text: 0,
+            error: false,
+            list: false,
+            chunk: Chunk::default(),
+            wrapped: None,
+            depth: 0,
+            places: [Place::Root(format); DEPTH],
+        }
+    }
+
+    /// At the beginning of a document.
+    fn begin(&mut self) {
+        self.text = 0;
+        self.chunk = Chunk::default();
+        self.wrapped = None;
+        self.depth = 0;
+    }
+
+    /// The place of the current value.
+    fn place(&self) -> Place {
+        self.at(self.depth)
+    }
+
+    /// The place at a depth. What is too deep is what is around it.
+    fn at(&self, depth: usize) -> Place {
+        self.places
+            .get(depth)
+            .or_else(|| self.places.last())
+            .copied()
+            .unwrap_or(Place::Other)
+    }
+
+    fn set_place(&mut self, place: Place) {
+        if let Some(current) = self.places.get_mut(self.depth) {
+            *current = place;
+        }
+    }
+
+    /// A value other than null begins.
+    fn value(&mut self) -> Place {
+        let place = self.place();
+        match (self.depth, place) {
+            (1, Place::Usage) => self.chunk.usage = true,
+            (1, Place::Choices) => self.chunk.choices = true,
+            (2, _)
+                if !matches!(
+                    self.at(1),
+                    Place::Bookkeeping | Place::Usage | Place::Wrapper
+                ) =>
+            {
+                self.chunk.other = true;
+            }
+            _ => {}
+        }
+        place
+    }
+}
+
+impl Sink for Walk {
+    fn open(&mut self, container: Container, _at: u64) {
+        let place = self.value();
+        self.error |= place == Place::Error;
+        self.depth = self.depth.saturating_add(1);
+        let inside = match container {
+            Container::Array => place.element(),
+            Container::Object => place,
+        };
+        self.list |= self.depth == 1 && container == Container::Array && inside == place;
+        self.set_place(inside);
+    }
+
+    fn close(&mut self, _container: Container, _at: u64) {
+        self.depth = self.depth.saturating_sub(1);
+    }
+
+    fn key(&mut self, key: Text<'_>, _span: Span) {
+        let around = self.at(self.depth.saturating_sub(1));
+        let place = if key.whole {
+            around.member(key.bytes)
+        } else {
+            around.member(b"")
+        };
+        self.set_place(place);
+    }
+
+    fn scalar(&mut self, value: Scalar<'_>, span: Span) {
+        if value == Scalar::Null {
+            return;
+        }
+        match (self.value(), value) {
+            (Place::Count(count), Scalar::Number(number)) if number.whole => {
+                self.counts.state(count, number.bytes);
+            }
+            (Place::Text, Scalar::String(text)) => self.text = self.text.saturating_add(text.len),
+            (Place::Error, Scalar::String(text)) => self.error |= text.len > 0,
+            (Place::Type, Scalar::String(text)) => self.error |= text.is("error"),
+            (Place::Wrapped, Scalar::String(_)) => self.wrapped = Some(span),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What can be wrong with a document, and where.
+
+use std::fmt;
+
+/// Why a document was refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct JsonError {
+    /// The offset of the byte that could not be.
+    pub at: u64,
+    /// What was wrong with it.
+    pub kind: JsonErrorKind,
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {}", self.kind.what(), self.at)
+    }
+}
+
+impl std::error::Error for JsonError {}
+
+/// What can be wrong with a document.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum JsonErrorKind {
+    /// A byte order mark; some parsers take it, some do not.
+    ByteOrderMark,
+    /// A control character inside a string that is not escaped.
+    Control,
+    /// An escape that JSON does not have.
+    Escape,
+    /// The document ends too early.
+    Incomplete,
+    /// Half of a surrogate pair.
+    LoneSurrogate,
+    /// A zero byte: UTF-16 or UTF-32 most likely.
+    Nul,
+    /// A number outside the range of a double.
+    NumberOutOfRange,
+    /// A byte that cannot stand here.
+    Syntax,
+    /// More than [`MAX_DEPTH`] containers inside each other.
+    TooDeep,
+    /// Something after the document.
+    TrailingBytes,
+    /// Bytes that are not UTF-8.
+    Utf8,
+}
+
+impl JsonErrorKind {
+    /// For messages.
+    pub const fn what(self) -> &'static str {
+        match self {
+            Self::ByteOrderMark => "byte order mark",
+            Self::Control => "unescaped control character in a string",
+            Self::Escape => "unknown escape in a string",
+            Self::Incomplete => "unexpected end",
+            Self::LoneSurrogate => "unpaired surrogate escape",
+            Self::Nul => "zero byte (the body must be UTF-8)",
+            Self::NumberOutOfRange => "number out of range",
+            Self::Syntax => "unexpected byte",
+            Self::TooDeep => "nesting deeper than 128 levels",
+            Self::TrailingBytes => "bytes after the end of the document",
+            Self::Utf8 => "invalid UTF-8",
+        }
+    }
+
+    pub(super) const fn after(self, used: usize) -> Fault {
+        Fault { kind: self, used }
+    }
+}
+
+/// An error, `used` bytes into the step that found it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fault {
+    pub(super) kind: JsonErrorKind,
+    pub(super) used: usize,
+}
+
+impl Fault {
+    pub(super) const fn here(kind: JsonErrorKind) -> Self {
+        kind.after(0)
+    }
+}

@@ -1,0 +1,321 @@
+//! An incremental JSON scanner: bytes in, tokens out, no recursion and no allocation.
+//!
+//! It validates the whole document as RFC 8259 has it, and refuses what parsers are known to read differently:
+//! a byte order mark, NUL, anything but strict UTF-8, lone surrogate escapes, nesting that `serde_json` refuses,
+//! numbers outside a double. What it accepts, every parser accepts; a property test holds it to `serde_json`.
+//! It does not know what the tokens mean; `path` finds the wanted ones.
+
+mod error;
+mod number;
+mod path;
+mod string;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use self::error::Fault;
+pub use self::error::{JsonError, JsonErrorKind};
+use self::number::Number;
+pub use self::path::{KeyMatch, PathMatcher, Patterns};
+use self::string::StringState;
+pub use self::token::{Container, Scalar, Span, Text};
+use self::token::{Literal, Token};
+
+/// At most this many bytes of a string, key or number reach the [`Sink`].
+pub const CAPTURE: usize = 512;
+
+/// Containers that may be open at once. `serde_json` refuses the 128th; with the value inside that makes 128 levels.
+pub const MAX_DEPTH: usize = 127;
+
+/// The scanner's state between two pieces of a document.
+#[derive(Debug)]
+pub struct Scanner {
+    /// Bytes consumed so far.
+    offset: u64,
+    state: State,
+    /// One bit for each open container, the innermost lowest: set for an object.
+    objects: u128,
+    depth: usize,
+    /// Where the token being read began.
+    start: u64,
+    token: Token,
+    string: StringState,
+    number: Number,
+}
+
+impl Scanner {
+    /// At the beginning of a document.
+    pub const fn new() -> Self {
+        Self {
+            offset: 0,
+            state: State::Value,
+            objects: 0,
+            depth: 0,
+            start: 0,
+            token: Token::new(),
+            string: StringState::new(),
+            number: Number::new(),
+        }
+    }
+
+    /// Bytes consumed so far.
+    pub const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Containers open now.
+    pub const fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Whether the document's value has ended; only whitespace may follow.
+    pub fn is_complete(&self) -> bool {
+        matches!(self.state, State::Done)
+    }
+
+    /// Reads the next piece. Cutting the document elsewhere does not change what the sink sees.
+    /// After an error the scanner stays at it.
+    pub fn push<S: Sink>(&mut self, bytes: &[u8], sink: &mut S) -> Result<(), JsonError> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match self.step(rest, sink) {
+                Ok(used) => {
+                    self.offset = self.offset.saturating_add(used as u64);
+                    rest = rest.get(used..).unwrap_or_default();
+                }
+                Err(fault) => return Err(self.fail(fault)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The input has ended: the document must be complete.
+    pub fn finish<S: Sink>(&mut self, sink: &mut S) -> Result<(), JsonError> {
+        if matches!(self.state, State::Number) && self.depth == 0 {
+            self.end_number(sink).map_err(|fault| self.fail(fault))?;
+        }
+        match self.state {
+            State::Done => Ok(()),
+            State::Failed(error) => Err(error),
+            _ => Err(self.fail(Fault::here(JsonErrorKind::Incomplete))),
+        }
+    }
+
+    /// Consumes a part of `rest`, at least one byte unless the state changes.
+    fn step<S: Sink>(&mut self, rest: &[u8], sink: &mut S) -> Result<usize, Fault> {
+        let Some(&byte) = rest.first() else {
+            return Ok(0);
+        };
+        match self.state {
+            State::String { key } => self.string_step(rest, key, sink),
+            State::Number => {
+                for (used, &byte) in rest.iter().enumerate() {
+                    if !self.number.accept(byte).map_err(|kind| kind.after(used))? {
+                        self.end_number(sink)
+                            .map_err(|fault| fault.kind.after(used))?;
+                        return Ok(used);
+                    }
+                    self.token.push(&[byte]);
+                }
+                Ok(rest.len())
+            }
+            State::Literal { literal, matched } => {
+                if literal.text().get(matched) != Some(&byte) {
+                    return Err(Fault::here(JsonErrorKind::Syntax));
+                }
+                let matched = matched.saturating_add(1);
+                if matched == literal.text().len() {
+                    let span = self.span_to(self.offset.saturating_add(1));
+                    self.end_value();
+                    sink.scalar(literal.scalar(), span);
+                } else {
+                    self.state = State::Literal { literal, matched };
+                }
+                Ok(1)
+            }
+            State::Failed(error) => Err(Fault::here(error.kind)),
+            _ if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') => Ok(1),
+            _ => self.structure_step(byte, sink),
+        }
+    }
+
+    /// A byte that is not whitespace, outside strings, numbers and literals.
+    fn structure_step<S: Sink>(&mut self, byte: u8, sink: &mut S) -> Result<usize, Fault> {
+        match (self.state, byte) {
+            (State::Value | State::FirstElement, b'"') => self.begin_string(false),
+            (State::Key | State::FirstKey, b'"') => self.begin_string(true),
+            (State::Value | State::FirstElement, b'{') => self.open(Container::Object, sink)?,
+            (State::Value | State::FirstElement, b'[') => self.open(Container::Array, sink)?,
+            (State::FirstElement, b']') | (State::FirstKey, b'}') => self.close(sink),
+            (State::Value | State::FirstElement, b'-' | b'0'..=b'9') => {
+                self.begin_token();
+                self.number = Number::new();
+                self.state = State::Number;
+                return Ok(0);
+            }
+            (State::Value | State::FirstElement, b't') => self.begin_literal(Literal::True),
+            (State::Value | State::FirstElement, b'f') => self.begin_literal(Literal::False),
+            (State::Value | State::FirstElement, b'n') => self.begin_literal(Literal::Null),
+            (State::After, b',') if self.in_object() => self.state = State::Key,
+            (State::Colon, b':') | (State::After, b',') => self.state = State::Value,
+            (State::After, b'}') if self.in_object() => self.close(sink),
+            (State::After, b']') if !self.in_object() => self.close(sink),
+            (State::Done, _) => return Err(Fault::here(JsonErrorKind::TrailingBytes)),
+            (_, 0) => return Err(Fault::here(JsonErrorKind::Nul)),
+            (State::Value, 0xEF | 0xFE | 0xFF) if self.offset == 0 => {
+                return Err(Fault::here(JsonErrorKind::ByteOrderMark));
+            }
+            _ => return Err(Fault::here(JsonErrorKind::Syntax)),
+        }
+        Ok(1)
+    }
+
+    fn begin_token(&mut self) {
+        self.start = self.offset;
+        self.token.clear();
+    }
+
+    fn begin_string(&mut self, key: bool) {
+        self.begin_token();
+        self.state = State::String { key };
+    }
+
+    fn begin_literal(&mut self, literal: Literal) {
+        self.start = self.offset;
+        self.state = State::Literal {
+            literal,
+            matched: 1,
+        };
+    }
+
+    fn open<S: Sink>(&mut self, container: Container, sink: &mut S) -> Result<(), Fault> {
+        if self.depth >= MAX_DEPTH {
+            return Err(Fault::here(JsonErrorKind::TooDeep));
+        }
+        self.depth = self.depth.saturating_add(1);
+        self.objects <<= 1;
+        self.state = match container {
+            Container::Array => State::FirstElement,
+            Container::Object => {
+                self.objects |= 1;
+                State::FirstKey
+            }
+        };
+        sink.open(container, self.offset);
+        Ok(())
+    }
+
+    /// Of the innermost container, which the caller has checked to be of the right kind.
+    fn close<S: Sink>(&mut self, sink: &mut S) {
+        let container = if self.in_object() {
+            Container::Object
+        } else {
+            Container::Array
+        };
+        self.depth = self.depth.saturating_sub(1);
+        self.objects >>= 1;
+        self.end_value();
+        sink.close(container, self.offset);
+    }
+
+    fn end_value(&mut self) {
+        self.state = if self.depth == 0 {
+            State::Done
+        } else {
+            State::After
+        };
+    }
+
+    fn end_number<S: Sink>(&mut self, sink: &mut S) -> Result<(), Fault> {
+        self.number.finish(&self.token).map_err(Fault::here)?;
+        self.end_value();
+        // A number ends at the byte after it, which may come with the next piece.
+        sink.scalar(
+            Scalar::Number(self.token.text()),
+            self.span_to(self.start.saturating_add(self.token.len)),
+        );
+        Ok(())
+    }
+
+    fn in_object(&self) -> bool {
+        self.objects & 1 == 1
+    }
+
+    fn span_to(&self, end: u64) -> Span {
+        Span {
+            start: self.start,
+            end,
+        }
+    }
+
+    fn fail(&mut self, fault: Fault) -> JsonError {
+        if let State::Failed(error) = self.state {
+            return error;
+        }
+        let at = self.offset.saturating_add(fault.used as u64);
+        let error = JsonError {
+            at,
+            kind: fault.kind,
+        };
+        self.state = State::Failed(error);
+        error
+    }
+}
+
+impl Default for Scanner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a [`Scanner`] reports to. `at` and spans are offsets into the document.
+pub trait Sink {
+    /// `{` or `[` at this byte.
+    fn open(&mut self, container: Container, at: u64) {
+        let _ = (container, at);
+    }
+
+    /// `}` or `]` at this byte.
+    fn close(&mut self, container: Container, at: u64) {
+        let _ = (container, at);
+    }
+
+    /// A key of the innermost object; the span includes the quotes.
+    fn key(&mut self, key: Text<'_>, span: Span) {
+        let _ = (key, span);
+    }
+
+    /// A string, number, boolean or null; the span of a string includes the quotes.
+    fn scalar(&mut self, value: Scalar<'_>, span: Span) {
+        let _ = (value, span);
+    }
+}
+
+/// Reports to nobody: for validation alone.
+impl Sink for () {}
+
+/// What may come next.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// After a value inside a container: a comma or the end of the container.
+    After,
+    Colon,
+    /// After the document's value.
+    Done,
+    Failed(JsonError),
+    /// After `[`: a value or `]`.
+    FirstElement,
+    /// After `{`: a key or `}`.
+    FirstKey,
+    /// After a comma in an object.
+    Key,
+    Literal {
+        literal: Literal,
+        matched: usize,
+    },
+    Number,
+    String {
+        key: bool,
+    },
+    Value,
+}

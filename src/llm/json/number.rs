@@ -1,0 +1,123 @@
+//! Numbers: the grammar of RFC 8259, section 6, and whether a double can hold them.
+
+use super::{JsonErrorKind, Token};
+
+/// The largest decimal exponent of a double: its maximum is 1.797…e308.
+const MAX_EXPONENT: i64 = 308;
+
+/// A number being read, digit by digit.
+#[derive(Debug)]
+pub(super) struct Number {
+    state: State,
+    /// Whether a digit other than zero came.
+    nonzero: bool,
+    /// Power of ten of the first such digit, without the exponent part.
+    leading: i64,
+    exponent: i64,
+    negative_exponent: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Start,
+    Minus,
+    Zero,
+    Integer,
+    Point,
+    Fraction,
+    E,
+    Sign,
+    Exponent,
+}
+
+impl Number {
+    pub(super) const fn new() -> Self {
+        Self {
+            state: State::Start,
+            nonzero: false,
+            leading: 0,
+            exponent: 0,
+            negative_exponent: false,
+        }
+    }
+
+    /// Takes one more byte, or returns false at the first that is not part of the number.
+    pub(super) fn accept(&mut self, byte: u8) -> Result<bool, JsonErrorKind> {
+        self.state = match (self.state, byte) {
+            (State::Start, b'-') => State::Minus,
+            (State::Start | State::Minus, b'0') => State::Zero,
+            (State::Start | State::Minus, b'1'..=b'9') => {
+                self.nonzero = true;
+                State::Integer
+            }
+            (State::Integer, b'0'..=b'9') => {
+                self.leading = self.leading.saturating_add(1);
+                State::Integer
+            }
+            (State::Zero | State::Integer, b'.') => State::Point,
+            (State::Point | State::Fraction, b'0'..=b'9') => {
+                if !self.nonzero {
+                    self.leading = self.leading.saturating_sub(1);
+                    self.nonzero = byte != b'0';
+                }
+                State::Fraction
+            }
+            (State::Zero | State::Integer | State::Fraction, b'e' | b'E') => State::E,
+            (State::E, b'+' | b'-') => {
+                self.negative_exponent = byte == b'-';
+                State::Sign
+            }
+            (State::E | State::Sign | State::Exponent, b'0'..=b'9') => {
+                let digit = i64::from(byte.wrapping_sub(b'0'));
+                self.exponent = self.exponent.saturating_mul(10).saturating_add(digit);
+                State::Exponent
+            }
+            // `01`, `1.2.3`, `1e5e5` end here, and what follows is refused as the byte after a value.
+            (State::Zero | State::Integer | State::Fraction | State::Exponent, _) => {
+                return Ok(false);
+            }
+            (State::Start | State::Minus | State::Point | State::E | State::Sign, _) => {
+                return Err(JsonErrorKind::Syntax);
+            }
+        };
+        Ok(true)
+    }
+
+    /// The number has ended after `token`.
+    pub(super) fn finish(&self, token: &Token) -> Result<(), JsonErrorKind> {
+        if matches!(
+            self.state,
+            State::Start | State::Minus | State::Point | State::E | State::Sign
+        ) {
+            return Err(JsonErrorKind::Incomplete);
+        }
+        if !self.nonzero {
+            return Ok(());
+        }
+        // `serde_json` gives up on exponents that do not fit an `i32`, whatever the digits before them.
+        let in_range = if self.negative_exponent {
+            self.leading.saturating_sub(self.exponent) < MAX_EXPONENT
+        } else {
+            self.exponent <= i64::from(i32::MAX)
+                && self.leading.saturating_add(self.exponent) < MAX_EXPONENT
+        };
+        if in_range || self.on_the_edge(token) {
+            return Ok(());
+        }
+        Err(JsonErrorKind::NumberOutOfRange)
+    }
+
+    /// Numbers near the largest double, which JSON schemas do state as a `maximum`: `serde_json` itself decides,
+    /// since its rounding is part of the question.
+    fn on_the_edge(&self, token: &Token) -> bool {
+        let exponent = if self.negative_exponent {
+            self.exponent.saturating_neg()
+        } else {
+            self.exponent
+        };
+        let text = token.text();
+        self.leading.saturating_add(exponent) == MAX_EXPONENT
+            && text.whole
+            && serde_json::from_slice::<serde_json::Number>(text.bytes).is_ok()
+    }
+}

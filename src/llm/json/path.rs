@@ -1,0 +1,223 @@
+//! Which of a few static paths the scanner is at: `/model`, `/tools/*/model`.
+//!
+//! One bit for each pattern, one mask for each depth; no allocation. It also tells when a path only matches with
+//! letter case ignored, and when an object has the same watched key twice: readers differ on both.
+
+use super::{Container, Text};
+
+/// Patterns have at most this many segments.
+const MAX_SEGMENTS: usize = 8;
+
+/// Longer keys than this match nothing.
+const MAX_KEY: usize = 64;
+
+/// A static set of patterns, each a list of keys, `"*"` standing for any element of an array.
+#[derive(Debug)]
+pub struct Patterns {
+    list: &'static [&'static [&'static str]],
+    /// `ends[d]`: the patterns that have `d` segments.
+    ends: [u64; MAX_SEGMENTS + 1],
+    /// `elements[d]`: the patterns whose segment `d` is `"*"`.
+    elements: [u64; MAX_SEGMENTS],
+}
+
+impl Patterns {
+    /// Of at most 64 patterns of at most 8 segments; more do not compile in a `static`.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "runs in constants: a wrong index fails the build"
+    )]
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "runs in constants: an overflow fails the build"
+    )]
+    pub const fn new(list: &'static [&'static [&'static str]]) -> Self {
+        let mut ends = [0; MAX_SEGMENTS + 1];
+        let mut elements = [0; MAX_SEGMENTS];
+        let mut p = 0;
+        while p < list.len() {
+            let pattern = list[p];
+            ends[pattern.len()] |= 1 << p;
+            let mut s = 0;
+            while s < pattern.len() {
+                if let [b'*'] = pattern[s].as_bytes() {
+                    elements[s] |= 1 << p;
+                }
+                s += 1;
+            }
+            p += 1;
+        }
+        Self {
+            list,
+            ends,
+            elements,
+        }
+    }
+}
+
+/// Follows a [`super::Scanner`] through a document: to be told of every container and key.
+#[derive(Debug)]
+pub struct PathMatcher {
+    patterns: &'static Patterns,
+    depth: usize,
+    levels: [Level; MAX_SEGMENTS + 1],
+}
+
+/// Bit masks over the patterns whose segments down to here match the position of the current value.
+#[derive(Clone, Copy, Debug, Default)]
+struct Level {
+    exact: u64,
+    /// With letter case ignored; holds `exact`.
+    folded: u64,
+    /// Those whose key this object has had already.
+    seen: u64,
+}
+
+/// What a key means to a [`PathMatcher`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KeyMatch {
+    /// On the way to a pattern, or its end, but only with letter case ignored.
+    CaseVariant,
+    /// On the way to a pattern, or its end, and this object has had it already.
+    Duplicate,
+    /// On the way to a pattern, or its end.
+    Watched,
+    /// On no pattern's way.
+    Unwatched,
+}
+
+impl PathMatcher {
+    /// At the beginning of a document.
+    pub const fn new(patterns: &'static Patterns) -> Self {
+        let mut levels = [Level {
+            exact: 0,
+            folded: 0,
+            seen: 0,
+        }; MAX_SEGMENTS + 1];
+        levels[0] = Level {
+            exact: u64::MAX,
+            folded: u64::MAX,
+            seen: 0,
+        };
+        Self {
+            patterns,
+            depth: 0,
+            levels,
+        }
+    }
+
+    /// The current value is a container: what comes next is inside it.
+    pub fn open(&mut self, container: Container) {
+        let above = self.level();
+        let elements = match container {
+            Container::Array => self
+                .patterns
+                .elements
+                .get(self.depth)
+                .copied()
+                .unwrap_or_default(),
+            Container::Object => 0,
+        };
+        self.depth = self.depth.saturating_add(1);
+        if let Some(level) = self.levels.get_mut(self.depth) {
+            *level = Level {
+                exact: above.exact & elements,
+                folded: above.folded & elements,
+                seen: 0,
+            };
+        }
+    }
+
+    /// The innermost container ends: it is the current value again.
+    pub fn close(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+    }
+
+    /// The current value is that of this key.
+    pub fn key(&mut self, key: Text<'_>) -> KeyMatch {
+        let Some(segment) = self.depth.checked_sub(1) else {
+            return KeyMatch::Unwatched;
+        };
+        let above = self.levels.get(segment).copied().unwrap_or_default();
+        let Some(level) = self.levels.get_mut(self.depth) else {
+            return KeyMatch::Unwatched;
+        };
+        (level.exact, level.folded) = (0, 0);
+        if above.folded == 0 {
+            return KeyMatch::Unwatched;
+        }
+        let mut buffer = [0; MAX_KEY];
+        let Some(folded) = fold(key, &mut buffer) else {
+            return KeyMatch::Unwatched;
+        };
+        for (index, pattern) in self.patterns.list.iter().enumerate() {
+            let bit = 1_u64
+                .checked_shl(u32::try_from(index).unwrap_or(u32::MAX))
+                .unwrap_or_default();
+            let Some(name) = pattern.get(segment).filter(|_| above.folded & bit != 0) else {
+                continue;
+            };
+            if folded.eq_ignore_ascii_case(name.as_bytes()) {
+                level.folded |= bit;
+                if key.is(name) {
+                    level.exact |= bit & above.exact;
+                }
+            }
+        }
+        let duplicate = level.folded & level.seen != 0;
+        level.seen |= level.folded;
+        match *level {
+            Level { folded: 0, .. } => KeyMatch::Unwatched,
+            Level { exact: 0, .. } => KeyMatch::CaseVariant,
+            _ if duplicate => KeyMatch::Duplicate,
+            _ => KeyMatch::Watched,
+        }
+    }
+
+    /// The patterns that the current value is at the end of, as bits in the order of the list.
+    pub fn matches(&self) -> u64 {
+        self.level().exact
+            & self
+                .patterns
+                .ends
+                .get(self.depth)
+                .copied()
+                .unwrap_or_default()
+    }
+
+    /// The patterns that the current value is at the end of, or may hold the end of.
+    pub fn on_path(&self) -> u64 {
+        self.level().exact
+    }
+
+    /// How many containers are open.
+    pub const fn depth(&self) -> usize {
+        self.depth
+    }
+
+    fn level(&self) -> Level {
+        self.levels.get(self.depth).copied().unwrap_or_default()
+    }
+}
+
+/// The key with the characters made ASCII that some reader's case folding takes for ASCII letters: Go's takes
+/// `ſ` and the Kelvin sign, Java's the two Turkish i as well. `None` if it is too long to be a watched one.
+fn fold<'a>(key: Text<'a>, buffer: &'a mut [u8; MAX_KEY]) -> Option<&'a [u8]> {
+    let text = key.as_str()?;
+    if text.is_ascii() {
+        return (text.len() <= MAX_KEY).then_some(key.bytes);
+    }
+    let mut used = 0_usize;
+    for character in text.chars() {
+        let character = match character {
+            '\u{17F}' => 's',
+            '\u{212A}' => 'k',
+            '\u{130}' | '\u{131}' => 'i',
+            other => other,
+        };
+        let end = used.checked_add(character.len_utf8())?;
+        character.encode_utf8(buffer.get_mut(used..end)?);
+        used = end;
+    }
+    buffer.get(..used)
+}

@@ -1,0 +1,223 @@
+//! Strings: runs of plain bytes at full speed, escapes one by one, UTF-8 checked across pieces.
+
+use super::{Fault, JsonErrorKind, Scalar, Scanner, Sink, State};
+
+/// Bytes looked at together. The loop over a block is what the compiler turns into vector instructions.
+const BLOCK: usize = 32;
+
+/// Where in a string the scanner is.
+#[derive(Debug)]
+pub(super) struct StringState {
+    within: Within,
+    /// The first half of a surrogate pair, 0 if none is open.
+    high: u16,
+    /// The beginning of a character that the last piece cut.
+    partial: [u8; 4],
+    partial_len: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Within {
+    Plain,
+    /// After a backslash.
+    Escape,
+    /// After `\u` and this many hex digits.
+    Hex {
+        digits: u8,
+        value: u16,
+    },
+    /// After the first half of a surrogate pair.
+    Second,
+}
+
+impl StringState {
+    pub(super) const fn new() -> Self {
+        Self {
+            within: Within::Plain,
+            high: 0,
+            partial: [0; 4],
+            partial_len: 0,
+        }
+    }
+
+    /// Checks a run of bytes that holds no quote and no backslash.
+    fn check_utf8(&mut self, run: &[u8]) -> Result<(), Fault> {
+        let mut rest = run;
+        let mut used = 0_usize;
+        while self.partial_len > 0 {
+            let Some((&byte, tail)) = rest.split_first() else {
+                return Ok(());
+            };
+            let Some(slot) = self.partial.get_mut(self.partial_len) else {
+                return Err(JsonErrorKind::Utf8.after(used));
+            };
+            *slot = byte;
+            let character = self.partial.get(..=self.partial_len).unwrap_or_default();
+            match std::str::from_utf8(character) {
+                Ok(_) => self.partial_len = 0,
+                Err(error) if error.error_len().is_some() => {
+                    return Err(JsonErrorKind::Utf8.after(used));
+                }
+                Err(_) => self.partial_len = self.partial_len.saturating_add(1),
+            }
+            rest = tail;
+            used = used.saturating_add(1);
+        }
+        let Err(error) = std::str::from_utf8(rest) else {
+            return Ok(());
+        };
+        let cut = rest.get(error.valid_up_to()..).unwrap_or_default();
+        match (error.error_len(), self.partial.get_mut(..cut.len())) {
+            (None, Some(partial)) => {
+                partial.copy_from_slice(cut);
+                self.partial_len = cut.len();
+                Ok(())
+            }
+            _ => Err(JsonErrorKind::Utf8.after(used.saturating_add(error.valid_up_to()))),
+        }
+    }
+}
+
+impl Scanner {
+    pub(super) fn string_step<S: Sink>(
+        &mut self,
+        rest: &[u8],
+        key: bool,
+        sink: &mut S,
+    ) -> Result<usize, Fault> {
+        let Some(&byte) = rest.first() else {
+            return Ok(0);
+        };
+        match self.string.within {
+            Within::Plain => {
+                let (run, ascii) = plain_run(rest);
+                if !ascii || self.string.partial_len > 0 {
+                    self.string.check_utf8(run)?;
+                }
+                self.token.push(run);
+                let Some(&stop) = rest.get(run.len()) else {
+                    return Ok(rest.len());
+                };
+                let used = run.len().saturating_add(1);
+                if self.string.partial_len > 0 {
+                    return Err(JsonErrorKind::Utf8.after(run.len()));
+                }
+                match stop {
+                    b'"' => self.end_string(key, self.offset.saturating_add(used as u64), sink),
+                    b'\\' => self.string.within = Within::Escape,
+                    0 => return Err(JsonErrorKind::Nul.after(run.len())),
+                    _ => return Err(JsonErrorKind::Control.after(run.len())),
+                }
+                return Ok(used);
+            }
+            Within::Escape if byte == b'u' => {
+                self.string.within = Within::Hex {
+                    digits: 0,
+                    value: 0,
+                }
+            }
+            Within::Escape if self.string.high != 0 => {
+                return Err(Fault::here(JsonErrorKind::LoneSurrogate));
+            }
+            Within::Escape => {
+                self.token
+                    .push(&[unescape(byte).ok_or(Fault::here(JsonErrorKind::Escape))?]);
+                self.string.within = Within::Plain;
+            }
+            Within::Hex { digits, value } => {
+                let digit = char::from(byte)
+                    .to_digit(16)
+                    .and_then(|digit| u16::try_from(digit).ok());
+                let digit = digit.ok_or(Fault::here(JsonErrorKind::Escape))?;
+                let value = (value << 4) | digit;
+                if digits < 3 {
+                    self.string.within = Within::Hex {
+                        digits: digits.saturating_add(1),
+                        value,
+                    };
+                } else {
+                    self.end_unicode_escape(value)?;
+                }
+            }
+            Within::Second if byte == b'\\' => self.string.within = Within::Escape,
+            Within::Second => return Err(Fault::here(JsonErrorKind::LoneSurrogate)),
+        }
+        Ok(1)
+    }
+
+    fn end_unicode_escape(&mut self, value: u16) -> Result<(), Fault> {
+        let high = std::mem::take(&mut self.string.high);
+        if high == 0 && (0xD800..0xDC00).contains(&value) {
+            self.string.high = value;
+            self.string.within = Within::Second;
+            return Ok(());
+        }
+        let decoded = if high == 0 {
+            char::from_u32(u32::from(value))
+        } else {
+            char::decode_utf16([high, value])
+                .next()
+                .and_then(Result::ok)
+        };
+        let character = decoded.ok_or(Fault::here(JsonErrorKind::LoneSurrogate))?;
+        self.token
+            .push(character.encode_utf8(&mut [0; 4]).as_bytes());
+        self.string.within = Within::Plain;
+        Ok(())
+    }
+
+    fn end_string<S: Sink>(&mut self, key: bool, end: u64, sink: &mut S) {
+        let span = self.span_to(end);
+        if key {
+            self.state = State::Colon;
+            sink.key(self.token.text(), span);
+        } else {
+            self.end_value();
+            sink.scalar(Scalar::String(self.token.text()), span);
+        }
+    }
+}
+
+/// The bytes up to the first that ends or interrupts plain text, and whether all of them are ASCII.
+fn plain_run(bytes: &[u8]) -> (&[u8], bool) {
+    let mut len = 0_usize;
+    let mut seen = 0_u8;
+    for block in bytes.as_chunks::<BLOCK>().0 {
+        let (stop, bits) = block.iter().fold((false, 0), |(stop, bits), &byte| {
+            (stop | interrupts(byte), bits | byte)
+        });
+        if stop {
+            break;
+        }
+        seen |= bits;
+        len = len.saturating_add(BLOCK);
+    }
+    for &byte in bytes.get(len..).unwrap_or_default() {
+        if interrupts(byte) {
+            break;
+        }
+        seen |= byte;
+        len = len.saturating_add(1);
+    }
+    (bytes.get(..len).unwrap_or_default(), seen.is_ascii())
+}
+
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "a branch would keep the loop from being vectorised"
+)]
+const fn interrupts(byte: u8) -> bool {
+    (byte == b'"') | (byte == b'\\') | (byte < 0x20)
+}
+
+const fn unescape(byte: u8) -> Option<u8> {
+    match byte {
+        b'"' | b'\\' | b'/' => Some(byte),
+        b'b' => Some(0x08),
+        b'f' => Some(0x0C),
+        b'n' => Some(b'\n'),
+        b'r' => Some(b'\r'),
+        b't' => Some(b'\t'),
+        _ => None,
+    }
+}

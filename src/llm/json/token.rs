@@ -1,0 +1,126 @@
+//! What the scanner hands to its sink, and the bounded buffer a string or number is gathered in.
+
+use super::CAPTURE;
+
+/// What holds other values.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Container {
+    /// `[…]`
+    Array,
+    /// `{…}`
+    Object,
+}
+
+/// A value without parts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scalar<'a> {
+    /// `true`, `false`
+    Bool(bool),
+    /// `null`
+    Null,
+    /// As written.
+    Number(Text<'a>),
+    /// Unescaped.
+    String(Text<'a>),
+}
+
+/// The text of a string, unescaped, or of a number, as written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Text<'a> {
+    /// The first [`CAPTURE`] bytes. Valid UTF-8 if `whole`; else the last character may be cut.
+    pub bytes: &'a [u8],
+    /// Whether `bytes` is all of it.
+    pub whole: bool,
+    /// The length in bytes of all of it.
+    pub len: u64,
+}
+
+impl<'a> Text<'a> {
+    /// The text, if all of it was captured.
+    pub fn as_str(&self) -> Option<&'a str> {
+        if !self.whole {
+            return None;
+        }
+        std::str::from_utf8(self.bytes).ok()
+    }
+
+    /// Whether this is exactly `text`.
+    pub fn is(&self, text: &str) -> bool {
+        self.whole && self.bytes == text.as_bytes()
+    }
+}
+
+/// Where a token is in the document: from `start` up to but not including `end`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Span {
+    /// The first byte.
+    pub start: u64,
+    /// The byte after the last.
+    pub end: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Literal {
+    False,
+    Null,
+    True,
+}
+
+impl Literal {
+    pub(super) const fn text(self) -> &'static [u8] {
+        match self {
+            Self::False => b"false",
+            Self::Null => b"null",
+            Self::True => b"true",
+        }
+    }
+
+    pub(super) const fn scalar(self) -> Scalar<'static> {
+        match self {
+            Self::False => Scalar::Bool(false),
+            Self::Null => Scalar::Null,
+            Self::True => Scalar::Bool(true),
+        }
+    }
+}
+
+/// The beginning of the string or number being read.
+#[derive(Debug)]
+pub(super) struct Token {
+    bytes: [u8; CAPTURE],
+    used: usize,
+    pub(super) len: u64,
+}
+
+impl Token {
+    pub(super) const fn new() -> Self {
+        Self {
+            bytes: [0; CAPTURE],
+            used: 0,
+            len: 0,
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.used = 0;
+        self.len = 0;
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.len = self.len.saturating_add(bytes.len() as u64);
+        let room = self.bytes.get_mut(self.used..).unwrap_or_default();
+        let fits = bytes.len().min(room.len());
+        if let (Some(room), Some(bytes)) = (room.get_mut(..fits), bytes.get(..fits)) {
+            room.copy_from_slice(bytes);
+            self.used = self.used.saturating_add(fits);
+        }
+    }
+
+    pub(super) fn text(&self) -> Text<'_> {
+        Text {
+            bytes: self.bytes.get(..self.used).unwrap_or_default(),
+            whole: self.used as u64 == self.len,
+            len: self.len,
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! What the filter runs: a configuration compiled once, looked up per request without a search.
+//!
+//! Immutable, shared by every request of a VM. Knows no request and no Envoy.
+
+mod model;
+mod provider;
+
+pub use model::{ModelPattern, ModelRules, OTHER_MODEL};
+pub use provider::{Injection, Target};
+
+use crate::config::{Config, ConfigError, HeaderFamily, Mode};
+use crate::credential::KeyDigest;
+use crate::limit::{Limit, Unit};
+use crate::time::{Timestamp, UtcOffset};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::rc::Rc;
+
+/// A compiled configuration.
+#[derive(Debug)]
+pub struct Policy {
+    /// The groups, in file order.
+    pub groups: Vec<Rc<Group>>,
+    /// The providers, in file order.
+    pub targets: Vec<Rc<Target>>,
+    /// Header fields in which a key may come, lower case.
+    pub credential_headers: Vec<String>,
+    /// What may stand before an endpoint's own path.
+    pub path_prefixes: Vec<String>,
+    /// Failed credentials per source address and minute; 0 = off.
+    pub failed_auth_per_minute: u32,
+    /// Which rate-limit headers answers carry.
+    pub header_families: Vec<HeaderFamily>,
+    /// Upper bound in seconds of what is added to `Retry-After`.
+    pub retry_after_jitter: u32,
+    /// Whether the host holds the request's header until the body is judged.
+    pub hold_request_headers: bool,
+    /// Whether compressed request bodies are inflated rather than refused.
+    pub decompress_requests: bool,
+    /// Cap for answers that are held whole.
+    pub max_response_bytes: u64,
+    /// For day and month windows.
+    pub offset: UtcOffset,
+    keys: Vec<Key>,
+    index: HashMap<u64, Vec<u32>, BuildHasherDefault<DigestHasher>>,
+}
+
+/// A consumer group with everything that holds for it.
+#[derive(Debug)]
+pub struct Group {
+    /// Its position in the file.
+    pub index: usize,
+    /// As the file has it.
+    pub name: String,
+    /// Whether its refusals are sent.
+    pub mode: Mode,
+    /// Which models it may use.
+    pub models: ModelRules,
+    /// `allowed_endpoints`; `None`: every endpoint that names its models.
+    pub allowed_endpoints: Option<Vec<String>>,
+    /// The limits of the group's one shared counter.
+    pub limits: Vec<Limit>,
+    /// Under which the counter's record is kept.
+    pub record: String,
+}
+
+impl Group {
+    /// Whether anything depends on how many tokens are used.
+    pub fn counts_tokens(&self) -> bool {
+        self.limits.iter().any(|limit| limit.unit != Unit::Requests)
+    }
+}
+
+/// A key, by its digest.
+#[derive(Debug)]
+pub struct Key {
+    /// What events show.
+    pub id: Rc<str>,
+    /// The group that it opens.
+    pub group: Rc<Group>,
+    digest: KeyDigest,
+    enabled: bool,
+    not_before: Option<Timestamp>,
+    not_after: Option<Timestamp>,
+}
+
+/// Why a key does not open anything. One answer for all of them; events tell them apart.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KeyRefusal {
+    /// `enabled: false`
+    Disabled,
+    /// Past `not_after`.
+    Expired,
+    /// Before `not_before`.
+    NotYetValid,
+    /// In no group.
+    Unknown,
+}
+
+impl KeyRefusal {
+    /// As events show it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Policy {
+    /// Resolves a configuration. `env` gives the secrets that `secret_key_ref.env` names.
+    pub fn compile(
+        config: Config,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Vec<ConfigError>> {
+        let mut errors = Vec::new();
+        let mut targets = Vec::with_capacity(config.providers.len());
+        for (at, target) in config.providers.into_iter().enumerate() {
+            match Target::compile(target, &env) {
+                Ok(target) => targets.push(Rc::new(target)),
+                Err(message) => {
+                    errors.push(ConfigError::new(
+                        format!("providers.targets[{at}].secret_key_ref.env"),
+                        message,
+                    ));
+                }
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let mut keys = Vec::new();
+        let mut groups = Vec::with_capacity(config.consumer_groups.len());
+        for (index, group) in config.consumer_groups.into_iter().enumerate() {
+            let compiled = Rc::new(Group {
+                index,
+                record: format!("cohort/1/group/{}", group.name),
+                name: group.name,
+                mode: group.mode.unwrap_or(config.mode),
+                models: ModelRules {
+                    allowed: group
+                        .allowed_models
+                        .map(|list| list.into_iter().map(ModelPattern::new).collect()),
+                    denied: group
+                        .denied_models
+                        .into_iter()
+                        .map(ModelPattern::new)
+                        .collect(),
+                    default: group.default_model,
+                    aliases: group.model_aliases,
+                },
+                allowed_endpoints: group.allowed_endpoints,
+                limits: group.rate_limits,
+            });
+            keys.extend(group.keys.into_iter().map(|key| Key {
+                id: key.id.into(),
+                group: Rc::clone(&compiled),
+                digest: key.digest,
+                enabled: key.enabled,
+                not_before: key.not_before,
+                not_after: key.not_after,
+            }));
+            groups.push(compiled);
+        }
+        let mut index: HashMap<_, Vec<u32>, _> =
+            HashMap::with_capacity_and_hasher(keys.len(), BuildHasherDefault::new());
+        for (at, key) in (0..).zip(&keys) {
+            index.entry(key.digest.prefix()).or_default().push(at);
+        }
+        Ok(Self {
+            groups,
+            targets,
+            credential_headers: config.credential_headers,
+            path_prefixes: config.path_prefixes,
+            failed_auth_per_minute: config.failed_auth_per_minute,
+            header_families: config.rate_limit_headers,
+            retry_after_jitter: config.retry_after_jitter,
+            hold_request_headers: config.hold_request_headers,
+            decompress_requests: config.decompress_requests,
+            max_response_bytes: config.max_response_bytes,
+            offset: config.timezone,
+            keys,
+            index,
+        })
+    }
+
+    /// The key with this digest, if it opens anything now.
+    pub fn authenticate(&self, digest: &KeyDigest, now: Timestamp) -> Result<&Key, KeyRefusal> {
+        let candidates = self
+            .index
+            .get(&digest.prefix())
+            .map_or(&[][..], Vec::as_slice);
+        let key = candidates
+            .iter()
+            .filter_map(|at| self.keys.get(*at as usize))
+            .find(|key| key.digest.matches(digest))
+            .ok_or(KeyRefusal::Unknown)?;
+        if !key.enabled {
+            Err(KeyRefusal::Disabled)
+        } else if key.not_before.is_some_and(|start| now < start) {
+            Err(KeyRefusal::NotYetValid)
+        } else if key.not_after.is_some_and(|end| now >= end) {
+            Err(KeyRefusal::Expired)
+        } else {
+            Ok(key)
+        }
+    }
+
+    /// The first target, in file order, that serves all of these models (or, without `models` of its own, this endpoint's API).
+    pub fn target(
+        &self,
+        endpoint: &crate::llm::endpoint::Endpoint,
+        models: &[String],
+    ) -> Option<&Rc<Target>> {
+        self.targets
+            .iter()
+            .find(|target| target.serves(endpoint, models))
+    }
+}
+
+/// Digests are uniform already: their first bytes are the hash.
+#[derive(Debug, Default)]
+struct DigestHasher(u64);
+
+impl Hasher for DigestHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = value;
+    }
+}

@@ -1,0 +1,130 @@
+//! Every reason for which a request is not let through: its code, its status, and what to do about it.
+//!
+//! The one list of the codes that answers, events and metrics share. [`crate::reply`] puts them into words for a caller.
+
+impl From<crate::llm::endpoint::PathError> for Refusal {
+    fn from(_: crate::llm::endpoint::PathError) -> Self {
+        Self::InvalidPath("path".into())
+    }
+}
+impl From<crate::llm::request::BodyError> for Refusal {
+    fn from(_: crate::llm::request::BodyError) -> Self {
+        Self::InvalidBody("body".into())
+    }
+}
+/// Why a request was refused.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Two different keys in one request.
+    AmbiguousCredentials,
+    /// The caller asked, in `x-consumer-group`, for a group that is not its own.
+    ConsumerGroupNotAllowed,
+    /// The endpoint is closed unless `allowed_endpoints` opens it.
+    EndpointNotAllowed,
+    /// The filter itself failed.
+    Internal,
+    /// The body is not what the endpoint takes, or not readable without doubt.
+    InvalidBody(String),
+    /// The key opens nothing.
+    InvalidKey,
+    /// The path can be read in more than one way.
+    InvalidPath(String),
+    /// The limiter could not decide.
+    LimiterUnavailable,
+    /// No key at all.
+    MissingKey,
+    /// A model could be read in more than one way.
+    ModelAmbiguous {
+        /// What is ambiguous and what to change.
+        message: String,
+        /// The field.
+        param: String,
+    },
+    /// The endpoint needs a model and none is named.
+    ModelMissing,
+    /// The group may not use this model.
+    ModelNotAllowed {
+        /// The model, as the caller wrote it.
+        model: String,
+    },
+    /// No provider serves these models.
+    NoProvider,
+    /// A limit is used up.
+    RateLimited {
+        /// `requests_per_minute`, …
+        limit: String,
+        /// Whether it counts requests rather than tokens.
+        requests: bool,
+        /// How much of it there is.
+        quota: u64,
+        /// When one more would pass, in milliseconds.
+        wait_ms: u64,
+    },
+    /// Over what Envoy buffers.
+    RequestTooLarge,
+    /// The answer had to be held and is over the cap.
+    ResponseTooLarge,
+    /// The answer had to be read to be filtered, and could not be.
+    ResponseUnreadable,
+    /// A `content-encoding` other than identity.
+    UnsupportedEncoding(String),
+    /// A form where JSON belongs, or the reverse.
+    UnsupportedType(String),
+}
+
+impl Refusal {
+    /// The code: the same in the answer's body, in `%RESPONSE_CODE_DETAILS%` and in the event's `reason`.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::AmbiguousCredentials => "ambiguous_credentials",
+            Self::ConsumerGroupNotAllowed => "consumer_group_not_allowed",
+            Self::EndpointNotAllowed => "endpoint_not_allowed",
+            Self::Internal => "internal_error",
+            Self::InvalidBody(_) => "invalid_body",
+            Self::InvalidKey => "invalid_api_key",
+            Self::InvalidPath(_) => "invalid_path",
+            Self::LimiterUnavailable => "limiter_unavailable",
+            Self::MissingKey => "missing_api_key",
+            Self::ModelAmbiguous { .. } => "model_ambiguous",
+            Self::ModelMissing => "model_missing",
+            Self::ModelNotAllowed { .. } => "model_not_allowed",
+            Self::NoProvider => "no_provider_for_model",
+            Self::RateLimited { .. } => "rate_limit_exceeded",
+            Self::RequestTooLarge => "request_too_large",
+            Self::ResponseTooLarge => "response_too_large",
+            Self::ResponseUnreadable => "response_unreadable",
+            Self::UnsupportedEncoding(_) => "unsupported_content_encoding",
+            Self::UnsupportedType(_) => "unsupported_content_type",
+        }
+    }
+
+    /// The HTTP status.
+    pub const fn status(&self) -> u16 {
+        match self {
+            Self::InvalidBody(_)
+            | Self::InvalidPath(_)
+            | Self::ModelAmbiguous { .. }
+            | Self::ModelMissing => 400,
+            Self::AmbiguousCredentials | Self::InvalidKey | Self::MissingKey => 401,
+            Self::ConsumerGroupNotAllowed
+            | Self::EndpointNotAllowed
+            | Self::ModelNotAllowed { .. } => 403,
+            Self::NoProvider => 404,
+            Self::RequestTooLarge => 413,
+            Self::UnsupportedEncoding(_) | Self::UnsupportedType(_) => 415,
+            Self::RateLimited { .. } => 429,
+            Self::Internal => 500,
+            Self::ResponseTooLarge | Self::ResponseUnreadable => 502,
+            Self::LimiterUnavailable => 503,
+        }
+    }
+
+    /// Whether a group in shadow mode lets the request through all the same.
+    pub const fn yields_to_shadow(&self) -> bool {
+        matches!(
+            self,
+            Self::ModelNotAllowed { .. } | Self::RateLimited { .. }
+        )
+    }
+}

@@ -1,0 +1,322 @@
+//! Refusals in the caller's API: what the SDKs of that API turn into their own exceptions.
+//!
+//! Error shapes: OpenAI's, Anthropic's and Google's API references. Never a key, a prompt or an answer in them.
+
+pub mod rate_limit;
+
+use crate::headers::HeaderEdits;
+use crate::llm::endpoint::Dialect;
+use crate::refusal::Refusal;
+use serde_json::{Map, Value, json};
+
+/// Names of models in answers, events and metrics are cut here.
+pub const MODEL_DISPLAY_BYTES: usize = 128;
+
+/// The SDKs sleep as long as `Retry-After` says, some of them without a bound; over this they are told not to wait at all.
+const LONGEST_RETRY_SECONDS: u64 = 120;
+
+/// Said of a limit of 0: the wait that never ends.
+pub const NEVER_MS: u64 = 24 * 3_600_000;
+
+/// A whole local answer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// For `%RESPONSE_CODE_DETAILS%`.
+    pub details: &'static str,
+    /// Fields; nothing to remove.
+    pub headers: HeaderEdits,
+    /// JSON.
+    pub body: Vec<u8>,
+}
+
+/// To whom a refusal is put into words.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Audience<'a> {
+    /// The API that the path speaks.
+    pub dialect: Dialect,
+    /// The consumer group, once it is known.
+    pub group: Option<&'a str>,
+    /// The models that the group may use, as the configuration has them.
+    pub allowed_models: &'a [&'a str],
+    /// Seconds added to `Retry-After`, so that a herd does not come back at once.
+    pub jitter: u64,
+}
+
+impl Reply {
+    /// Puts a refusal into words.
+    pub fn new(refusal: &Refusal, audience: Audience<'_>) -> Self {
+        let status = refusal.status();
+        let mut headers = HeaderEdits::default();
+        headers.set("content-type", "application/json");
+        if status == 401 {
+            // RFC 9110 15.5.2: a 401 names the scheme.
+            headers.set("www-authenticate", "Bearer");
+        }
+        let retry_after = match refusal {
+            Refusal::RateLimited { wait_ms, .. } => Some(wait_ms.div_ceil(1_000).max(1)),
+            Refusal::LimiterUnavailable => Some(1),
+            _ => None,
+        };
+        if let Some(seconds) = retry_after {
+            let seconds = seconds.saturating_add(audience.jitter);
+            headers.set("retry-after", seconds.to_string());
+            if seconds > LONGEST_RETRY_SECONDS {
+                headers.set("x-should-retry", "false");
+            }
+        }
+        if let Some(group) = audience.group {
+            headers.set("x-consumer-group", group);
+        }
+        let body = match audience.dialect {
+            Dialect::Anthropic => anthropic(refusal, audience),
+            Dialect::Bedrock => {
+                headers.set("x-amzn-errortype", amazon_type(status));
+                bedrock(refusal, audience)
+            }
+            Dialect::Gemini => gemini(refusal, audience),
+            Dialect::OpenAi => openai(refusal, audience),
+        };
+        Self {
+            status,
+            details: refusal.code(),
+            headers,
+            body: body.to_string().into_bytes(),
+        }
+    }
+}
+
+fn openai(refusal: &Refusal, audience: Audience<'_>) -> Value {
+    let mut error = Map::new();
+    error.insert("message".to_owned(), message(refusal, audience).into());
+    error.insert("type".to_owned(), openai_type(refusal).into());
+    error.insert("param".to_owned(), param(refusal).into());
+    error.insert("code".to_owned(), refusal.code().into());
+    error.extend(facts(refusal, audience));
+    json!({ "error": error })
+}
+
+fn anthropic(refusal: &Refusal, audience: Audience<'_>) -> Value {
+    let kind = match refusal.status() {
+        401 => "authentication_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        500.. => "api_error",
+        _ => "invalid_request_error",
+    };
+    let mut error = Map::new();
+    error.insert("type".to_owned(), kind.into());
+    error.insert("message".to_owned(), message(refusal, audience).into());
+    error.insert("code".to_owned(), refusal.code().into());
+    error.insert(
+        "details".to_owned(),
+        json!({ "error_code": refusal.code() }),
+    );
+    error.extend(facts(refusal, audience));
+    json!({ "type": "error", "error": error })
+}
+
+fn gemini(refusal: &Refusal, audience: Audience<'_>) -> Value {
+    let status = match refusal.status() {
+        401 => "UNAUTHENTICATED",
+        403 => "PERMISSION_DENIED",
+        404 => "NOT_FOUND",
+        429 => "RESOURCE_EXHAUSTED",
+        502 => "INTERNAL",
+        503 => "UNAVAILABLE",
+        _ => "INVALID_ARGUMENT",
+    };
+    let mut error = Map::new();
+    error.insert("code".to_owned(), refusal.status().into());
+    error.insert("message".to_owned(), message(refusal, audience).into());
+    error.insert("status".to_owned(), status.into());
+    error.insert(
+        "details".to_owned(),
+        json!([{
+            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "reason": refusal.code().to_ascii_uppercase(),
+            "domain": "cohort",
+        }]),
+    );
+    error.extend(facts(refusal, audience));
+    json!({ "error": error })
+}
+
+/// What the AWS SDKs read, beside what everyone else does.
+fn bedrock(refusal: &Refusal, audience: Audience<'_>) -> Value {
+    let mut body = openai(refusal, audience);
+    if let Some(body) = body.as_object_mut() {
+        body.insert("message".to_owned(), message(refusal, audience).into());
+    }
+    body
+}
+
+const fn amazon_type(status: u16) -> &'static str {
+    match status {
+        401 | 403 => "AccessDeniedException",
+        404 => "ResourceNotFoundException",
+        429 => "ThrottlingException",
+        502 => "InternalServerException",
+        503 => "ServiceUnavailableException",
+        _ => "ValidationException",
+    }
+}
+
+const fn openai_type(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::RateLimited { requests: true, .. } => "requests",
+        Refusal::RateLimited {
+            requests: false, ..
+        } => "tokens",
+        _ if refusal.status() >= 500 => "server_error",
+        _ => "invalid_request_error",
+    }
+}
+
+fn param(refusal: &Refusal) -> Option<&str> {
+    match refusal {
+        Refusal::ModelAmbiguous { param, .. } => Some(param),
+        Refusal::ModelMissing | Refusal::ModelNotAllowed { .. } | Refusal::NoProvider => {
+            Some("model")
+        }
+        _ => None,
+    }
+}
+
+/// What a program may want to read out of a refusal.
+fn facts(refusal: &Refusal, audience: Audience<'_>) -> Map<String, Value> {
+    let mut facts = Map::new();
+    match refusal {
+        Refusal::ModelNotAllowed { .. } => {
+            facts.insert("allowed_models".to_owned(), audience.allowed_models.into());
+        }
+        Refusal::RateLimited { limit, .. } => {
+            facts.insert("limit".to_owned(), limit.as_str().into());
+            facts.insert("consumer_group".to_owned(), audience.group.into());
+        }
+        _ => {}
+    }
+    facts
+}
+
+fn message(refusal: &Refusal, audience: Audience<'_>) -> String {
+    let group = audience.group.unwrap_or_default();
+    match refusal {
+        Refusal::AmbiguousCredentials => "The request carries two different API keys. Send one.".to_owned(),
+        Refusal::ConsumerGroupNotAllowed => {
+            "This API key does not belong to the consumer group that the x-consumer-group header asks for. Leave the header out, or name a group of the key's own.".to_owned()
+        }
+        Refusal::EndpointNotAllowed => format!("Consumer group '{group}' does not have access to this endpoint"),
+        Refusal::Internal => "The gateway failed to handle this request.".to_owned(),
+        Refusal::InvalidBody(message)
+        | Refusal::InvalidPath(message)
+        | Refusal::ModelAmbiguous { message, .. }
+        | Refusal::UnsupportedEncoding(message)
+        | Refusal::UnsupportedType(message) => message.clone(),
+        Refusal::InvalidKey => "Invalid API key.".to_owned(),
+        Refusal::LimiterUnavailable => "The rate limiter is not available. Try again shortly.".to_owned(),
+        Refusal::MissingKey => "No API key. Send it as 'Authorization: Bearer KEY'.".to_owned(),
+        Refusal::ModelMissing => "The request names no model. Set 'model'.".to_owned(),
+        Refusal::ModelNotAllowed { model } => {
+            format!("Consumer group '{group}' does not have access to model '{}'", shortened(model))
+        }
+        Refusal::NoProvider => "No configured provider serves this model.".to_owned(),
+        Refusal::RateLimited { limit, quota, wait_ms, .. } => {
+            let seconds = wait_ms.div_ceil(1_000).max(1);
+            match audience.group {
+                Some(group) => {
+                    format!("Rate limit reached for consumer group '{group}': {limit} (limit {quota}). Try again in {seconds} s.")
+                }
+                None => format!("Too many requests without a valid API key from this address: {limit} (limit {quota}). Try again in {seconds} s."),
+            }
+        }
+        Refusal::RequestTooLarge => "The request body is larger than this gateway accepts.".to_owned(),
+        Refusal::ResponseTooLarge => "The upstream's answer is larger than this gateway can filter.".to_owned(),
+        Refusal::ResponseUnreadable => "The upstream's answer cannot be read, so it cannot be filtered.".to_owned(),
+    }
+}
+
+/// A model name as it may be shown: cut on a character's edge.
+pub fn shortened(model: &str) -> &str {
+    let mut end = MODEL_DISPLAY_BYTES.min(model.len());
+    while !model.is_char_boundary(end) {
+        end = end.saturating_sub(1);
+    }
+    model.get(..end).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(refusal: &Refusal, dialect: Dialect) -> Value {
+        let audience = Audience {
+            dialect,
+            group: Some("marketing"),
+            allowed_models: &["gpt-4o-mini"],
+            jitter: 0,
+        };
+        serde_json::from_slice(&Reply::new(refusal, audience).body).unwrap()
+    }
+
+    #[test]
+    fn the_contract_for_a_forbidden_model() {
+        let refusal = Refusal::ModelNotAllowed {
+            model: "gpt-4o".to_owned(),
+        };
+        let message = "Consumer group 'marketing' does not have access to model 'gpt-4o'";
+        let openai = body(&refusal, Dialect::OpenAi);
+        assert_eq!(openai["error"]["code"], "model_not_allowed");
+        assert_eq!(openai["error"]["message"], message);
+        assert_eq!(openai["error"]["allowed_models"], json!(["gpt-4o-mini"]));
+        let anthropic = body(&refusal, Dialect::Anthropic);
+        assert_eq!(
+            (&anthropic["type"], &anthropic["error"]["type"]),
+            (&json!("error"), &json!("permission_error"))
+        );
+        assert_eq!(anthropic["error"]["message"], message);
+        let gemini = body(&refusal, Dialect::Gemini);
+        assert_eq!(
+            (&gemini["error"]["code"], &gemini["error"]["status"]),
+            (&json!(403), &json!("PERMISSION_DENIED"))
+        );
+        assert_eq!(body(&refusal, Dialect::Bedrock)["message"], message);
+    }
+
+    #[test]
+    fn waits_are_whole_seconds_rounded_up() {
+        let wait = |wait_ms, jitter| {
+            let refusal = Refusal::RateLimited {
+                limit: "requests_per_minute".to_owned(),
+                requests: true,
+                quota: 1,
+                wait_ms,
+            };
+            Reply::new(
+                &refusal,
+                Audience {
+                    jitter,
+                    ..Audience::default()
+                },
+            )
+            .headers
+            .set
+        };
+        let field = |name: &'static str, value: &str| (name.into(), value.as_bytes().to_vec());
+        assert!(wait(0, 0).contains(&field("retry-after", "1")));
+        assert!(wait(1_001, 0).contains(&field("retry-after", "2")));
+        assert!(wait(1_001, 3).contains(&field("retry-after", "5")));
+        assert!(!wait(120_000, 0).contains(&field("x-should-retry", "false")));
+        assert!(wait(120_001, 0).contains(&field("x-should-retry", "false")));
+    }
+
+    #[test]
+    fn model_names_are_cut_between_characters() {
+        assert_eq!(shortened("gpt-4o"), "gpt-4o");
+        assert_eq!(shortened(&"é".repeat(100)).len(), 128);
+        assert_eq!(shortened(&format!("x{}", "é".repeat(100))).len(), 127);
+    }
+}

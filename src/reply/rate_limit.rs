@@ -1,0 +1,244 @@
+//! The three families of rate-limit headers.
+//!
+//! `standard` is what most gateways send (draft-ietf-httpapi-ratelimit-headers up to 06), `openai` is OpenAI's reference
+//! ("Rate limits in headers"), `ietf` is draft-ietf-httpapi-ratelimit-headers-10.
+
+use crate::config::HeaderFamily;
+use crate::headers::HeaderEdits;
+use crate::limit::counter::Standing;
+use crate::limit::{Limit, Unit};
+use std::fmt::Write;
+
+/// Prefixes of an upstream's own rate-limit headers: they describe the shared account, which is no caller's business.
+const UPSTREAM_PREFIXES: [&[u8]; 3] = [b"x-ratelimit-", b"anthropic-ratelimit-", b"ratelimit"];
+
+/// Whether a field of an upstream's answer describes the shared account's limits.
+pub fn is_upstream_limit(name: &[u8]) -> bool {
+    UPSTREAM_PREFIXES
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+}
+
+/// Adds the headers that tell a caller where it stands. `elapsed_ms` since the standings were taken.
+pub fn tell(
+    families: &[HeaderFamily],
+    limits: &[Limit],
+    standings: &[Standing],
+    elapsed_ms: u64,
+    edits: &mut HeaderEdits,
+) {
+    let requests = tightest(limits, standings, |unit| unit == Unit::Requests);
+    let tokens = tightest(limits, standings, |unit| unit != Unit::Requests);
+    for family in families {
+        match family {
+            HeaderFamily::Ietf => ietf(limits, standings, elapsed_ms, edits),
+            HeaderFamily::OpenAi => {
+                for (unit, standing) in [("requests", requests), ("tokens", tokens)] {
+                    let Some(standing) = standing else { continue };
+                    edits.set(
+                        format!("x-ratelimit-limit-{unit}"),
+                        standing.quota.to_string(),
+                    );
+                    edits.set(
+                        format!("x-ratelimit-remaining-{unit}"),
+                        standing.remaining.to_string(),
+                    );
+                    let reset = duration(standing.clear_ms.saturating_sub(elapsed_ms));
+                    edits.set(format!("x-ratelimit-reset-{unit}"), reset);
+                }
+            }
+            HeaderFamily::Standard => {
+                let Some(standing) = requests.or(tokens) else {
+                    continue;
+                };
+                edits.set("ratelimit-limit", standing.quota.to_string());
+                edits.set("ratelimit-remaining", standing.remaining.to_string());
+                edits.set(
+                    "ratelimit-reset",
+                    reset_seconds(standing, elapsed_ms).to_string(),
+                );
+            }
+        }
+    }
+}
+
+/// The limit with the least remaining fraction among those of a unit.
+fn tightest<'a>(
+    limits: &[Limit],
+    standings: &'a [Standing],
+    of: impl Fn(Unit) -> bool,
+) -> Option<&'a Standing> {
+    // a/b < c/d as a·d < c·b, in integers; a quota of 0 has nothing left.
+    let fraction = |a: &Standing, b: &Standing| {
+        let left = u128::from(a.remaining).saturating_mul(u128::from(b.quota.max(1)));
+        left.cmp(&u128::from(b.remaining).saturating_mul(u128::from(a.quota.max(1))))
+    };
+    let counted = |standing: &&Standing| {
+        limits
+            .get(standing.index)
+            .is_some_and(|limit| of(limit.unit))
+    };
+    standings
+        .iter()
+        .filter(counted)
+        .min_by(|a, b| fraction(a, b))
+}
+
+/// Whole seconds until one more would pass, rounded up; what never passes is said to take a window.
+fn reset_seconds(standing: &Standing, elapsed_ms: u64) -> u64 {
+    let reset_ms = standing.reset_ms.unwrap_or(super::NEVER_MS);
+    reset_ms.saturating_sub(elapsed_ms).div_ceil(1_000)
+}
+
+/// As OpenAI writes durations: `12ms`, `1s`, `6m0s`, `1h0m0s`.
+fn duration(ms: u64) -> String {
+    if ms < 1_000 {
+        return if ms == 0 {
+            "0s".to_owned()
+        } else {
+            format!("{ms}ms")
+        };
+    }
+    let seconds = ms.div_ceil(1_000);
+    let (hours, minutes, rest) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{rest}s"),
+        (0, _) => format!("{minutes}m{rest}s"),
+        _ => format!("{hours}h{minutes}m{rest}s"),
+    }
+}
+
+fn ietf(limits: &[Limit], standings: &[Standing], elapsed_ms: u64, edits: &mut HeaderEdits) {
+    let (mut policy, mut state) = (String::new(), String::new());
+    for standing in standings {
+        let Some(limit) = limits.get(standing.index) else {
+            continue;
+        };
+        let separator = if policy.is_empty() { "" } else { ", " };
+        let name = limit.name();
+        // Writing into a `String` cannot fail.
+        let _ = write!(
+            policy,
+            "{separator}\"{name}\";q={};w={}",
+            limit.quota,
+            limit.window.seconds()
+        );
+        if limit.unit != Unit::Requests {
+            policy.push_str(";qu=\"tokens\"");
+        }
+        let _ = write!(
+            state,
+            "{separator}\"{name}\";r={};t={}",
+            standing.remaining,
+            reset_seconds(standing, elapsed_ms)
+        );
+    }
+    if !policy.is_empty() {
+        edits.set("ratelimit-policy", policy);
+        edits.set("ratelimit", state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::Window;
+
+    fn headers(
+        families: &[HeaderFamily],
+        limits: &[(Unit, u64, u64)],
+        elapsed_ms: u64,
+    ) -> Vec<(String, String)> {
+        let configured: Vec<_> = limits
+            .iter()
+            .map(|(unit, quota, _)| Limit {
+                unit: *unit,
+                window: Window::Sliding(60),
+                quota: *quota,
+            })
+            .collect();
+        let standings: Vec<_> = (0..)
+            .zip(limits)
+            .map(|(index, (_, quota, used))| Standing {
+                index,
+                quota: *quota,
+                used: *used,
+                remaining: quota.saturating_sub(*used),
+                reset_ms: Some(if used >= quota { 30_500 } else { 0 }),
+                clear_ms: 90_000,
+            })
+            .collect();
+        let mut edits = HeaderEdits::default();
+        tell(families, &configured, &standings, elapsed_ms, &mut edits);
+        edits
+            .set
+            .into_iter()
+            .map(|(name, value)| (name.into_owned(), String::from_utf8(value).unwrap()))
+            .collect()
+    }
+
+    fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
+        list.iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn standard_is_the_tightest_request_limit() {
+        let limits = [
+            (Unit::Tokens, 100, 100),
+            (Unit::Requests, 60, 1),
+            (Unit::Requests, 10, 5),
+        ];
+        let expected = pairs(&[
+            ("ratelimit-limit", "10"),
+            ("ratelimit-remaining", "5"),
+            ("ratelimit-reset", "0"),
+        ]);
+        assert_eq!(headers(&[HeaderFamily::Standard], &limits, 0), expected);
+        let used_up = pairs(&[
+            ("ratelimit-limit", "100"),
+            ("ratelimit-remaining", "0"),
+            ("ratelimit-reset", "30"),
+        ]);
+        assert_eq!(
+            headers(&[HeaderFamily::Standard], &limits[..1], 600),
+            used_up
+        );
+        assert_eq!(headers(&[HeaderFamily::Standard], &[], 0), []);
+    }
+
+    #[test]
+    fn openai_has_requests_and_tokens() {
+        let limits = [(Unit::Tokens, 100, 40), (Unit::Requests, 60, 1)];
+        let expected = pairs(&[
+            ("x-ratelimit-limit-requests", "60"),
+            ("x-ratelimit-remaining-requests", "59"),
+            ("x-ratelimit-reset-requests", "1m30s"),
+            ("x-ratelimit-limit-tokens", "100"),
+            ("x-ratelimit-remaining-tokens", "60"),
+            ("x-ratelimit-reset-tokens", "1m30s"),
+        ]);
+        assert_eq!(headers(&[HeaderFamily::OpenAi], &limits, 0), expected);
+        assert_eq!(
+            [0, 12, 1_000, 1_001, 360_000, 3_600_000].map(duration),
+            ["0s", "12ms", "1s", "2s", "6m0s", "1h0m0s"]
+        );
+    }
+
+    #[test]
+    fn ietf_names_every_limit() {
+        let limits = [(Unit::Requests, 60, 60), (Unit::Tokens, 100, 40)];
+        let expected = pairs(&[
+            (
+                "ratelimit-policy",
+                "\"requests_per_minute\";q=60;w=60, \"tokens_per_minute\";q=100;w=60;qu=\"tokens\"",
+            ),
+            (
+                "ratelimit",
+                "\"requests_per_minute\";r=0;t=31, \"tokens_per_minute\";r=60;t=0",
+            ),
+        ]);
+        assert_eq!(headers(&[HeaderFamily::Ietf], &limits, 0), expected);
+    }
+}

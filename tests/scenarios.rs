@@ -1,0 +1,45 @@
+//! Every scenario through the pure core, whole and byte by byte, with a clock that stands where the scenario says.
+
+#[path = "support/core.rs"]
+mod core;
+#[path = "support/scenario.rs"]
+mod scenario;
+
+use self::core::Core;
+use scenario::Scenario;
+use std::path::Path;
+
+fn run(path: &Path) -> datatest_stable::Result<()> {
+    let scenario = Scenario::load(path)?;
+    let config = scenario.config()?;
+    let mut wrong = Vec::new();
+    for chunk in [usize::MAX, 1] {
+        let mut core = Core::new(&config)?;
+        core.chunk = chunk;
+        for (number, step) in scenario.steps.iter().enumerate() {
+            for time in 1..=step.times {
+                let outcome = core.run(&step.request, &step.upstream, step.at);
+                let differences = step.expect.differences(&outcome);
+                let place = format!(
+                    "step {} ({time} of {}), pieces of {chunk}",
+                    number + 1,
+                    step.times
+                );
+                wrong.extend(
+                    differences
+                        .into_iter()
+                        .map(|difference| format!("{place}: {difference}")),
+                );
+            }
+        }
+    }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(wrong.join("\n").into())
+    }
+}
+
+datatest_stable::harness! {
+    { test = run, root = "testdata/scenarios", pattern = r"\.yaml$" },
+}

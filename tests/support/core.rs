@@ -1,0 +1,204 @@
+//! The pure core, driven as the host drives it: a fake clock, a map for the shared data, an upstream that answers as told.
+
+use crate::scenario::{Answer, Outcome, Request, Seen};
+use cohort::config::Config;
+use cohort::exchange::{Exchange, Inbound, Release, Step};
+use cohort::headers::{HeaderEdits, Headers};
+use cohort::limit::counter::{Cas, CasMismatch, SharedData};
+use cohort::llm::response::Forward;
+use cohort::policy::Policy;
+use cohort::reply::Reply;
+use cohort::time::Timestamp;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// A Thursday, 2026-01-01T00:00:00Z: the start of a minute, an hour, a day and a month.
+pub const START: u64 = 1_767_225_600_000;
+
+/// Envoy's shared data as far as one thread can tell.
+#[derive(Debug, Default)]
+pub struct Store {
+    values: HashMap<String, (Vec<u8>, u32)>,
+    cas: u32,
+}
+
+impl SharedData for Store {
+    fn get(&self, key: &str) -> (Option<Vec<u8>>, Cas) {
+        match self.values.get(key) {
+            Some((value, cas)) => (Some(value.clone()), Cas(*cas)),
+            None => (None, Cas::ABSENT),
+        }
+    }
+
+    fn set(&mut self, key: &str, value: &[u8], cas: Cas) -> Result<(), CasMismatch> {
+        if self.get(key).1 != cas {
+            return Err(CasMismatch);
+        }
+        self.cas += 1;
+        self.values
+            .insert(key.to_owned(), (value.to_vec(), self.cas));
+        Ok(())
+    }
+}
+
+/// A gateway without an Envoy.
+#[derive(Debug)]
+pub struct Core {
+    policy: Rc<Policy>,
+    pub store: Store,
+    /// In how large pieces bodies come.
+    pub chunk: usize,
+}
+
+type Fields = Vec<(String, String)>;
+
+impl Core {
+    pub fn new(config: &Value) -> Result<Self, String> {
+        let errors = |errors: Vec<cohort::config::ConfigError>| format!("{errors:?}");
+        let config = Config::from_json(config.to_string().as_bytes()).map_err(errors)?;
+        let policy =
+            Policy::compile(config, |name| Some(format!("secret-of-{name}"))).map_err(errors)?;
+        Ok(Self {
+            policy: Rc::new(policy),
+            store: Store::default(),
+            chunk: usize::MAX,
+        })
+    }
+
+    /// One exchange, `at` milliseconds after the start.
+    pub fn run(&mut self, request: &Request, answer: &Answer, at: u64) -> Outcome {
+        let now = Timestamp(START + at);
+        let mut exchange = Exchange::new(Rc::clone(&self.policy));
+        let mut fields = request.fields();
+        fields.insert(0, (":path".to_owned(), request.path.clone()));
+        fields.insert(0, (":method".to_owned(), request.method.clone()));
+        let body = request.bytes();
+        let mut outcome = match self.ask(&mut exchange, &mut fields, &body, now) {
+            Err(reply) => from_reply(reply),
+            Ok(body) => {
+                let path = field(&fields, ":path");
+                fields.retain(|(name, _)| !name.starts_with(':'));
+                let seen = Seen {
+                    path,
+                    headers: fields,
+                    body,
+                };
+                Outcome {
+                    upstream: Some(seen),
+                    ..self.answer(&mut exchange, answer, now)
+                }
+            }
+        };
+        let settlement = exchange.finish(now, &mut self.store);
+        outcome.event = serde_json::from_str(&settlement.event).expect("the event is JSON");
+        outcome
+    }
+
+    /// The body as it goes upstream, or the reply.
+    fn ask(
+        &mut self,
+        exchange: &mut Exchange,
+        fields: &mut Fields,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<Vec<u8>, Reply> {
+        let raw = borrowed(fields);
+        let source = || b"192.0.2.1".to_vec();
+        let inbound = Inbound {
+            headers: Headers::new(&raw),
+            end: body.is_empty(),
+            source: &source,
+        };
+        let (edits, mut step) = exchange.request_headers(inbound, now, &mut self.store);
+        apply(fields, &edits);
+        let mut rest = body;
+        loop {
+            match step {
+                Step::Continue(Release { edits, rewrite, .. }) => {
+                    apply(fields, &edits);
+                    return Ok(rewrite.map_or_else(|| body.to_vec(), |rewrite| rewrite.apply(body)));
+                }
+                Step::Reply(reply) => return Err(reply),
+                Step::NeedBody => {}
+                other => panic!("unexpected step {other:?}"),
+            }
+            let (chunk, after) = rest.split_at(self.chunk.min(rest.len()));
+            rest = after;
+            step = exchange.request_body(chunk, rest.is_empty(), now, &mut self.store);
+        }
+    }
+
+    fn answer(&self, exchange: &mut Exchange, answer: &Answer, now: Timestamp) -> Outcome {
+        let mut fields = answer.fields();
+        fields.insert(0, (":status".to_owned(), answer.status.to_string()));
+        let chunks = answer.chunks();
+        let step =
+            exchange.response_headers(Headers::new(&borrowed(&fields)), chunks.is_empty(), now);
+        if let Some(reply) = step.reply {
+            return from_reply(reply);
+        }
+        apply(&mut fields, &step.edits);
+        let mut body = Vec::new();
+        if exchange.filters_response() {
+            match exchange.filter_response(&chunks.concat(), now) {
+                Ok(filtered) => body = filtered,
+                Err(reply) => return from_reply(reply),
+            }
+        } else {
+            let pieces = chunks
+                .iter()
+                .flat_map(|chunk| chunk.chunks(self.chunk.min(chunk.len()).max(1)));
+            for (piece, end) in pieces.map(|piece| (piece, false)).chain([(&b""[..], true)]) {
+                match exchange.response_body(piece, end, now) {
+                    Forward::Unchanged => body.extend_from_slice(piece),
+                    Forward::Replace(bytes) => body.extend_from_slice(bytes),
+                }
+            }
+        }
+        fields.retain(|(name, _)| !name.starts_with(':'));
+        Outcome {
+            status: answer.status,
+            headers: fields,
+            body,
+            ..Outcome::default()
+        }
+    }
+}
+
+fn borrowed(fields: &Fields) -> Vec<(&[u8], &[u8])> {
+    fields
+        .iter()
+        .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+        .collect()
+}
+
+fn field(fields: &Fields, name: &str) -> String {
+    fields
+        .iter()
+        .find(|(n, _)| n == name)
+        .map(|(_, value)| value.clone())
+        .unwrap_or_default()
+}
+
+fn apply(fields: &mut Fields, edits: &HeaderEdits) {
+    fields.retain(|(name, _)| !edits.remove.contains(name));
+    for (name, value) in &edits.set {
+        fields.retain(|(n, _)| n != name);
+        fields.push((
+            name.to_string(),
+            String::from_utf8_lossy(value).into_owned(),
+        ));
+    }
+}
+
+fn from_reply(reply: Reply) -> Outcome {
+    let mut headers = Vec::new();
+    apply(&mut headers, &reply.headers);
+    Outcome {
+        status: reply.status,
+        headers,
+        body: reply.body,
+        ..Outcome::default()
+    }
+}

@@ -1,0 +1,340 @@
+//! Scenario files: a configuration, requests in order, and what is to come of each.
+//!
+//! The same files run through the pure core (`tests/scenarios.rs`) and through a real Envoy (`tests/envoy_scenarios.rs`).
+
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// One file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// A file of `testdata/config/valid`, without `.yaml`; `tutorial` where nothing is said.
+    #[serde(default = "tutorial")]
+    pub config: String,
+    /// Laid over the configuration's top level.
+    #[serde(default)]
+    pub with: Option<Value>,
+    /// Why this scenario cannot run in an Envoy, whose clock nobody can set.
+    #[serde(default)]
+    pub core_only: Option<String>,
+    /// In order.
+    pub steps: Vec<Step>,
+}
+
+fn tutorial() -> String {
+    "tutorial".to_owned()
+}
+
+/// One request, perhaps several times.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// When, in milliseconds after the first request.
+    #[serde(default)]
+    pub at: u64,
+    /// How often.
+    #[serde(default = "once")]
+    pub times: u32,
+    pub request: Request,
+    /// What the upstream answers if it is reached.
+    #[serde(default)]
+    pub upstream: Answer,
+    pub expect: Expect,
+}
+
+fn once() -> u32 {
+    1
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    #[serde(default = "post")]
+    pub method: String,
+    #[serde(default = "chat")]
+    pub path: String,
+    /// Short for `authorization: Bearer …`.
+    #[serde(default)]
+    pub key: Option<String>,
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Sent as JSON…
+    #[serde(default)]
+    pub json: Option<Value>,
+    /// … or as it stands.
+    #[serde(default)]
+    pub body: Option<String>,
+}
+
+fn post() -> String {
+    "POST".to_owned()
+}
+
+fn chat() -> String {
+    "/v1/chat/completions".to_owned()
+}
+
+impl Request {
+    /// The fields as a client sends them, without pseudo-headers.
+    pub fn fields(&self) -> Vec<(String, String)> {
+        let mut fields: Vec<_> = self.headers.clone().into_iter().collect();
+        if let Some(key) = &self.key {
+            fields.push(("authorization".to_owned(), format!("Bearer {key}")));
+        }
+        if self.json.is_some() && !self.headers.contains_key("content-type") {
+            fields.push(("content-type".to_owned(), "application/json".to_owned()));
+        }
+        fields
+    }
+
+    /// The body as a client sends it.
+    pub fn bytes(&self) -> Vec<u8> {
+        match (&self.json, &self.body) {
+            (Some(json), _) => json.to_string().into_bytes(),
+            (None, Some(body)) => body.clone().into_bytes(),
+            (None, None) => Vec::new(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    #[serde(default = "ok")]
+    pub status: u16,
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Sent as JSON…
+    #[serde(default)]
+    pub json: Option<Value>,
+    /// … or as an event stream, one event each, with `[DONE]` at the end…
+    #[serde(default)]
+    pub events: Option<Vec<Value>>,
+    /// … or as it stands.
+    #[serde(default)]
+    pub body: Option<String>,
+}
+
+impl Default for Answer {
+    fn default() -> Self {
+        let json = serde_json::json!({"usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}});
+        Self {
+            status: 200,
+            headers: BTreeMap::new(),
+            json: Some(json),
+            events: None,
+            body: None,
+        }
+    }
+}
+
+fn ok() -> u16 {
+    200
+}
+
+impl Answer {
+    /// The fields as an upstream sends them, without pseudo-headers.
+    pub fn fields(&self) -> Vec<(String, String)> {
+        let mut fields: Vec<_> = self.headers.clone().into_iter().collect();
+        if !self.headers.contains_key("content-type") {
+            let kind = if self.events.is_some() {
+                "text/event-stream"
+            } else {
+                "application/json"
+            };
+            fields.push(("content-type".to_owned(), kind.to_owned()));
+        }
+        fields
+    }
+
+    /// The body, in the pieces in which it is sent.
+    pub fn chunks(&self) -> Vec<Vec<u8>> {
+        if let Some(events) = &self.events {
+            let events = events
+                .iter()
+                .map(|event| format!("data: {event}\n\n").into_bytes());
+            return events.chain([b"data: [DONE]\n\n".to_vec()]).collect();
+        }
+        let whole = self
+            .json
+            .as_ref()
+            .map(Value::to_string)
+            .or_else(|| self.body.clone());
+        whole.into_iter().map(String::into_bytes).collect()
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expect {
+    pub status: u16,
+    /// The code of the refusal; also the event's `reason`.
+    #[serde(default)]
+    pub code: Option<String>,
+    /// Fields of the answer; `null`: must not be there.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Option<String>>,
+    /// Fields that the upstream saw; `null`: must not be there.
+    #[serde(default)]
+    pub upstream_headers: BTreeMap<String, Option<String>>,
+    /// The path that the upstream saw.
+    #[serde(default)]
+    pub upstream_path: Option<String>,
+    /// The body that the upstream saw, as JSON.
+    #[serde(default)]
+    pub upstream_json: Option<Value>,
+    /// JSON pointers into the answer's body.
+    #[serde(default)]
+    pub body: BTreeMap<String, Value>,
+    /// The whole body of the answer.
+    #[serde(default)]
+    pub text: Option<String>,
+    /// JSON pointers into the event.
+    #[serde(default)]
+    pub event: BTreeMap<String, Value>,
+}
+
+/// What came of a step, however it was run.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    /// What the upstream saw, if it was reached.
+    pub upstream: Option<Seen>,
+    pub event: Value,
+}
+
+/// A request as the upstream saw it.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    pub path: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Scenario {
+    pub fn load(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+        serde_saphyr::from_str(&text).map_err(|error| error.to_string())
+    }
+
+    /// The configuration as the filter gets it.
+    pub fn config(&self) -> Result<Value, String> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/config/valid");
+        let path = root.join(&self.config).with_extension("yaml");
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut config: Value = serde_saphyr::from_str(&text).map_err(|error| error.to_string())?;
+        if let (Some(config), Some(Value::Object(with))) = (config.as_object_mut(), &self.with) {
+            config.extend(with.clone());
+        }
+        Ok(config)
+    }
+}
+
+impl Expect {
+    /// Everything that is not as expected.
+    pub fn differences(&self, outcome: &Outcome) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let mut check = |what: String, expected: Value, found: Value| {
+            if expected != found {
+                wrong.push(format!("{what}: expected {expected}, found {found}"));
+            }
+        };
+        check(
+            "status".to_owned(),
+            self.status.into(),
+            outcome.status.into(),
+        );
+        let body: Value = serde_json::from_slice(&outcome.body).unwrap_or_default();
+        if let Some(code) = &self.code {
+            let found = [
+                "/error/code",
+                "/error/details/error_code",
+                "/error/details/0/reason",
+            ];
+            let found = found
+                .iter()
+                .filter_map(|pointer| body.pointer(pointer)?.as_str());
+            let found = found
+                .map(str::to_ascii_lowercase)
+                .any(|found| found == *code);
+            check(format!("code {code} in {body}"), true.into(), found.into());
+            check(
+                "event /reason".to_owned(),
+                code.as_str().into(),
+                outcome.event["reason"].clone(),
+            );
+            check(
+                "upstream reached".to_owned(),
+                false.into(),
+                outcome.upstream.is_some().into(),
+            );
+        }
+        for (name, expected) in &self.headers {
+            check(
+                format!("header {name}"),
+                expected.clone().into(),
+                field(&outcome.headers, name).into(),
+            );
+        }
+        if let Some(text) = &self.text {
+            check(
+                "text".to_owned(),
+                text.as_str().into(),
+                String::from_utf8_lossy(&outcome.body).into(),
+            );
+        }
+        for (pointer, expected) in &self.body {
+            check(
+                format!("body {pointer}"),
+                expected.clone(),
+                body.pointer(pointer).cloned().unwrap_or_default(),
+            );
+        }
+        for (pointer, expected) in &self.event {
+            let found = outcome.event.pointer(pointer).cloned().unwrap_or_default();
+            check(format!("event {pointer}"), expected.clone(), found);
+        }
+        let asks = self.upstream_json.is_some()
+            || self.upstream_path.is_some()
+            || !self.upstream_headers.is_empty();
+        match &outcome.upstream {
+            None => check("upstream reached".to_owned(), asks.into(), false.into()),
+            Some(seen) => {
+                for (name, expected) in &self.upstream_headers {
+                    check(
+                        format!("upstream header {name}"),
+                        expected.clone().into(),
+                        field(&seen.headers, name).into(),
+                    );
+                }
+                if let Some(path) = &self.upstream_path {
+                    check(
+                        "upstream path".to_owned(),
+                        path.as_str().into(),
+                        seen.path.as_str().into(),
+                    );
+                }
+                if let Some(json) = &self.upstream_json {
+                    let found = serde_json::from_slice(&seen.body).unwrap_or_default();
+                    check("upstream body".to_owned(), json.clone(), found);
+                }
+            }
+        }
+        wrong
+    }
+}
+
+fn field(fields: &[(String, String)], name: &str) -> Option<String> {
+    let mut values = fields
+        .iter()
+        .filter(|(n, _)| n == name)
+        .map(|(_, value)| value.as_str());
+    let first = values.next()?;
+    Some(values.fold(first.to_owned(), |all, value| format!("{all}, {value}")))
+}
