@@ -6,9 +6,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/config").join(folder);
-    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|found| found == extension)).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("testdata/config")
+        .join(folder);
+    let files = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = files
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .collect();
     files.sort();
     assert!(!files.is_empty());
     files
@@ -33,7 +39,8 @@ fn sorted(errors: &[ConfigError]) -> Vec<String> {
 fn what_is_valid_loads_from_yaml_and_from_json_alike() {
     for path in files("valid", "yaml") {
         let text = fs::read_to_string(&path).unwrap();
-        let yaml = Config::from_yaml(&text).unwrap_or_else(|errors| panic!("{}: {:?}", name(&path), sorted(&errors)));
+        let yaml = Config::from_yaml(&text)
+            .unwrap_or_else(|errors| panic!("{}: {:?}", name(&path), sorted(&errors)));
         let json = Config::from_json(&json(&text)).unwrap();
         assert_eq!(format!("{yaml:?}"), format!("{json:?}"), "{}", name(&path));
     }
@@ -63,9 +70,14 @@ fn the_filter_says_what_the_command_line_says() {
     let mut compared = 0;
     for path in files("invalid", "yaml") {
         let text = fs::read_to_string(&path).unwrap();
-        let Ok(value) = serde_saphyr::from_str::<serde_json::Value>(&text) else { continue };
+        let Ok(value) = serde_saphyr::from_str::<serde_json::Value>(&text) else {
+            continue;
+        };
         let yaml = Config::from_yaml(&text).unwrap_err();
-        if yaml.iter().any(|error| error.message == "given twice" || error.path.is_empty()) {
+        if yaml
+            .iter()
+            .any(|error| error.message == "given twice" || error.path.is_empty())
+        {
             continue;
         }
         let json = Config::from_json(&serde_json::to_vec(&value).unwrap()).unwrap_err();

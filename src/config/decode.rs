@@ -54,7 +54,12 @@ impl Decoder {
     }
 
     /// Notes an error and what to do about it.
-    pub(super) fn error_help(&mut self, span: Span, message: impl Into<String>, help: impl Into<String>) {
+    pub(super) fn error_help(
+        &mut self,
+        span: Span,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         self.error(span, message);
         if let Some(error) = self.errors.last_mut() {
             error.help = Some(help.into());
@@ -88,7 +93,8 @@ impl Decoder {
             self.path.push('.');
         }
         // A name that the file made up may be long, or hold what would break a log line.
-        self.path.extend(name.chars().take(64).flat_map(char::escape_debug));
+        self.path
+            .extend(name.chars().take(64).flat_map(char::escape_debug));
         let decoded = decode(self);
         self.path.truncate(outer);
         decoded
@@ -135,7 +141,12 @@ impl Decoder {
             return None;
         };
         self.reject_duplicates(members);
-        for Member { key, key_span, node } in members {
+        for Member {
+            key,
+            key_span,
+            node,
+        } in members
+        {
             if fields.known.contains(&key.as_str()) {
                 continue;
             }
@@ -146,7 +157,11 @@ impl Decoder {
             }
             match nearest(key, fields.known.iter().copied()) {
                 Some(known) => self.within(key, |d| {
-                    d.error_help(*key_span, "unknown field", format!("did you mean `{known}`?"));
+                    d.error_help(
+                        *key_span,
+                        "unknown field",
+                        format!("did you mean `{known}`?"),
+                    );
                 }),
                 None if fields.secret => {
                     self.hidden.push(*key_span);
@@ -159,7 +174,10 @@ impl Decoder {
                 }
             }
         }
-        Some(Map { members, span: node.span })
+        Some(Map {
+            members,
+            span: node.span,
+        })
     }
 
     /// A map whose member names are the author's own.
@@ -173,13 +191,20 @@ impl Decoder {
     }
 
     fn reject_duplicates(&mut self, members: &[Member]) {
-        let mut names: Vec<(&str, usize)> = (members.iter().map(|member| member.key.as_str())).zip(0..).collect();
+        let mut names: Vec<(&str, usize)> = (members.iter().map(|member| member.key.as_str()))
+            .zip(0..)
+            .collect();
         names.sort_unstable();
         let again = names.windows(2).filter_map(|pair| match pair {
             [(first, _), (second, at)] if first == second => members.get(*at),
             _ => None,
         });
-        for Member { key, key_span, node } in again {
+        for Member {
+            key,
+            key_span,
+            node,
+        } in again
+        {
             self.hide(node);
             self.within(key, |d| d.error(*key_span, "given twice"));
         }
@@ -197,7 +222,11 @@ impl Decoder {
             return None;
         };
         let items = items.iter().enumerate();
-        Some(items.filter_map(|(index, item)| self.item(index, |d| decode(d, item))).collect())
+        Some(
+            items
+                .filter_map(|(index, item)| self.item(index, |d| decode(d, item)))
+                .collect(),
+        )
     }
 
     /// A list in which nothing may stand twice.
@@ -240,7 +269,12 @@ impl Decoder {
     }
 
     /// Text that holds to a rule.
-    pub(super) fn checked(&mut self, node: &Node, rule: fn(&str) -> bool, what: &str) -> Option<String> {
+    pub(super) fn checked(
+        &mut self,
+        node: &Node,
+        rule: fn(&str) -> bool,
+        what: &str,
+    ) -> Option<String> {
         let text = self.text(node)?;
         if !rule(text) {
             self.error(node.span, format!("must be {what}"));
@@ -272,8 +306,16 @@ impl Decoder {
             Value::Integer(value) => Some(*value),
             Value::Text(text) => suffixed(text),
             Value::Float(value) => {
-                let wrong = if *value < 0.0 { "negative" } else { "not a whole number" };
-                let wrong = if *value > 0.0 && value.fract() == 0.0 { "too large" } else { wrong };
+                let wrong = if *value < 0.0 {
+                    "negative"
+                } else {
+                    "not a whole number"
+                };
+                let wrong = if *value > 0.0 && value.fract() == 0.0 {
+                    "too large"
+                } else {
+                    wrong
+                };
                 self.error_help(node.span, wrong, format!("whole numbers from 0 to {max}"));
                 return None;
             }
@@ -303,15 +345,17 @@ impl Decoder {
     /// `90s`, `15m`, `2h`, in seconds.
     pub(super) fn seconds(&mut self, node: &Node, max: u32) -> Option<u32> {
         let text = self.text(node)?;
-        let parsed = text.split_at_checked(text.len().saturating_sub(1)).and_then(|(digits, unit)| {
-            let unit = match unit {
-                "s" => 1,
-                "m" => 60,
-                "h" => 3600,
-                _ => return None,
-            };
-            digits.parse::<u32>().ok()?.checked_mul(unit)
-        });
+        let parsed = text
+            .split_at_checked(text.len().saturating_sub(1))
+            .and_then(|(digits, unit)| {
+                let unit = match unit {
+                    "s" => 1,
+                    "m" => 60,
+                    "h" => 3600,
+                    _ => return None,
+                };
+                digits.parse::<u32>().ok()?.checked_mul(unit)
+            });
         match parsed {
             Some(seconds) if (1..=max).contains(&seconds) => Some(seconds),
             _ => {
@@ -340,28 +384,45 @@ impl Decoder {
 
     /// A model, or a glob of models.
     pub(super) fn model_glob(&mut self, node: &Node) -> Option<String> {
-        self.checked(node, is_model, "a model's name, without spaces, `*` standing for anything")
+        self.checked(
+            node,
+            is_model,
+            "a model's name, without spaces, `*` standing for anything",
+        )
     }
 
     /// One model.
     pub(super) fn model(&mut self, node: &Node) -> Option<String> {
-        self.checked(node, |text| is_model(text) && !text.contains('*'), "one model's name, without spaces and `*`")
+        self.checked(
+            node,
+            |text| is_model(text) && !text.contains('*'),
+            "one model's name, without spaces and `*`",
+        )
     }
 }
 
 fn suffixed(text: &str) -> Option<u64> {
     let (digits, factor) = match text.strip_suffix(['k', 'K']) {
         Some(digits) => (digits, 1_000),
-        None => text.strip_suffix('M').map_or((text, 1), |digits| (digits, 1_000_000)),
+        None => text
+            .strip_suffix('M')
+            .map_or((text, 1), |digits| (digits, 1_000_000)),
     };
     // `+5` is no number of ours, and 010 is eight to some readers.
     let plain = digits == "0" || (!digits.is_empty() && !digits.starts_with('0'));
     let plain = plain && digits.bytes().all(|byte| byte.is_ascii_digit());
-    plain.then(|| digits.parse().map_or(u64::MAX, |value: u64| value.saturating_mul(factor)))
+    plain.then(|| {
+        digits
+            .parse()
+            .map_or(u64::MAX, |value: u64| value.saturating_mul(factor))
+    })
 }
 
 fn is_name(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 fn is_model(text: &str) -> bool {

@@ -43,12 +43,23 @@ const DOCUMENT: Fields = Fields {
     secret: false,
 };
 
-const PROVIDERS: Fields = Fields { known: &["targets"], later: &[], secret: false };
+const PROVIDERS: Fields = Fields {
+    known: &["targets"],
+    later: &[],
+    secret: false,
+};
 
-const TARGET: Fields =
-    Fields { known: &["id", "provider", "secret_key_ref", "models", "cluster"], later: &[], secret: false };
+const TARGET: Fields = Fields {
+    known: &["id", "provider", "secret_key_ref", "models", "cluster"],
+    later: &[],
+    secret: false,
+};
 
-const SECRET_KEY_REF: Fields = Fields { known: &["env"], later: &[], secret: true };
+const SECRET_KEY_REF: Fields = Fields {
+    known: &["env"],
+    later: &[],
+    secret: true,
+};
 
 const MODES: [(&str, Mode); 2] = [("enforce", Mode::Enforce), ("shadow", Mode::Shadow)];
 
@@ -64,8 +75,11 @@ const PROVIDER_NAMES: [(&str, Provider); 9] = [
     ("vllm", Provider::Vllm),
 ];
 
-const HEADER_FAMILIES: [(&str, HeaderFamily); 3] =
-    [("standard", HeaderFamily::Standard), ("openai", HeaderFamily::OpenAi), ("ietf", HeaderFamily::Ietf)];
+const HEADER_FAMILIES: [(&str, HeaderFamily); 3] = [
+    ("standard", HeaderFamily::Standard),
+    ("openai", HeaderFamily::OpenAi),
+    ("ietf", HeaderFamily::Ietf),
+];
 
 const DEFAULT_PATH_PREFIXES: [&str; 4] = ["", "/openai", "/api", "/anthropic"];
 const DEFAULT_FAILED_AUTH: u32 = 60;
@@ -94,21 +108,36 @@ fn config(d: &mut Decoder, root: &Node) -> Option<Config> {
     let config = Config {
         mode: d.field(&map, "mode", mode).unwrap_or_default(),
         providers: d.field(&map, "providers", providers).unwrap_or_default(),
-        consumer_groups: d.field(&map, "consumer_groups", group::groups).unwrap_or_default(),
-        policies: d.field(&map, "policies", policies::policies).unwrap_or_default(),
-        credential_headers: (d.field(&map, "credential_headers", |d, node| d.set(node, header_name)))
-            .unwrap_or_else(|| owned(&credential::DEFAULT_HEADERS)),
+        consumer_groups: d
+            .field(&map, "consumer_groups", group::groups)
+            .unwrap_or_default(),
+        policies: d
+            .field(&map, "policies", policies::policies)
+            .unwrap_or_default(),
+        credential_headers: (d.field(&map, "credential_headers", |d, node| {
+            d.set(node, header_name)
+        }))
+        .unwrap_or_else(|| owned(&credential::DEFAULT_HEADERS)),
         path_prefixes: (d.field(&map, "path_prefixes", |d, node| d.set(node, path_prefix)))
             .unwrap_or_else(|| owned(&DEFAULT_PATH_PREFIXES)),
-        failed_auth_per_minute: (d.field(&map, "failed_auth_per_minute", |d, node| d.number32(node, 1_000_000)))
-            .unwrap_or(DEFAULT_FAILED_AUTH),
+        failed_auth_per_minute: (d.field(&map, "failed_auth_per_minute", |d, node| {
+            d.number32(node, 1_000_000)
+        }))
+        .unwrap_or(DEFAULT_FAILED_AUTH),
         rate_limit_headers: (d.field(&map, "rate_limit_headers", header_families))
             .unwrap_or_else(|| vec![HeaderFamily::Standard, HeaderFamily::OpenAi]),
-        retry_after_jitter: (d.field(&map, "retry_after_jitter", |d, node| d.number32(node, 3600))).unwrap_or_default(),
-        hold_request_headers: d.field(&map, "hold_request_headers", Decoder::bool).unwrap_or(true),
-        decompress_requests: d.field(&map, "decompress_requests", Decoder::bool).unwrap_or_default(),
-        max_response_bytes: (d.field(&map, "max_response_bytes", |d, node| d.number(node, MAX_RESPONSE_BYTES)))
-            .unwrap_or(DEFAULT_RESPONSE_BYTES),
+        retry_after_jitter: (d.field(&map, "retry_after_jitter", |d, node| d.number32(node, 3600)))
+            .unwrap_or_default(),
+        hold_request_headers: d
+            .field(&map, "hold_request_headers", Decoder::bool)
+            .unwrap_or(true),
+        decompress_requests: d
+            .field(&map, "decompress_requests", Decoder::bool)
+            .unwrap_or_default(),
+        max_response_bytes: (d.field(&map, "max_response_bytes", |d, node| {
+            d.number(node, MAX_RESPONSE_BYTES)
+        }))
+        .unwrap_or(DEFAULT_RESPONSE_BYTES),
         timezone,
     };
     check_held_headers(d, &map, &config);
@@ -117,19 +146,39 @@ fn config(d: &mut Decoder, root: &Node) -> Option<Config> {
 
 /// Where the request's header is gone before its body is read, nothing in the header may hang on the model.
 fn check_held_headers(d: &mut Decoder, map: &Map<'_>, config: &Config) {
-    let Some(node) = map.get("hold_request_headers").filter(|_| !config.hold_request_headers) else { return };
+    let Some(node) = map
+        .get("hold_request_headers")
+        .filter(|_| !config.hold_request_headers)
+    else {
+        return;
+    };
     let several = config.providers.len() > 1;
-    let by_model = several && config.providers.iter().any(|target| target.models.is_some());
+    let by_model = several
+        && config
+            .providers
+            .iter()
+            .any(|target| target.models.is_some());
     let rewrites = (config.consumer_groups.iter())
         .find(|group| group.default_model.is_some() || !group.model_aliases.is_empty());
     d.within("hold_request_headers", |d| {
         if by_model {
             let message = "cannot be false while `models` choose between several providers";
-            d.error_help(node.span, message, "the provider's credential is sent before the model is known");
+            d.error_help(
+                node.span,
+                message,
+                "the provider's credential is sent before the model is known",
+            );
         }
         if let Some(group) = rewrites {
-            let message = format!("cannot be false while group `{}` rewrites models", group.name);
-            d.error_help(node.span, message, "leave out its `default_model` and `model_aliases`");
+            let message = format!(
+                "cannot be false while group `{}` rewrites models",
+                group.name
+            );
+            d.error_help(
+                node.span,
+                message,
+                "leave out its `default_model` and `model_aliases`",
+            );
         }
     });
 }
@@ -148,7 +197,11 @@ fn version(d: &mut Decoder, node: &Node) -> Option<()> {
 fn timezone(d: &mut Decoder, node: &Node) -> Option<UtcOffset> {
     let offset = UtcOffset::parse(d.text(node)?);
     if offset.is_none() {
-        d.error_help(node.span, "not a fixed offset from UTC", "like `+09:00`, `-03:30` or `UTC`");
+        d.error_help(
+            node.span,
+            "not a fixed offset from UTC",
+            "like `+09:00`, `-03:30` or `UTC`",
+        );
     }
     offset
 }
@@ -164,7 +217,9 @@ fn header_families(d: &mut Decoder, node: &Node) -> Option<Vec<HeaderFamily>> {
 /// RFC 9110, section 5.1, in HTTP/2's lower case.
 fn header_name(d: &mut Decoder, node: &Node) -> Option<String> {
     let rule = |text: &str| {
-        let token = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        let token = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte)
+        };
         (1..=64).contains(&text.len()) && text.bytes().all(token)
     };
     d.checked(node, rule, "a header's name in lower case")
@@ -173,10 +228,17 @@ fn header_name(d: &mut Decoder, node: &Node) -> Option<String> {
 fn path_prefix(d: &mut Decoder, node: &Node) -> Option<String> {
     let rule = |text: &str| {
         let byte = |byte: u8| byte.is_ascii_graphic() && !b"%?#\\".contains(&byte);
-        let segments = text.split('/').skip(1).all(|segment| !matches!(segment, "" | "." | ".."));
+        let segments = text
+            .split('/')
+            .skip(1)
+            .all(|segment| !matches!(segment, "" | "." | ".."));
         text.is_empty() || (text.starts_with('/') && text.bytes().all(byte) && segments)
     };
-    d.checked(node, rule, "empty, or a plain path that begins with `/` and does not end with one")
+    d.checked(
+        node,
+        rule,
+        "empty, or a plain path that begins with `/` and does not end with one",
+    )
 }
 
 fn providers(d: &mut Decoder, node: &Node) -> Option<Vec<ProviderTarget>> {
@@ -228,6 +290,8 @@ fn secret_env(d: &mut Decoder, node: &Node) -> Option<String> {
 }
 
 pub(super) fn cluster(d: &mut Decoder, node: &Node) -> Option<String> {
-    let rule = |text: &str| (1..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let rule = |text: &str| {
+        (1..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+    };
     d.checked(node, rule, "an Envoy cluster's name")
 }

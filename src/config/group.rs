@@ -45,10 +45,17 @@ const GROUP: Fields = Fields {
     secret: false,
 };
 
-const KEY: Fields =
-    Fields { known: &["id", "sha256", "not_before", "not_after", "enabled"], later: &["features"], secret: true };
+const KEY: Fields = Fields {
+    known: &["id", "sha256", "not_before", "not_after", "enabled"],
+    later: &["features"],
+    secret: true,
+};
 
-const LIMIT: Fields = Fields { known: &["unit", "limit", "per", "window"], later: &[], secret: false };
+const LIMIT: Fields = Fields {
+    known: &["unit", "limit", "per", "window"],
+    later: &[],
+    secret: false,
+};
 
 const RATE_LIMITS: Fields = Fields {
     known: &[
@@ -110,7 +117,10 @@ pub(super) fn groups(d: &mut Decoder, node: &Node) -> Option<Vec<ConsumerGroup>>
         let name = d.required(&map, "name", |d, node| {
             let name = d.name(node)?;
             match names.get(&name) {
-                Some(first) => d.error(node.span, format!("consumer_groups[{first}] has this name already")),
+                Some(first) => d.error(
+                    node.span,
+                    format!("consumer_groups[{first}] has this name already"),
+                ),
                 None => {
                     names.insert(name.clone(), at);
                 }
@@ -124,34 +134,54 @@ pub(super) fn groups(d: &mut Decoder, node: &Node) -> Option<Vec<ConsumerGroup>>
     })
 }
 
-fn group(d: &mut Decoder, map: &Map<'_>, at: usize, seen: &mut BTreeMap<KeyDigest, Place>) -> ConsumerGroup {
+fn group(
+    d: &mut Decoder,
+    map: &Map<'_>,
+    at: usize,
+    seen: &mut BTreeMap<KeyDigest, Place>,
+) -> ConsumerGroup {
     let models = |d: &mut Decoder, node: &Node| d.set(node, Decoder::model_glob);
     ConsumerGroup {
         name: String::new(),
-        description: d.field(map, "description", |d, node| d.text(node).map(str::to_owned)),
+        description: d.field(map, "description", |d, node| {
+            d.text(node).map(str::to_owned)
+        }),
         mode: d.field(map, "mode", mode),
         keys: keys(d, map, at, seen),
         allowed_models: d.field(map, "allowed_models", models),
         denied_models: d.field(map, "denied_models", models).unwrap_or_default(),
         default_model: d.field(map, "default_model", Decoder::model),
-        model_aliases: d.field(map, "model_aliases", model_aliases).unwrap_or_default(),
+        model_aliases: d
+            .field(map, "model_aliases", model_aliases)
+            .unwrap_or_default(),
         allowed_endpoints: d.field(map, "allowed_endpoints", |d, node| d.set(node, endpoint)),
         rate_limits: d.field(map, "rate_limits", rate_limits).unwrap_or_default(),
-        input_policies: d.field(map, "input_policies", policies::policies).unwrap_or_default(),
+        input_policies: d
+            .field(map, "input_policies", policies::policies)
+            .unwrap_or_default(),
     }
 }
 
-fn keys(d: &mut Decoder, map: &Map<'_>, at: usize, seen: &mut BTreeMap<KeyDigest, Place>) -> Vec<ApiKey> {
-    let mut unique = |d: &mut Decoder, node: &Node, place: Place, key: ApiKey| match seen.get(&key.digest) {
-        Some(first) => {
-            d.error(node.span, format!("the same key stands at {}", shown(*first)));
-            None
-        }
-        None => {
-            seen.insert(key.digest, place);
-            Some(key)
-        }
-    };
+fn keys(
+    d: &mut Decoder,
+    map: &Map<'_>,
+    at: usize,
+    seen: &mut BTreeMap<KeyDigest, Place>,
+) -> Vec<ApiKey> {
+    let mut unique =
+        |d: &mut Decoder, node: &Node, place: Place, key: ApiKey| match seen.get(&key.digest) {
+            Some(first) => {
+                d.error(
+                    node.span,
+                    format!("the same key stands at {}", shown(*first)),
+                );
+                None
+            }
+            None => {
+                seen.insert(key.digest, place);
+                Some(key)
+            }
+        };
     let one = d.field(map, "api_key", |d, node| {
         let key = plain_key(d, node)?;
         unique(d, node, (at, None), key)
@@ -186,7 +216,10 @@ fn plain_key(d: &mut Decoder, node: &Node) -> Option<ApiKey> {
         return None;
     }
     if key.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        d.error(node.span, "a key with spaces or control characters can never match");
+        d.error(
+            node.span,
+            "a key with spaces or control characters can never match",
+        );
         return None;
     }
     if key.starts_with("${") {
@@ -212,7 +245,11 @@ fn digested_key(d: &mut Decoder, node: &Node) -> Option<ApiKey> {
             let byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@+".contains(&byte);
             (1..=64).contains(&text.len()) && text.bytes().all(byte)
         };
-        d.checked(node, rule, "1 to 64 letters, digits, `-`, `_`, `.`, `@` or `+`")
+        d.checked(
+            node,
+            rule,
+            "1 to 64 letters, digits, `-`, `_`, `.`, `@` or `+`",
+        )
     });
     let digest = d.required(&map, "sha256", |d, node| {
         d.hide(node); // the key itself may stand here by mistake
@@ -284,11 +321,17 @@ fn endpoint(d: &mut Decoder, node: &Node) -> Option<String> {
         (1..=256).contains(&text.len())
             && (text.bytes().all(name) || (text.starts_with('/') && text.bytes().all(path)))
     };
-    d.checked(node, rule, "an endpoint's name, or a path prefix that begins with `/`")
+    d.checked(
+        node,
+        rule,
+        "an endpoint's name, or a path prefix that begins with `/`",
+    )
 }
 
 fn rate_limits(d: &mut Decoder, node: &Node) -> Option<Vec<Limit>> {
-    let Value::List(items) = &node.value else { return named_limits(d, node) };
+    let Value::List(items) = &node.value else {
+        return named_limits(d, node);
+    };
     if items.len() > MAX_LIMITS {
         d.error(node.span, format!("at most {MAX_LIMITS} limits"));
     }
@@ -306,13 +349,19 @@ fn rate_limits(d: &mut Decoder, node: &Node) -> Option<Vec<Limit>> {
 
 fn named_limits(d: &mut Decoder, node: &Node) -> Option<Vec<Limit>> {
     let map = d.map(node, &RATE_LIMITS)?;
-    let shape = d.field(&map, "window", |d, node| d.choice(node, &SHAPES)).unwrap_or(Window::Sliding);
+    let shape = d
+        .field(&map, "window", |d, node| d.choice(node, &SHAPES))
+        .unwrap_or(Window::Sliding);
     let limits = map.members.iter().filter_map(|member| {
         let (unit, period) = member.key.rsplit_once("_per_")?;
         let (_, unit) = UNITS.iter().find(|(name, _)| *name == unit)?;
         let window = period_window(period, shape)?;
         let quota = d.within(&member.key, |d| d.number(&member.node, MAX_NUMBER))?;
-        Some(Limit { unit: *unit, window, quota })
+        Some(Limit {
+            unit: *unit,
+            window,
+            quota,
+        })
     });
     Some(limits.collect())
 }
@@ -321,7 +370,9 @@ fn listed_limit(d: &mut Decoder, node: &Node) -> Option<Limit> {
     let map = d.map(node, &LIMIT)?;
     let unit = d.required(&map, "unit", |d, node| d.choice(node, &UNITS));
     let quota = d.required(&map, "limit", |d, node| d.number(node, MAX_NUMBER));
-    let shape = d.field(&map, "window", |d, node| d.choice(node, &SHAPES)).unwrap_or(Window::Sliding);
+    let shape = d
+        .field(&map, "window", |d, node| d.choice(node, &SHAPES))
+        .unwrap_or(Window::Sliding);
     let window = d.required(&map, "per", |d, node| {
         if let Some(window) = period_window(d.text(node)?, shape) {
             return Some(window);
@@ -335,7 +386,11 @@ fn listed_limit(d: &mut Decoder, node: &Node) -> Option<Limit> {
             window => Some(window),
         }
     });
-    Some(Limit { unit: unit?, window: window?, quota: quota? })
+    Some(Limit {
+        unit: unit?,
+        window: window?,
+        quota: quota?,
+    })
 }
 
 fn period_window(period: &str, shape: Shape) -> Option<Window> {

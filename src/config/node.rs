@@ -97,7 +97,10 @@ impl<'de> Visitor<'de> for Json {
         Ok(Value::Bool(value))
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a negative number is refused, whatever its digits")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a negative number is refused, whatever its digits"
+    )]
     fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
         Ok(u64::try_from(value).map_or(Value::Float(value as f64), Value::Integer))
     }
@@ -134,7 +137,11 @@ impl<'de> Visitor<'de> for Json {
         let mut map = Vec::new();
         while let Some((key, node)) = members.next_entry()? {
             let key_span = Span::default();
-            map.push(Member { key, key_span, node });
+            map.push(Member {
+                key,
+                key_span,
+                node,
+            });
         }
         Ok(Value::Map(map))
     }

@@ -11,10 +11,25 @@ const RULE: Fields = Fields {
     secret: false,
 };
 
-const PII: Fields = Fields { known: &["entities"], later: &[], secret: false };
-const KEYWORDS: Fields = Fields { known: &["words", "patterns"], later: &[], secret: false };
+const PII: Fields = Fields {
+    known: &["entities"],
+    later: &[],
+    secret: false,
+};
+const KEYWORDS: Fields = Fields {
+    known: &["words", "patterns"],
+    later: &[],
+    secret: false,
+};
 const CONTENT: Fields = Fields {
-    known: &["cluster", "path", "timeout", "failure_mode", "categories", "threshold"],
+    known: &[
+        "cluster",
+        "path",
+        "timeout",
+        "failure_mode",
+        "categories",
+        "threshold",
+    ],
     later: &[],
     secret: false,
 };
@@ -25,8 +40,11 @@ const KINDS: [(&str, PolicyKind); 3] = [
     ("pii_detector", PolicyKind::PiiDetector),
 ];
 
-const ACTIONS: [(&str, PolicyAction); 3] =
-    [("block", PolicyAction::Block), ("flag", PolicyAction::Flag), ("redact", PolicyAction::Redact)];
+const ACTIONS: [(&str, PolicyAction); 3] = [
+    ("block", PolicyAction::Block),
+    ("flag", PolicyAction::Flag),
+    ("redact", PolicyAction::Redact),
+];
 
 const ENTITIES: [(&str, ()); 7] = [
     ("credit_card", ()),
@@ -51,10 +69,17 @@ pub(super) fn policies(d: &mut Decoder, node: &Node) -> Option<Vec<PolicyRule>> 
             Some(name)
         });
         let kind = d.required(&map, "type", |d, node| d.choice(node, &KINDS));
-        let action = d.field(&map, "action", |d, node| d.choice(node, &ACTIONS)).unwrap_or_default();
+        let action = d
+            .field(&map, "action", |d, node| d.choice(node, &ACTIONS))
+            .unwrap_or_default();
         let mode = d.field(&map, "mode", mode);
         config(d, &map, kind?);
-        Some(PolicyRule { name: name?, kind: kind?, action, mode })
+        Some(PolicyRule {
+            name: name?,
+            kind: kind?,
+            action,
+            mode,
+        })
     })
 }
 
@@ -69,7 +94,9 @@ fn config(d: &mut Decoder, rule: &Map<'_>, kind: PolicyKind) {
         PolicyKind::PiiDetector => {
             d.required(rule, "config", |d, node| {
                 let map = d.map(node, &PII)?;
-                d.required(&map, "entities", |d, node| some_of(d, node, |d, item| d.choice(item, &ENTITIES)))
+                d.required(&map, "entities", |d, node| {
+                    some_of(d, node, |d, item| d.choice(item, &ENTITIES))
+                })
             });
         }
     }
@@ -78,7 +105,10 @@ fn config(d: &mut Decoder, rule: &Map<'_>, kind: PolicyKind) {
 fn keywords(d: &mut Decoder, node: &Node) -> Option<()> {
     let map = d.map(node, &KEYWORDS)?;
     for name in KEYWORDS.known {
-        let word = |d: &mut Decoder, item: &Node| d.checked(item, |text| !text.is_empty(), "not empty").map(drop);
+        let word = |d: &mut Decoder, item: &Node| {
+            d.checked(item, |text| !text.is_empty(), "not empty")
+                .map(drop)
+        };
         d.field(&map, name, |d, node| some_of(d, node, word));
     }
     if map.get("words").is_none() && map.get("patterns").is_none() {
@@ -90,15 +120,26 @@ fn keywords(d: &mut Decoder, node: &Node) -> Option<()> {
 fn content(d: &mut Decoder, node: &Node) -> Option<()> {
     let map = d.map(node, &CONTENT)?;
     d.field(&map, "cluster", cluster);
-    d.field(&map, "path", |d, node| d.checked(node, |text| text.starts_with('/'), "a path that begins with `/`"));
+    d.field(&map, "path", |d, node| {
+        d.checked(
+            node,
+            |text| text.starts_with('/'),
+            "a path that begins with `/`",
+        )
+    });
     d.field(&map, "timeout", timeout);
-    d.field(&map, "failure_mode", |d, node| d.choice(node, &[("allow", ()), ("deny", ())]));
+    d.field(&map, "failure_mode", |d, node| {
+        d.choice(node, &[("allow", ()), ("deny", ())])
+    });
     d.field(&map, "categories", |d, node| {
         let category = |text: &str| {
             let byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-_/".contains(&byte);
             !text.is_empty() && text.bytes().all(byte)
         };
-        some_of(d, node, |d, item| d.checked(item, category, "a moderation category, like `hate`").map(drop))
+        some_of(d, node, |d, item| {
+            d.checked(item, category, "a moderation category, like `hate`")
+                .map(drop)
+        })
     });
     d.field(&map, "threshold", threshold);
     Some(())
@@ -111,7 +152,10 @@ fn threshold(d: &mut Decoder, node: &Node) -> Option<()> {
         Value::Float(score) if (0.0..=1.0).contains(&score) => Some(()),
         Value::Text(_) => d.choice(node, &[("low", ()), ("medium", ()), ("high", ())]),
         _ => {
-            d.error(node.span, "must be low, medium, high or a number from 0 to 1");
+            d.error(
+                node.span,
+                "must be low, medium, high or a number from 0 to 1",
+            );
             None
         }
     }
@@ -122,16 +166,26 @@ fn timeout(d: &mut Decoder, node: &Node) -> Option<()> {
     let text = d.text(node)?;
     let ms = match text.strip_suffix("ms") {
         Some(ms) => ms.parse().ok(),
-        None => text.strip_suffix('s').and_then(|seconds| seconds.parse::<u32>().ok()?.checked_mul(1_000)),
+        None => text
+            .strip_suffix('s')
+            .and_then(|seconds| seconds.parse::<u32>().ok()?.checked_mul(1_000)),
     };
     if !ms.is_some_and(|ms: u32| (1..=LONGEST).contains(&ms)) {
-        d.error_help(node.span, "not a timeout", "like `500ms` or `2s`, at most 60s");
+        d.error_help(
+            node.span,
+            "not a timeout",
+            "like `500ms` or `2s`, at most 60s",
+        );
     }
     Some(())
 }
 
 /// A list that may not be empty: a policy that looks for nothing protects from nothing.
-fn some_of(d: &mut Decoder, node: &Node, decode: impl FnMut(&mut Decoder, &Node) -> Option<()>) -> Option<()> {
+fn some_of(
+    d: &mut Decoder,
+    node: &Node,
+    decode: impl FnMut(&mut Decoder, &Node) -> Option<()>,
+) -> Option<()> {
     if matches!(&node.value, Value::List(items) if items.is_empty()) {
         d.error(node.span, "is empty");
     }

@@ -1,7 +1,10 @@
 //! Which known name a misspelt one was meant to be.
 
 /// The nearest candidate, if it is near enough that a person would see the slip.
-pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(
+    word: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
     const LONGEST: usize = 64; // beyond it the word is not a slip, and the distance costs its square
     if word.len() > LONGEST {
         return None;
@@ -17,7 +20,9 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>)
 /// Levenshtein's distance with swapped neighbours counted once; hyphens and case are free.
 fn distance(a: &str, b: &str) -> usize {
     let fold = |text: &str| -> Vec<u8> {
-        let bytes = text.bytes().map(|byte| if byte == b'-' { b'_' } else { byte });
+        let bytes = text
+            .bytes()
+            .map(|byte| if byte == b'-' { b'_' } else { byte });
         bytes.map(|byte| byte.to_ascii_lowercase()).collect()
     };
     let (a, b) = (fold(a), fold(b));
@@ -34,7 +39,9 @@ fn distance(a: &str, b: &str) -> usize {
             let added = at(&current, column).saturating_add(1);
             let mut best = replaced.min(removed).min(added);
             if previous == Some(y) && left_letter == Some(x) {
-                let swapped = column.checked_sub(1).map_or(usize::MAX, |column| at(&before, column));
+                let swapped = column
+                    .checked_sub(1)
+                    .map_or(usize::MAX, |column| at(&before, column));
                 best = best.min(swapped.saturating_add(1));
             }
             current.push(best);

@@ -25,19 +25,35 @@ impl fmt::Display for Warning {
 
 pub(super) fn of(config: &Config) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    let mut warn = |path: String, message: &str| warnings.push(Warning { path, message: message.to_owned() });
+    let mut warn = |path: String, message: &str| {
+        warnings.push(Warning {
+            path,
+            message: message.to_owned(),
+        })
+    };
     if config.consumer_groups.is_empty() {
-        warn("consumer_groups".to_owned(), "there are none: every request is refused");
+        warn(
+            "consumer_groups".to_owned(),
+            "there are none: every request is refused",
+        );
     }
     for (index, group) in config.consumer_groups.iter().enumerate() {
-        of_group(group, |field, message| warn(format!("consumer_groups[{index}]{field}"), message));
+        of_group(group, |field, message| {
+            warn(format!("consumer_groups[{index}]{field}"), message)
+        });
     }
     if !config.policies.is_empty() {
         warn("policies".to_owned(), NOT_ENFORCED);
     }
-    let mut limits = config.consumer_groups.iter().flat_map(|group| &group.rate_limits);
+    let mut limits = config
+        .consumer_groups
+        .iter()
+        .flat_map(|group| &group.rate_limits);
     if limits.any(|limit| matches!(limit.window, Window::Day | Window::Month)) {
-        warn(String::new(), "limits per day and month are counted in Envoy's memory: a restart of Envoy starts them anew");
+        warn(
+            String::new(),
+            "limits per day and month are counted in Envoy's memory: a restart of Envoy starts them anew",
+        );
     }
     warnings
 }
@@ -49,11 +65,16 @@ fn of_group(group: &ConsumerGroup, mut warn: impl FnMut(&str, &str)) {
         warn("", "has no key: nobody can use it");
     }
     if group.keys.iter().any(|key| key.plain) {
-        warn("", "has a key in plain text; `api_keys: [{sha256: …}]` keeps it out of the file");
+        warn(
+            "",
+            "has a key in plain text; `api_keys: [{sha256: …}]` keeps it out of the file",
+        );
     }
     match &group.allowed_models {
         None => warn("", "has no `allowed_models`: every model is allowed"),
-        Some(models) if models.is_empty() => warn(".allowed_models", "is empty: no model is allowed"),
+        Some(models) if models.is_empty() => {
+            warn(".allowed_models", "is empty: no model is allowed")
+        }
         Some(_) => {}
     }
     if !group.input_policies.is_empty() {

@@ -74,7 +74,11 @@ impl<'a> Reader<'a> {
     /// The next event that is content.
     fn next(&mut self) -> Result<(Event<'a>, Span), ConfigError> {
         loop {
-            let end = Span { start: self.text.len(), end: self.text.len(), ..Span::default() };
+            let end = Span {
+                start: self.text.len(),
+                end: self.text.len(),
+                ..Span::default()
+            };
             match self.parser.next_event() {
                 None => return Ok((Event::StreamEnd, end)),
                 Some(Err(error)) => {
@@ -90,15 +94,23 @@ impl<'a> Reader<'a> {
     fn node(&mut self, event: Event<'a>, span: Span) -> Result<Node, ConfigError> {
         let (value, anchor) = match event {
             Event::Alias(id) => {
-                let node = self.anchors.get(&id).ok_or_else(|| fail(span, "an alias inside what it stands for"))?;
+                let node = self
+                    .anchors
+                    .get(&id)
+                    .ok_or_else(|| fail(span, "an alias inside what it stands for"))?;
                 self.copied = self.copied.saturating_add(size(node));
                 if self.copied > MAX_COPIED {
                     return Err(fail(span, "aliases copy too much"));
                 }
-                return Ok(Node { span, ..node.clone() });
+                return Ok(Node {
+                    span,
+                    ..node.clone()
+                });
             }
             Event::Scalar(text, style, anchor, tag) => {
-                let core = tag.as_ref().and_then(|tag| tag.core_suffix().map(str::to_owned));
+                let core = tag
+                    .as_ref()
+                    .and_then(|tag| tag.core_suffix().map(str::to_owned));
                 let value = match (tag.is_some(), core.as_deref()) {
                     (false, _) if style == ScalarStyle::Plain => plain(&text),
                     (false, _) | (true, Some("str")) => Value::Text(text.into_owned()),
@@ -108,7 +120,9 @@ impl<'a> Reader<'a> {
             }
             Event::SequenceStart(_, anchor, None) => (self.nested(span, Self::list)?, anchor),
             Event::MappingStart(_, anchor, None) => (self.nested(span, Self::map)?, anchor),
-            Event::SequenceStart(..) | Event::MappingStart(..) => return Err(fail(span, "tags are not supported")),
+            Event::SequenceStart(..) | Event::MappingStart(..) => {
+                return Err(fail(span, "tags are not supported"));
+            }
             _ => return Err(fail(span, "not YAML")),
         };
         let node = Node { span, value };
@@ -160,7 +174,11 @@ impl<'a> Reader<'a> {
             if matches!(node.value, Value::Null | Value::Map(_)) {
                 node.span = key_span; // it begins on another line, or nowhere
             }
-            members.push(Member { key, key_span, node });
+            members.push(Member {
+                key,
+                key_span,
+                node,
+            });
         }
     }
 }
@@ -177,12 +195,19 @@ fn plain(text: &str) -> Value {
     // A leading zero is octal to YAML 1.1 and to Go: left as text, it is refused where a number is due.
     let zero = digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.");
     let number = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    if zero || !number || !digits.bytes().all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte)) {
+    if zero
+        || !number
+        || !digits
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte))
+    {
         return Value::Text(text.to_owned());
     }
     match text.parse() {
         Ok(value) => Value::Integer(value),
-        Err(_) => text.parse().map_or_else(|_| Value::Text(text.to_owned()), Value::number),
+        Err(_) => text
+            .parse()
+            .map_or_else(|_| Value::Text(text.to_owned()), Value::number),
     }
 }
 
@@ -226,12 +251,22 @@ fn blank(text: &mut [u8], spans: &[Span], with: u8) {
 fn structure(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
-        let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || b" -_\"".contains(&byte));
-        let name = line.find(':').and_then(|colon| line.get(..colon)).filter(|name| is_name(name));
+        let is_name = |name: &str| {
+            name.bytes()
+                .all(|byte| byte.is_ascii_lowercase() || b" -_\"".contains(&byte))
+        };
+        let name = line
+            .find(':')
+            .and_then(|colon| line.get(..colon))
+            .filter(|name| is_name(name));
         let (name, rest) = line.split_at(name.map_or(0, str::len));
         shown.push_str(name);
         for c in rest.chars() {
-            let mask = if c.is_alphanumeric() || !c.is_ascii() { '*' } else { c };
+            let mask = if c.is_alphanumeric() || !c.is_ascii() {
+                '*'
+            } else {
+                c
+            };
             shown.extend(std::iter::repeat_n(mask, c.len_utf8())); // offsets stay right
         }
     }
@@ -245,7 +280,10 @@ fn locate(text: &str, span: Span) -> Option<Location> {
     let line = text.get(line_start..)?.lines().next().unwrap_or_default();
     let excerpt = line.trim_end();
     let start = span.start.saturating_sub(line_start).min(excerpt.len());
-    let end = span.end.saturating_sub(line_start).clamp(start, excerpt.len());
+    let end = span
+        .end
+        .saturating_sub(line_start)
+        .clamp(start, excerpt.len());
     let newlines = before.bytes().filter(|byte| *byte == b'\n').count();
     Some(Location {
         line: u32::try_from(newlines.saturating_add(1)).ok()?,

@@ -56,7 +56,8 @@ impl Exchange {
     ) -> (HeaderEdits, Step) {
         self.started = now;
         let mut edits = HeaderEdits::default();
-        let credential = Credential::take(inbound.headers, &self.policy.credential_headers, &mut edits);
+        let credential =
+            Credential::take(inbound.headers, &self.policy.credential_headers, &mut edits);
         let step = match self.judge_headers(inbound, credential, now, shared) {
             Err(refusal) => Step::Reply(self.refuse(&refusal, now)),
             Ok(state) => {
@@ -78,7 +79,13 @@ impl Exchange {
     }
 
     /// Takes the next bytes of the body in; `end` where they are the last.
-    pub fn request_body(&mut self, chunk: &[u8], end: bool, now: Timestamp, shared: &mut impl SharedData) -> Step {
+    pub fn request_body(
+        &mut self,
+        chunk: &[u8],
+        end: bool,
+        now: Timestamp,
+        shared: &mut impl SharedData,
+    ) -> Step {
         let pushed = match &mut self.state {
             State::Inflating(_, packed, _) => {
                 packed.extend_from_slice(chunk);
@@ -92,7 +99,10 @@ impl Exchange {
             (Ok(()), false) => return Step::NeedBody,
             (Ok(()), true) => match std::mem::replace(&mut self.state, State::Start) {
                 State::Inflating(coding, packed, reader) => read_packed(coding, &packed, *reader),
-                State::Reading(reader) => reader.finish().map(|facts| (facts, None)).map_err(Refusal::from),
+                State::Reading(reader) => reader
+                    .finish()
+                    .map(|facts| (facts, None))
+                    .map_err(Refusal::from),
                 _ => Err(Refusal::Internal),
             },
         };
@@ -153,7 +163,9 @@ impl Exchange {
             return Ok(State::Start);
         }
         let encoding = only(headers, "content-encoding")?;
-        let coding = encoding.filter(|_| self.policy.decompress_requests).and_then(Coding::parse);
+        let coding = encoding
+            .filter(|_| self.policy.decompress_requests)
+            .and_then(Coding::parse);
         let encoding = if coding.is_some() { None } else { encoding };
         let mut reader = Reader::new(call, only(headers, "content-type")?, encoding)?;
         if end {
@@ -222,7 +234,11 @@ impl Exchange {
                 IDENTITY_HEADERS.contains(&name) || name.as_bytes().starts_with(IDENTITY_PREFIX);
             // An answer that is compressed cannot be read.
             let compressed = inflates && ["content-encoding", "content-length"].contains(&name);
-            if identity || ACCOUNT_HEADERS.contains(&name) || compressed || (read && name == "accept-encoding") {
+            if identity
+                || ACCOUNT_HEADERS.contains(&name)
+                || compressed
+                || (read && name == "accept-encoding")
+            {
                 edits.remove(name);
             }
         }
@@ -264,7 +280,9 @@ impl Exchange {
         self.models.clone_from(&call.models);
         let mut rewrite = self.choose_models(&group, &mut facts)?;
         if let Some(model) = self.models.iter().find(|model| !group.models.allow(model)) {
-            let refusal = Refusal::ModelNotAllowed { model: model.clone() };
+            let refusal = Refusal::ModelNotAllowed {
+                model: model.clone(),
+            };
             self.waive(refusal, &group)?;
         }
         self.target = policy.target(endpoint, &self.models).cloned();
@@ -272,7 +290,10 @@ impl Exchange {
             return Err(Refusal::NoProvider);
         }
         self.admit(&group, now, shared)?;
-        let asks = self.target.as_ref().is_none_or(|target| target.takes_stream_options());
+        let asks = self
+            .target
+            .as_ref()
+            .is_none_or(|target| target.takes_stream_options());
         if asks && self.stream && group.counts_tokens() && endpoint.streams_usage_on_request {
             self.injected_usage = rewrite.include_usage(&facts);
         }
@@ -362,7 +383,9 @@ impl Exchange {
     /// The same where the header cannot be held until the body is judged: without the model, and with room for a body
     /// that may be rewritten.
     fn introduce_early(&mut self, edits: &mut HeaderEdits) {
-        let (Some(identity), Some(call)) = (&self.identity, &self.call) else { return };
+        let (Some(identity), Some(call)) = (&self.identity, &self.call) else {
+            return;
+        };
         let group = Rc::clone(&identity.group);
         self.target = self.policy.target(call.endpoint, &[]).cloned();
         let asks_usage = group.counts_tokens() && call.endpoint.streams_usage_on_request;
@@ -394,15 +417,23 @@ impl Exchange {
 fn only<'a>(headers: Headers<'a>, name: &str) -> Result<Option<&'a [u8]>, Refusal> {
     let mut values = headers.all(name);
     match (values.next(), values.next()) {
-        (_, Some(_)) => Err(Refusal::UnsupportedType(format!("The request has more than one {name}. Send one."))),
+        (_, Some(_)) => Err(Refusal::UnsupportedType(format!(
+            "The request has more than one {name}. Send one."
+        ))),
         (value, None) => Ok(value),
     }
 }
 
 /// Inflates a body and reads it.
-fn read_packed(coding: Coding, packed: &[u8], mut reader: Reader) -> Result<(Facts, Option<Vec<u8>>), Refusal> {
+fn read_packed(
+    coding: Coding,
+    packed: &[u8],
+    mut reader: Reader,
+) -> Result<(Facts, Option<Vec<u8>>), Refusal> {
     let plain = coding.inflate(packed).map_err(|error| match error {
-        InflateError::Malformed => Refusal::InvalidBody("The request body is not what its content-encoding says.".to_owned()),
+        InflateError::Malformed => Refusal::InvalidBody(
+            "The request body is not what its content-encoding says.".to_owned(),
+        ),
         InflateError::TooLarge => Refusal::RequestTooLarge,
     })?;
     reader.push(&plain)?;
