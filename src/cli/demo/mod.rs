@@ -6,7 +6,6 @@
 mod upstream;
 
 use std::env;
-use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -132,15 +131,15 @@ async fn serve(envoy: &Path, wasm: &Path, stop: impl Future<Output = ()>) -> io:
 fn start(envoy: &Path, bootstrap: &Path, log: &Path) -> io::Result<Child> {
     let file = fs::File::create(log)?;
     let options = [
+        "--disable-hot-restart",
         "--concurrency",
         "2",
         "--file-flush-interval-msec",
         "200",
-        "-c",
-    ]
-    .map(OsStr::new);
+    ];
     Command::new(envoy)
         .args(options)
+        .arg("-c")
         .arg(bootstrap)
         .stdin(Stdio::null())
         .stdout(file.try_clone()?)

@@ -1,0 +1,52 @@
+//! A real Envoy, an upstream that records, and clients that misbehave: what the tests in Envoy share.
+//!
+//! ```ignore
+//! let upstream = Upstream::start(|_| Answer::json(&json!({"usage": {}}))).await;
+//! let Some(gateway) = Gateway::new(policy).cluster("openai", upstream.address()).start().await else { return };
+//! let answer = gateway.send(Request::post("/v1/chat/completions").json(&json!({"model": "gpt-4o"}))).await;
+//! assert_eq!((answer.status, upstream.count()), (200, 1));
+//! gateway.assert_healthy().await;
+//! ```
+
+#![allow(dead_code, reason = "each test file uses a part of this")]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+pub(crate) mod client;
+pub(crate) mod envoy;
+pub(crate) mod upstream;
+
+/// JSON from YAML: policies in tests read as operators write them.
+pub(crate) fn yaml(text: &str) -> serde_json::Value {
+    serde_saphyr::from_str(text).expect("the test's YAML is valid")
+}
+
+/// A Python script of `tests/sdk`, with the gateway's address as its argument; false when there is no Python.
+pub(crate) async fn python(script: &str, address: std::net::SocketAddr) -> bool {
+    let Some(python) = envoy::required("PYTHON") else {
+        return false;
+    };
+    let path = format!("{}/tests/sdk/{script}", env!("CARGO_MANIFEST_DIR"));
+    let status = tokio::process::Command::new(python)
+        .arg(path)
+        .arg(format!("http://{address}"))
+        .kill_on_drop(true)
+        .status();
+    let status = tokio::time::timeout(std::time::Duration::from_mins(2), status).await;
+    assert!(
+        status
+            .expect("the script ends")
+            .expect("Python starts")
+            .success(),
+        "{script} failed"
+    );
+    true
+}
