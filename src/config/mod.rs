@@ -13,6 +13,7 @@ mod group;
 mod limits;
 mod node;
 mod policies;
+mod protobuf;
 mod scalar;
 mod suggest;
 mod warning;
@@ -58,7 +59,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads a document as Envoy hands it over. All that is wrong is reported at once.
+    /// Reads a document as JSON. All that is wrong is reported at once.
     pub fn from_json(document: &[u8]) -> Result<Self, Vec<ConfigError>> {
         match serde_json::from_slice(document) {
             Ok(root) => document::decode(&root).0,
@@ -67,6 +68,17 @@ impl Config {
                 error.help = Some("YAML is for the command line; the filter reads JSON".to_owned());
                 Err(vec![error])
             }
+        }
+    }
+
+    /// Reads a document as Envoy hands it over: JSON (a `StringValue`, Istio's `pluginConfig`), or the bytes of a
+    /// `google.protobuf.Struct`. As [`Self::from_json`].
+    pub fn from_plugin(document: &[u8]) -> Result<Self, Vec<ConfigError>> {
+        let json = Self::from_json(document);
+        // A `Struct` begins with a line feed, which JSON may also do: what is JSON is taken as that.
+        match protobuf::decode(document) {
+            Some(root) if json.is_err() && document.first() == Some(&b'\n') => document::decode(&root).0,
+            _ => json,
         }
     }
 

@@ -11,8 +11,10 @@ pub use request::Inbound;
 pub use settle::Settlement;
 
 use crate::headers::HeaderEdits;
+use crate::inflate::Coding;
 use crate::limit::counter::Standing;
 use crate::llm::endpoint::{Call, Dialect};
+use crate::llm::request::Reader;
 use crate::llm::rewrite::Rewrite;
 use crate::policy::{Group, Policy, Target};
 use crate::refusal::Refusal;
@@ -37,6 +39,8 @@ pub struct Exchange {
     standings: Vec<Standing>,
     standings_at: Timestamp,
     prompt_estimate: u64,
+    /// Whether the upstream was already told who asks: then its header is out of reach.
+    introduced: bool,
     injected_usage: bool,
     filters_models: bool,
     background: bool,
@@ -62,8 +66,10 @@ struct Identity {
 enum State {
     /// Nothing was seen yet.
     Start,
+    /// The body is awaited, and comes compressed.
+    Inflating(Coding, Vec<u8>, Box<Reader>),
     /// The body is awaited.
-    Reading(Box<crate::llm::request::Reader>),
+    Reading(Box<Reader>),
     /// Refused by us: the answer is our own.
     Refused,
     /// Gone upstream.
@@ -88,7 +94,16 @@ pub struct Release {
     /// Changes to its header.
     pub edits: HeaderEdits,
     /// Changes to its body.
-    pub rewrite: Option<Rewrite>,
+    pub body: Option<NewBody>,
+}
+
+/// What goes upstream in place of the body that came.
+#[derive(Debug)]
+pub enum NewBody {
+    /// That body, with these changes.
+    Rewritten(Rewrite),
+    /// This one.
+    Whole(Vec<u8>),
 }
 
 /// What the driver has to do with an answer's header.
@@ -120,6 +135,7 @@ impl Exchange {
             standings: Vec::new(),
             standings_at: Timestamp::default(),
             prompt_estimate: 0,
+            introduced: false,
             injected_usage: false,
             filters_models: false,
             background: false,

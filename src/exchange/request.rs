@@ -1,13 +1,15 @@
 //! The request's half: path → credential → group and endpoint → body → model → limits. The first failure answers.
 
-use super::{Exchange, Identity, Release, State, Step};
+use super::{Exchange, Identity, NewBody, Release, State, Step};
 use crate::config::Mode;
 use crate::credential::Credential;
 use crate::headers::{HeaderEdits, Headers, is_safe_value};
+use crate::inflate::{Coding, InflateError};
 use crate::limit::counter::{self, Demand, Refused};
 use crate::limit::{Clock, SharedData, Unit, failed_auth};
-use crate::llm::endpoint;
+use crate::llm::endpoint::{self, Call};
 use crate::llm::request::{Facts, Reader};
+use crate::llm::rewrite::Rewrite;
 use crate::policy::Group;
 use crate::refusal::Refusal;
 use crate::reply::NEVER_MS;
@@ -54,46 +56,49 @@ impl Exchange {
     ) -> (HeaderEdits, Step) {
         self.started = now;
         let mut edits = HeaderEdits::default();
-        let credential =
-            Credential::take(inbound.headers, &self.policy.credential_headers, &mut edits);
+        let credential = Credential::take(inbound.headers, &self.policy.credential_headers, &mut edits);
         let step = match self.judge_headers(inbound, credential, now, shared) {
             Err(refusal) => Step::Reply(self.refuse(&refusal, now)),
-            Ok(Some(reader)) => {
-                self.state = State::Reading(Box::new(reader));
-                self.scrub(inbound.headers, &mut edits);
-                Step::NeedBody
-            }
-            Ok(None) => {
-                self.scrub(inbound.headers, &mut edits);
-                self.decide(Facts::default(), now, shared)
+            Ok(state) => {
+                let inflates = matches!(state, State::Inflating(..));
+                self.scrub(inbound.headers, inflates, &mut edits);
+                match state {
+                    State::Start => self.decide(Facts::default(), None, now, shared),
+                    reading => {
+                        self.state = reading;
+                        if !self.policy.hold_request_headers {
+                            self.introduce_early(&mut edits);
+                        }
+                        Step::NeedBody
+                    }
+                }
             }
         };
         (edits, step)
     }
 
     /// Takes the next bytes of the body in; `end` where they are the last.
-    pub fn request_body(
-        &mut self,
-        chunk: &[u8],
-        end: bool,
-        now: Timestamp,
-        shared: &mut impl SharedData,
-    ) -> Step {
-        let State::Reading(reader) = &mut self.state else {
-            return Step::Continue(Release::default());
+    pub fn request_body(&mut self, chunk: &[u8], end: bool, now: Timestamp, shared: &mut impl SharedData) -> Step {
+        let pushed = match &mut self.state {
+            State::Inflating(_, packed, _) => {
+                packed.extend_from_slice(chunk);
+                Ok(())
+            }
+            State::Reading(reader) => reader.push(chunk),
+            _ => return Step::Continue(Release::default()),
         };
-        if let Err(error) = reader.push(chunk) {
-            return Step::Reply(self.refuse(&error.into(), now));
-        }
-        if !end {
-            return Step::NeedBody;
-        }
-        let State::Reading(reader) = std::mem::replace(&mut self.state, State::Start) else {
-            return Step::NeedBody;
+        let read = match (pushed, end) {
+            (Err(error), _) => Err(error.into()),
+            (Ok(()), false) => return Step::NeedBody,
+            (Ok(()), true) => match std::mem::replace(&mut self.state, State::Start) {
+                State::Inflating(coding, packed, reader) => read_packed(coding, &packed, *reader),
+                State::Reading(reader) => reader.finish().map(|facts| (facts, None)).map_err(Refusal::from),
+                _ => Err(Refusal::Internal),
+            },
         };
-        match reader.finish() {
-            Ok(facts) => self.decide(facts, now, shared),
-            Err(error) => Step::Reply(self.refuse(&error.into(), now)),
+        match read {
+            Ok((facts, plain)) => self.decide(facts, plain, now, shared),
+            Err(refusal) => Step::Reply(self.refuse(&refusal, now)),
         }
     }
 
@@ -102,14 +107,14 @@ impl Exchange {
         self.request_body(&[], true, now, shared)
     }
 
-    /// Everything that can be known without the body; a reader where it is needed.
+    /// Everything that can be known without the body; [`State::Start`] where the body does not matter.
     fn judge_headers(
         &mut self,
         inbound: Inbound<'_>,
         credential: Credential,
         now: Timestamp,
         shared: &mut impl SharedData,
-    ) -> Result<Option<Reader>, Refusal> {
+    ) -> Result<State, Refusal> {
         let headers = inbound.headers;
         let target = headers.first(":path").unwrap_or_default();
         let method = headers.first(":method").unwrap_or_default();
@@ -133,28 +138,35 @@ impl Exchange {
             Some(allowed) => call.allowed_by(allowed),
             None => call.endpoint.open,
         };
-        let reader = if permitted && !call.lists_models {
-            Reader::new(
-                &call,
-                headers.first("content-type"),
-                headers.first("content-encoding"),
-            )
-            .map(Some)
-        } else {
-            Ok(None)
-        };
-        let closed = inbound.end || upgrade;
-        self.call = Some(call);
         if !permitted {
+            self.call = Some(call);
             return Err(Refusal::EndpointNotAllowed);
         }
-        match reader? {
-            Some(reader) if closed => {
-                // Without a body there is nothing to wait for, and nothing that could name a model.
-                reader.finish().map(|_| None).map_err(Refusal::from)
-            }
-            reader => Ok(reader),
+        let state = self.reader(&call, headers, inbound.end);
+        self.call = Some(call);
+        state
+    }
+
+    /// How the body is to be read. An `upgrade` field makes no difference: whoever sends one may send a body all the same.
+    fn reader(&self, call: &Call, headers: Headers<'_>, end: bool) -> Result<State, Refusal> {
+        if !call.takes_body() {
+            return Ok(State::Start);
         }
+        let encoding = only(headers, "content-encoding")?;
+        let coding = encoding.filter(|_| self.policy.decompress_requests).and_then(Coding::parse);
+        let encoding = if coding.is_some() { None } else { encoding };
+        let mut reader = Reader::new(call, only(headers, "content-type")?, encoding)?;
+        if end {
+            // Nothing will come that could be judged; where something must, the reader says so.
+            reader.push(&[])?;
+            reader.finish()?;
+            return Ok(State::Start);
+        }
+        let reader = Box::new(reader);
+        Ok(match coding {
+            Some(coding) => State::Inflating(coding, Vec::new(), reader),
+            None => State::Reading(reader),
+        })
     }
 
     fn identify(
@@ -197,7 +209,7 @@ impl Exchange {
     }
 
     /// Takes out what a caller may not say of itself.
-    fn scrub(&self, headers: Headers<'_>, edits: &mut HeaderEdits) {
+    fn scrub(&self, headers: Headers<'_>, inflates: bool, edits: &mut HeaderEdits) {
         let read = self
             .call
             .as_ref()
@@ -209,17 +221,24 @@ impl Exchange {
             let identity =
                 IDENTITY_HEADERS.contains(&name) || name.as_bytes().starts_with(IDENTITY_PREFIX);
             // An answer that is compressed cannot be read.
-            if identity || ACCOUNT_HEADERS.contains(&name) || (read && name == "accept-encoding") {
+            let compressed = inflates && ["content-encoding", "content-length"].contains(&name);
+            if identity || ACCOUNT_HEADERS.contains(&name) || compressed || (read && name == "accept-encoding") {
                 edits.remove(name);
             }
         }
     }
 
-    fn decide(&mut self, facts: Facts, now: Timestamp, shared: &mut impl SharedData) -> Step {
-        match self.judge(facts, now, shared) {
-            Ok(forward) => {
+    fn decide(
+        &mut self,
+        facts: Facts,
+        plain: Option<Vec<u8>>,
+        now: Timestamp,
+        shared: &mut impl SharedData,
+    ) -> Step {
+        match self.judge(facts, plain, now, shared) {
+            Ok(release) => {
                 self.state = State::Passed;
-                Step::Continue(forward)
+                Step::Continue(release)
             }
             Err(refusal) => Step::Reply(self.refuse(&refusal, now)),
         }
@@ -228,7 +247,8 @@ impl Exchange {
     /// Everything else: the models, where it goes, the limits.
     fn judge(
         &mut self,
-        facts: Facts,
+        mut facts: Facts,
+        plain: Option<Vec<u8>>,
         now: Timestamp,
         shared: &mut impl SharedData,
     ) -> Result<Release, Refusal> {
@@ -238,29 +258,53 @@ impl Exchange {
         };
         let group = Rc::clone(&identity.group);
         let endpoint = call.endpoint;
-        self.prompt_estimate = facts.text_bytes.div_ceil(4);
+        self.prompt_estimate = facts.prompt_tokens();
         self.stream = call.stream.unwrap_or(facts.stream);
         self.background = facts.background;
         self.models.clone_from(&call.models);
-        self.models.extend(facts.models.iter().cloned());
+        let mut rewrite = self.choose_models(&group, &mut facts)?;
         if let Some(model) = self.models.iter().find(|model| !group.models.allow(model)) {
-            self.waive(
-                Refusal::ModelNotAllowed {
-                    model: model.clone(),
-                },
-                &group,
-            )?;
+            let refusal = Refusal::ModelNotAllowed { model: model.clone() };
+            self.waive(refusal, &group)?;
         }
         self.target = policy.target(endpoint, &self.models).cloned();
         if self.target.is_none() && !policy.targets.is_empty() {
             return Err(Refusal::NoProvider);
         }
         self.admit(&group, now, shared)?;
+        let asks = self.target.as_ref().is_none_or(|target| target.takes_stream_options());
+        if asks && self.stream && group.counts_tokens() && endpoint.streams_usage_on_request {
+            self.injected_usage = rewrite.include_usage(&facts);
+        }
         let mut release = Release::default();
-        if policy.hold_request_headers {
+        if !self.introduced {
             self.introduce(&group, true, &mut release.edits);
         }
+        if !rewrite.is_empty() && !self.introduced {
+            release.edits.remove("content-length");
+        }
+        release.body = match plain {
+            Some(plain) => Some(NewBody::Whole(rewrite.apply(&plain))),
+            None if rewrite.is_empty() => None,
+            None => Some(NewBody::Rewritten(rewrite)),
+        };
         Ok(release)
+    }
+
+    /// Puts aliases and the default in, and gathers every model the request names.
+    fn choose_models(&mut self, group: &Group, facts: &mut Facts) -> Result<Rewrite, Refusal> {
+        let mut rewrite = Rewrite::default();
+        for named in &facts.models {
+            let model = match group.models.alias(&named.name) {
+                Some(target) => {
+                    rewrite.replace_model(named, target);
+                    target
+                }
+                None => &named.name,
+            };
+            self.models.push(model.to_owned());
+        }
+        Ok(rewrite)
     }
 
     /// Checks the limits and counts the request.
@@ -315,6 +359,20 @@ impl Exchange {
         Ok(())
     }
 
+    /// The same where the header cannot be held until the body is judged: without the model, and with room for a body
+    /// that may be rewritten.
+    fn introduce_early(&mut self, edits: &mut HeaderEdits) {
+        let (Some(identity), Some(call)) = (&self.identity, &self.call) else { return };
+        let group = Rc::clone(&identity.group);
+        self.target = self.policy.target(call.endpoint, &[]).cloned();
+        let asks_usage = group.counts_tokens() && call.endpoint.streams_usage_on_request;
+        if asks_usage || group.models.default.is_some() || !group.models.aliases.is_empty() {
+            edits.remove("content-length");
+        }
+        self.introduce(&group, false, edits);
+        self.introduced = true;
+    }
+
     /// Says upstream who asks, for what, and with whose credential.
     fn introduce(&self, group: &Group, with_model: bool, edits: &mut HeaderEdits) {
         edits.set("x-consumer-group", group.name.as_str());
@@ -330,4 +388,24 @@ impl Exchange {
             edits.set("x-cohort-model", model.as_str());
         }
     }
+}
+
+/// A field that describes the body: sent twice, it describes two bodies.
+fn only<'a>(headers: Headers<'a>, name: &str) -> Result<Option<&'a [u8]>, Refusal> {
+    let mut values = headers.all(name);
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(Refusal::UnsupportedType(format!("The request has more than one {name}. Send one."))),
+        (value, None) => Ok(value),
+    }
+}
+
+/// Inflates a body and reads it.
+fn read_packed(coding: Coding, packed: &[u8], mut reader: Reader) -> Result<(Facts, Option<Vec<u8>>), Refusal> {
+    let plain = coding.inflate(packed).map_err(|error| match error {
+        InflateError::Malformed => Refusal::InvalidBody("The request body is not what its content-encoding says.".to_owned()),
+        InflateError::TooLarge => Refusal::RequestTooLarge,
+    })?;
+    reader.push(&plain)?;
+    let facts = reader.finish()?;
+    Ok((facts, Some(plain)))
 }

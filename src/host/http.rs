@@ -4,13 +4,14 @@ use super::abi::{self, Buffer, Map};
 use super::pairs;
 use super::root::Serving;
 use super::shared_data::EnvoySharedData;
-use crate::exchange::{Exchange, Inbound, Release, Step};
+use crate::exchange::{Exchange, Inbound, NewBody, Release, Step};
 use crate::headers::{HeaderEdits, Headers};
 use crate::llm::response::Forward as Chunk;
 use crate::reply::Reply;
 use crate::time::Timestamp;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 /// One stream.
@@ -48,9 +49,13 @@ impl Http {
     fn carry_out(&mut self, step: Step, body: usize) -> Action {
         match step {
             Step::Continue(release) => {
-                self.phase = Phase::Released;
-                let_go(&release, body);
-                Action::Continue
+                if let_go(&release, body) {
+                    self.phase = Phase::Released;
+                    return Action::Continue;
+                }
+                log::error!("the request body could not be replaced; the request is refused");
+                let reply = self.exchange.fail(now());
+                self.carry_out(Step::Reply(reply), body)
             }
             Step::Reply(reply) => {
                 self.phase = Phase::Answered;
@@ -212,13 +217,16 @@ fn now() -> Timestamp {
     Timestamp(abi::now_nanoseconds() / 1_000_000)
 }
 
-/// The caller's address as Envoy trusts it (`use_remote_address`, `xff_num_trusted_hops`), without the port.
+/// The caller's address as Envoy trusts it (`use_remote_address`, `xff_num_trusted_hops`), without the port. Of an IPv6
+/// address its network: one caller may have all of it.
 fn source_address() -> Vec<u8> {
-    let mut address = abi::property("source\0address").unwrap_or_default();
-    if let Some(colon) = address.iter().rposition(|b| *b == b':') {
-        address.truncate(colon);
+    let address = abi::property("source\0address").unwrap_or_default();
+    let parsed = std::str::from_utf8(&address).ok().and_then(|text| text.parse::<SocketAddr>().ok());
+    match parsed.map(|address| address.ip()) {
+        Some(IpAddr::V4(address)) => address.octets().to_vec(),
+        Some(IpAddr::V6(address)) => address.octets().into_iter().take(8).collect(),
+        None => address,
     }
-    address
 }
 
 fn apply(map: Map, edits: &HeaderEdits) {
@@ -230,11 +238,16 @@ fn apply(map: Map, edits: &HeaderEdits) {
     }
 }
 
-fn let_go(release: &Release, size: usize) {
+/// `false` where Envoy did not take the new body: then the old one, which is not what was judged, must not go on.
+fn let_go(release: &Release, size: usize) -> bool {
     apply(Map::Request, &release.edits);
-    if let Some(rewrite) = &release.rewrite {
-        let body = abi::buffer(Buffer::RequestBody, 0, size);
-        abi::replace_buffer(Buffer::RequestBody, size, &rewrite.apply(&body));
+    match &release.body {
+        None => true,
+        Some(NewBody::Rewritten(rewrite)) => {
+            let body = abi::buffer(Buffer::RequestBody, 0, size);
+            body.len() == size && abi::replace_buffer(Buffer::RequestBody, size, &rewrite.apply(&body))
+        }
+        Some(NewBody::Whole(body)) => abi::replace_buffer(Buffer::RequestBody, size, body),
     }
 }
 

@@ -28,7 +28,7 @@ impl RootContext for Root {
     /// Also runs in a throw-away VM when a configuration is only tried out: nothing here may have an effect outside.
     fn on_configure(&mut self, _: usize) -> bool {
         let document = self.get_plugin_configuration().unwrap_or_default();
-        let compiled = Config::from_json(&document).and_then(|config| {
+        let compiled = Config::from_plugin(&document).and_then(|config| {
             for warning in config.warnings() {
                 log::warn!("configuration: {warning}");
             }

@@ -10,7 +10,7 @@ pub use provider::{Injection, Target};
 
 use crate::config::{Config, ConfigError, HeaderFamily, Mode};
 use crate::credential::KeyDigest;
-use crate::limit::Limit;
+use crate::limit::{Limit, Unit};
 use crate::time::{Timestamp, UtcOffset};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -62,6 +62,13 @@ pub struct Group {
     pub limits: Vec<Limit>,
     /// Under which the counter's record is kept.
     pub record: String,
+}
+
+impl Group {
+    /// Whether anything depends on how many tokens are used.
+    pub fn counts_tokens(&self) -> bool {
+        self.limits.iter().any(|limit| limit.unit != Unit::Requests)
+    }
 }
 
 /// A key, by its digest.

