@@ -2,16 +2,9 @@
 //!
 //! The one list of the codes that answers, events and metrics share. [`crate::reply`] puts them into words for a caller.
 
-impl From<crate::llm::endpoint::PathError> for Refusal {
-    fn from(_: crate::llm::endpoint::PathError) -> Self {
-        Self::InvalidPath("path".into())
-    }
-}
-impl From<crate::llm::request::BodyError> for Refusal {
-    fn from(_: crate::llm::request::BodyError) -> Self {
-        Self::InvalidBody("body".into())
-    }
-}
+use crate::llm::endpoint::PathError;
+use crate::llm::request::BodyError;
+
 /// Why a request was refused.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -25,7 +18,12 @@ pub enum Refusal {
     /// The filter itself failed.
     Internal,
     /// The body is not what the endpoint takes, or not readable without doubt.
-    InvalidBody(String),
+    InvalidBody {
+        /// What is wrong and what to change.
+        message: String,
+        /// The field, where it is one.
+        param: Option<String>,
+    },
     /// The key opens nothing.
     InvalidKey,
     /// The path can be read in more than one way.
@@ -81,7 +79,7 @@ impl Refusal {
             Self::ConsumerGroupNotAllowed => "consumer_group_not_allowed",
             Self::EndpointNotAllowed => "endpoint_not_allowed",
             Self::Internal => "internal_error",
-            Self::InvalidBody(_) => "invalid_body",
+            Self::InvalidBody { .. } => "invalid_body",
             Self::InvalidKey => "invalid_api_key",
             Self::InvalidPath(_) => "invalid_path",
             Self::LimiterUnavailable => "limiter_unavailable",
@@ -102,7 +100,7 @@ impl Refusal {
     /// The HTTP status.
     pub const fn status(&self) -> u16 {
         match self {
-            Self::InvalidBody(_)
+            Self::InvalidBody { .. }
             | Self::InvalidPath(_)
             | Self::ModelAmbiguous { .. }
             | Self::ModelMissing => 400,
@@ -127,4 +125,36 @@ impl Refusal {
             Self::ModelNotAllowed { .. } | Self::RateLimited { .. }
         )
     }
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        let message = sentence(&error);
+        match error {
+            BodyError::Ambiguous { param, .. } => Self::ModelAmbiguous { message, param },
+            BodyError::ContentEncoding => Self::UnsupportedEncoding(message),
+            BodyError::ContentType { .. } => Self::UnsupportedType(message),
+            _ => Self::InvalidBody { message, param: error.param().map(str::to_owned) },
+        }
+    }
+}
+
+impl From<PathError> for Refusal {
+    fn from(error: PathError) -> Self {
+        let message = sentence(&error);
+        match error {
+            PathError::Model => Self::ModelAmbiguous { message, param: "model".to_owned() },
+            _ => Self::InvalidPath(message),
+        }
+    }
+}
+
+/// An error's words as a sentence of their own.
+fn sentence(error: &impl std::fmt::Display) -> String {
+    let mut message = error.to_string();
+    if let Some(first) = message.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    message.push('.');
+    message
 }

@@ -1,4 +1,10 @@
 //! The configuration as its authors meet it: what loads, and the exact words for what does not.
+#![expect(
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use cohort::config::{Config, ConfigError};
 use std::fmt::Write;
@@ -42,7 +48,12 @@ fn what_is_valid_loads_from_yaml_and_from_json_alike() {
         let yaml = Config::from_yaml(&text)
             .unwrap_or_else(|errors| panic!("{}: {:?}", name(&path), sorted(&errors)));
         let json = Config::from_json(&json(&text)).unwrap();
-        assert_eq!(format!("{yaml:?}"), format!("{json:?}"), "{}", name(&path));
+        assert_eq!(
+            format!("{yaml:#?}"),
+            format!("{json:#?}"),
+            "{}",
+            name(&path)
+        );
     }
 }
 
@@ -85,4 +96,61 @@ fn the_filter_says_what_the_command_line_says() {
         compared += 1;
     }
     assert!(compared >= 15, "{compared}");
+}
+
+/// Whatever is wrong with the document, and however far its reader came.
+#[test]
+fn no_key_is_ever_shown() {
+    let mut documents: Vec<String> = Vec::new();
+    for path in files("invalid", "yaml")
+        .into_iter()
+        .chain(files("valid", "yaml"))
+    {
+        documents.push(fs::read_to_string(path).unwrap());
+    }
+    let tutorial = fs::read_to_string(files("valid", "yaml").pop().unwrap()).unwrap();
+    assert!(tutorial.contains("kt_cg_engineering_abc123"));
+    documents.extend((0..tutorial.len()).map(|end| tutorial[..end].to_owned()));
+    let lines: Vec<_> = tutorial.lines().collect();
+    for wrong in 0..lines.len() {
+        for damage in [
+            "  ",
+            "- ",
+            "\"",
+            "'",
+            "{",
+            "[",
+            "*",
+            "&",
+            "api_keys: ",
+            "name: ",
+        ] {
+            let damaged = lines
+                .iter()
+                .enumerate()
+                .map(|(at, line)| match at == wrong {
+                    true => format!(
+                        "{}{damage}{}\n",
+                        &line[..line.len() - line.trim_start().len()],
+                        line.trim_start()
+                    ),
+                    false => format!("{line}\n"),
+                });
+            documents.push(damaged.collect());
+        }
+    }
+    for document in documents {
+        let yaml = Config::from_yaml(&document);
+        let json = Config::from_json(document.as_bytes());
+        let mut shown = format!("{yaml:?} {json:?}");
+        for errors in [yaml, json].into_iter().filter_map(Result::err) {
+            shown.push_str(&cohort::cli::render_errors("file", &errors));
+            errors
+                .iter()
+                .for_each(|error| shown.push_str(&error.to_string()));
+        }
+        for secret in ["kt_", "abc123", "def456", "ghi789", "jkl012", "mno345"] {
+            assert!(!shown.contains(secret), "{document}\n\n{shown}");
+        }
+    }
 }

@@ -1,14 +1,21 @@
-//! The command line.
+//! The command line: one module a command, each on the same code as the filter.
+//!
+//! Exit codes are a contract: 0 done, 1 the configuration is invalid, 2 wrong usage or a file that cannot be read.
 
 mod demo;
+mod events;
+mod lint;
+mod report;
 
-use std::io::Write as _;
-use std::process::ExitCode;
+pub use report::render_errors;
 
 use clap::{Parser, Subcommand};
+use std::io::{self, Write};
+use std::process::ExitCode;
 
+/// Consumer groups for LLM traffic, as an Envoy filter.
 #[derive(Parser)]
-#[command(name = "cohort", version, about)]
+#[command(name = "cohort", version, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -17,18 +24,50 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Demo),
+    /// Look at the event log
+    #[command(subcommand)]
+    Events(events::Command),
+    /// Check a configuration
+    Lint(lint::Args),
+    /// The same as `lint`, spelled `policy lint --file FILE`
+    #[command(subcommand, hide = true)]
+    Policy(lint::Policy),
 }
+
+/// What may stop a command.
+#[derive(Debug)]
+struct Failure(String);
 
 /// Runs the command line and gives the exit code.
 pub fn run() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Demo(demo) => demo.run(),
+    let done = match Cli::parse().command {
+        Command::Demo(demo) => demo
+            .run()
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| Failure(error.to_string())),
+        Command::Events(command) => command.run(),
+        Command::Lint(args) => args.run(),
+        Command::Policy(command) => command.run(),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error}");
-            ExitCode::FAILURE
-        }
+    done.unwrap_or_else(|Failure(message)| {
+        let _ = writeln!(anstream::stderr(), "cohort: {message}"); // nowhere left to say it
+        ExitCode::from(2)
+    })
+}
+
+/// Writes to stdout. A reader that has seen enough (`| head`) is no failure.
+fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Printed, Failure> {
+    let mut stdout = io::BufWriter::new(io::stdout().lock());
+    match write(&mut stdout).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(Printed::Whole),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Printed::ReaderGone),
+        Err(error) => Err(Failure(format!("cannot write: {error}"))),
     }
+}
+
+/// Whether anyone still reads.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Printed {
+    ReaderGone,
+    Whole,
 }

@@ -1,11 +1,11 @@
-//! Consumer groups: their keys, models and limits.
+//! Consumer groups: their keys and what they may use.
 
-use super::decode::{Decoder, Fields, MAX_NUMBER, Map};
+use super::decode::{Decoder, Fields, Map};
 use super::document::mode;
+use super::limits::rate_limits;
 use super::node::{Node, Value};
 use super::{ApiKey, ConsumerGroup, policies};
 use crate::credential::KeyDigest;
-use crate::limit::{Limit, Unit, Window};
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
@@ -50,58 +50,6 @@ const KEY: Fields = Fields {
     later: &["features"],
     secret: true,
 };
-
-const LIMIT: Fields = Fields {
-    known: &["unit", "limit", "per", "window"],
-    later: &[],
-    secret: false,
-};
-
-const RATE_LIMITS: Fields = Fields {
-    known: &[
-        "requests_per_second",
-        "requests_per_minute",
-        "requests_per_hour",
-        "requests_per_day",
-        "requests_per_month",
-        "tokens_per_second",
-        "tokens_per_minute",
-        "tokens_per_hour",
-        "tokens_per_day",
-        "tokens_per_month",
-        "prompt_tokens_per_second",
-        "prompt_tokens_per_minute",
-        "prompt_tokens_per_hour",
-        "prompt_tokens_per_day",
-        "prompt_tokens_per_month",
-        "completion_tokens_per_second",
-        "completion_tokens_per_minute",
-        "completion_tokens_per_hour",
-        "completion_tokens_per_day",
-        "completion_tokens_per_month",
-        "window",
-    ],
-    later: &["concurrent_requests"],
-    secret: false,
-};
-
-const UNITS: [(&str, Unit); 4] = [
-    ("requests", Unit::Requests),
-    ("tokens", Unit::Tokens),
-    ("prompt_tokens", Unit::PromptTokens),
-    ("completion_tokens", Unit::CompletionTokens),
-];
-
-/// How a window of up to an hour moves.
-type Shape = fn(u32) -> Window;
-
-const SHAPES: [(&str, Shape); 2] = [("sliding", Window::Sliding), ("fixed", Window::Fixed)];
-
-const HOUR: u32 = 3600;
-const LONGEST_FIXED: u32 = 31 * 24 * HOUR;
-
-/// A group's counters share one record.
-const MAX_LIMITS: usize = 24;
 
 /// Where a key stands: group, and position in `api_keys`.
 type Place = (usize, Option<usize>);
@@ -168,20 +116,16 @@ fn keys(
     at: usize,
     seen: &mut BTreeMap<KeyDigest, Place>,
 ) -> Vec<ApiKey> {
-    let mut unique =
-        |d: &mut Decoder, node: &Node, place: Place, key: ApiKey| match seen.get(&key.digest) {
-            Some(first) => {
-                d.error(
-                    node.span,
-                    format!("the same key stands at {}", shown(*first)),
-                );
-                None
-            }
-            None => {
-                seen.insert(key.digest, place);
-                Some(key)
-            }
-        };
+    let mut unique = |d: &mut Decoder, node: &Node, place: Place, key: ApiKey| {
+        let first = *seen.entry(key.digest).or_insert(place);
+        if first != place {
+            d.error(
+                node.span,
+                format!("the same key stands at {}", shown(first)),
+            );
+        }
+        (first == place).then_some(key)
+    };
     let one = d.field(map, "api_key", |d, node| {
         let key = plain_key(d, node)?;
         unique(d, node, (at, None), key)
@@ -224,7 +168,10 @@ fn plain_key(d: &mut Decoder, node: &Node) -> Option<ApiKey> {
     }
     if key.starts_with("${") {
         // Taken literally it would be a key that everyone can guess.
-        d.error(node.span, "environment variables are not put in here");
+        d.error(
+            node.span,
+            "placeholders are not filled in: this very text would be the key",
+        );
         return None;
     }
     let digest = KeyDigest::of(key.as_bytes());
@@ -326,80 +273,4 @@ fn endpoint(d: &mut Decoder, node: &Node) -> Option<String> {
         rule,
         "an endpoint's name, or a path prefix that begins with `/`",
     )
-}
-
-fn rate_limits(d: &mut Decoder, node: &Node) -> Option<Vec<Limit>> {
-    let Value::List(items) = &node.value else {
-        return named_limits(d, node);
-    };
-    if items.len() > MAX_LIMITS {
-        d.error(node.span, format!("at most {MAX_LIMITS} limits"));
-    }
-    let mut seen = Vec::new();
-    d.list(node, |d, item| {
-        let limit = listed_limit(d, item)?;
-        let counted = (limit.unit, limit.window.seconds());
-        if seen.contains(&counted) {
-            d.error(item.span, format!("a second limit on {}", limit.name()));
-        }
-        seen.push(counted);
-        Some(limit)
-    })
-}
-
-fn named_limits(d: &mut Decoder, node: &Node) -> Option<Vec<Limit>> {
-    let map = d.map(node, &RATE_LIMITS)?;
-    let shape = d
-        .field(&map, "window", |d, node| d.choice(node, &SHAPES))
-        .unwrap_or(Window::Sliding);
-    let limits = map.members.iter().filter_map(|member| {
-        let (unit, period) = member.key.rsplit_once("_per_")?;
-        let (_, unit) = UNITS.iter().find(|(name, _)| *name == unit)?;
-        let window = period_window(period, shape)?;
-        let quota = d.within(&member.key, |d| d.number(&member.node, MAX_NUMBER))?;
-        Some(Limit {
-            unit: *unit,
-            window,
-            quota,
-        })
-    });
-    Some(limits.collect())
-}
-
-fn listed_limit(d: &mut Decoder, node: &Node) -> Option<Limit> {
-    let map = d.map(node, &LIMIT)?;
-    let unit = d.required(&map, "unit", |d, node| d.choice(node, &UNITS));
-    let quota = d.required(&map, "limit", |d, node| d.number(node, MAX_NUMBER));
-    let shape = d
-        .field(&map, "window", |d, node| d.choice(node, &SHAPES))
-        .unwrap_or(Window::Sliding);
-    let window = d.required(&map, "per", |d, node| {
-        if let Some(window) = period_window(d.text(node)?, shape) {
-            return Some(window);
-        }
-        match shape(d.seconds(node, LONGEST_FIXED)?) {
-            Window::Sliding(seconds) if seconds > HOUR => {
-                let help = "write `window: fixed`, or `per: day` for calendar days";
-                d.error_help(node.span, "a sliding window is at most an hour", help);
-                None
-            }
-            window => Some(window),
-        }
-    });
-    Some(Limit {
-        unit: unit?,
-        window: window?,
-        quota: quota?,
-    })
-}
-
-fn period_window(period: &str, shape: Shape) -> Option<Window> {
-    match period {
-        "second" => Some(shape(1)),
-        "minute" => Some(shape(60)),
-        "hour" => Some(shape(HOUR)),
-        "day" => Some(Window::Day),
-        "month" => Some(Window::Month),
-        _ => None,
-    }
 }

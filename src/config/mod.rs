@@ -10,9 +10,11 @@ mod decode;
 mod document;
 mod error;
 mod group;
+mod limits;
 mod node;
 mod policies;
 mod protobuf;
+mod scalar;
 mod suggest;
 mod warning;
 #[cfg(feature = "cli")]
@@ -75,9 +77,7 @@ impl Config {
         let json = Self::from_json(document);
         // A `Struct` begins with a line feed, which JSON may also do: what is JSON is taken as that.
         match protobuf::decode(document) {
-            Some(root) if json.is_err() && document.first() == Some(&b'\n') => {
-                document::decode(&root).0
-            }
+            Some(root) if json.is_err() && document.first() == Some(&b'\n') => document::decode(&root).0,
             _ => json,
         }
     }
@@ -232,3 +232,6 @@ pub enum HeaderFamily {
     /// `RateLimit-Limit`, `RateLimit-Remaining`, `RateLimit-Reset`.
     Standard,
 }
+
+#[cfg(test)]
+mod tests;

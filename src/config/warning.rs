@@ -29,7 +29,7 @@ pub(super) fn of(config: &Config) -> Vec<Warning> {
         warnings.push(Warning {
             path,
             message: message.to_owned(),
-        })
+        });
     };
     if config.consumer_groups.is_empty() {
         warn(
@@ -39,7 +39,7 @@ pub(super) fn of(config: &Config) -> Vec<Warning> {
     }
     for (index, group) in config.consumer_groups.iter().enumerate() {
         of_group(group, |field, message| {
-            warn(format!("consumer_groups[{index}]{field}"), message)
+            warn(format!("consumer_groups[{index}]{field}"), message);
         });
     }
     if !config.policies.is_empty() {
@@ -73,7 +73,7 @@ fn of_group(group: &ConsumerGroup, mut warn: impl FnMut(&str, &str)) {
     match &group.allowed_models {
         None => warn("", "has no `allowed_models`: every model is allowed"),
         Some(models) if models.is_empty() => {
-            warn(".allowed_models", "is empty: no model is allowed")
+            warn(".allowed_models", "is empty: no model is allowed");
         }
         Some(_) => {}
     }

@@ -17,8 +17,9 @@ pub(super) fn decode(text: &str) -> Result<Config, Vec<ConfigError>> {
     let mut reader = Reader::new(text);
     let root = match reader.document() {
         Ok(root) => root,
-        Err(mut error) => {
-            error.location = locate(&structure(text), error.span);
+        Err(Invalid { span, message }) => {
+            let mut error = ConfigError::new("", message);
+            error.location = locate(&structure(text), span);
             return Err(vec![error]);
         }
     };
@@ -34,6 +35,12 @@ pub(super) fn decode(text: &str) -> Result<Config, Vec<ConfigError>> {
         }
         errors
     })
+}
+
+/// Why there is no tree at all.
+struct Invalid {
+    span: Span,
+    message: String,
 }
 
 /// Builds the tree out of the parser's events.
@@ -58,7 +65,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn document(&mut self) -> Result<Node, ConfigError> {
+    fn document(&mut self) -> Result<Node, Invalid> {
         let mut root = None;
         loop {
             let (event, span) = self.next()?;
@@ -72,7 +79,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next event that is content.
-    fn next(&mut self) -> Result<(Event<'a>, Span), ConfigError> {
+    fn next(&mut self) -> Result<(Event<'a>, Span), Invalid> {
         loop {
             let end = Span {
                 start: self.text.len(),
@@ -91,7 +98,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn node(&mut self, event: Event<'a>, span: Span) -> Result<Node, ConfigError> {
+    fn node(&mut self, event: Event<'a>, span: Span) -> Result<Node, Invalid> {
         let (value, anchor) = match event {
             Event::Alias(id) => {
                 let node = self
@@ -135,8 +142,8 @@ impl<'a> Reader<'a> {
     fn nested(
         &mut self,
         span: Span,
-        read: fn(&mut Self) -> Result<Value, ConfigError>,
-    ) -> Result<Value, ConfigError> {
+        read: fn(&mut Self) -> Result<Value, Invalid>,
+    ) -> Result<Value, Invalid> {
         if self.depth >= MAX_DEPTH {
             return Err(fail(span, "nested too deeply"));
         }
@@ -146,7 +153,7 @@ impl<'a> Reader<'a> {
         value
     }
 
-    fn list(&mut self) -> Result<Value, ConfigError> {
+    fn list(&mut self) -> Result<Value, Invalid> {
         let mut items = Vec::new();
         loop {
             match self.next()? {
@@ -156,7 +163,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn map(&mut self) -> Result<Value, ConfigError> {
+    fn map(&mut self) -> Result<Value, Invalid> {
         let mut members = Vec::new();
         loop {
             let (event, key_span) = self.next()?;
@@ -220,10 +227,9 @@ fn size(node: &Node) -> usize {
     inner.saturating_add(1)
 }
 
-fn fail(span: Span, message: impl Into<String>) -> ConfigError {
-    let mut error = ConfigError::new("", message);
-    error.span = span;
-    error
+fn fail(span: Span, message: impl Into<String>) -> Invalid {
+    let message = message.into();
+    Invalid { span, message }
 }
 
 fn span(start: Marker, end: Marker) -> Span {

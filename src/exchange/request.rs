@@ -7,9 +7,8 @@ use crate::headers::{HeaderEdits, Headers, is_safe_value};
 use crate::inflate::{Coding, InflateError};
 use crate::limit::counter::{self, Demand, Refused};
 use crate::limit::{Clock, SharedData, Unit, failed_auth};
-use crate::llm::endpoint::{self, Call};
-use crate::llm::request::{Facts, Reader};
-use crate::llm::rewrite::Rewrite;
+use crate::llm::endpoint::{self, Body, Call};
+use crate::llm::request::{Facts, Reader, Rewrite};
 use crate::policy::Group;
 use crate::refusal::Refusal;
 use crate::reply::NEVER_MS;
@@ -56,8 +55,7 @@ impl Exchange {
     ) -> (HeaderEdits, Step) {
         self.started = now;
         let mut edits = HeaderEdits::default();
-        let credential =
-            Credential::take(inbound.headers, &self.policy.credential_headers, &mut edits);
+        let credential = Credential::take(inbound.headers, &self.policy.credential_headers, &mut edits);
         let step = match self.judge_headers(inbound, credential, now, shared) {
             Err(refusal) => Step::Reply(self.refuse(&refusal, now)),
             Ok(state) => {
@@ -79,13 +77,7 @@ impl Exchange {
     }
 
     /// Takes the next bytes of the body in; `end` where they are the last.
-    pub fn request_body(
-        &mut self,
-        chunk: &[u8],
-        end: bool,
-        now: Timestamp,
-        shared: &mut impl SharedData,
-    ) -> Step {
+    pub fn request_body(&mut self, chunk: &[u8], end: bool, now: Timestamp, shared: &mut impl SharedData) -> Step {
         let pushed = match &mut self.state {
             State::Inflating(_, packed, _) => {
                 packed.extend_from_slice(chunk);
@@ -99,10 +91,7 @@ impl Exchange {
             (Ok(()), false) => return Step::NeedBody,
             (Ok(()), true) => match std::mem::replace(&mut self.state, State::Start) {
                 State::Inflating(coding, packed, reader) => read_packed(coding, &packed, *reader),
-                State::Reading(reader) => reader
-                    .finish()
-                    .map(|facts| (facts, None))
-                    .map_err(Refusal::from),
+                State::Reading(reader) => reader.finish().map(|facts| (facts, None)).map_err(Refusal::from),
                 _ => Err(Refusal::Internal),
             },
         };
@@ -146,7 +135,7 @@ impl Exchange {
         }
         let permitted = match &group.allowed_endpoints {
             Some(allowed) => call.allowed_by(allowed),
-            None => call.endpoint.open,
+            None => call.endpoint.open(),
         };
         if !permitted {
             self.call = Some(call);
@@ -159,13 +148,11 @@ impl Exchange {
 
     /// How the body is to be read. An `upgrade` field makes no difference: whoever sends one may send a body all the same.
     fn reader(&self, call: &Call, headers: Headers<'_>, end: bool) -> Result<State, Refusal> {
-        if !call.takes_body() {
+        if call.endpoint.body == Body::None {
             return Ok(State::Start);
         }
         let encoding = only(headers, "content-encoding")?;
-        let coding = encoding
-            .filter(|_| self.policy.decompress_requests)
-            .and_then(Coding::parse);
+        let coding = encoding.filter(|_| self.policy.decompress_requests).and_then(Coding::parse);
         let encoding = if coding.is_some() { None } else { encoding };
         let mut reader = Reader::new(call, only(headers, "content-type")?, encoding)?;
         if end {
@@ -225,7 +212,7 @@ impl Exchange {
         let read = self
             .call
             .as_ref()
-            .is_some_and(|call| call.endpoint.charged || call.lists_models);
+            .is_some_and(|call| call.endpoint.charged() || call.endpoint.lists_models());
         for (name, _) in headers.iter() {
             let Ok(name) = std::str::from_utf8(name) else {
                 continue;
@@ -234,11 +221,7 @@ impl Exchange {
                 IDENTITY_HEADERS.contains(&name) || name.as_bytes().starts_with(IDENTITY_PREFIX);
             // An answer that is compressed cannot be read.
             let compressed = inflates && ["content-encoding", "content-length"].contains(&name);
-            if identity
-                || ACCOUNT_HEADERS.contains(&name)
-                || compressed
-                || (read && name == "accept-encoding")
-            {
+            if identity || ACCOUNT_HEADERS.contains(&name) || compressed || (read && name == "accept-encoding") {
                 edits.remove(name);
             }
         }
@@ -263,7 +246,7 @@ impl Exchange {
     /// Everything else: the models, where it goes, the limits.
     fn judge(
         &mut self,
-        mut facts: Facts,
+        facts: Facts,
         plain: Option<Vec<u8>>,
         now: Timestamp,
         shared: &mut impl SharedData,
@@ -275,14 +258,12 @@ impl Exchange {
         let group = Rc::clone(&identity.group);
         let endpoint = call.endpoint;
         self.prompt_estimate = facts.prompt_tokens();
-        self.stream = call.stream.unwrap_or(facts.stream);
+        self.stream = facts.stream;
         self.background = facts.background;
-        self.models.clone_from(&call.models);
-        let mut rewrite = self.choose_models(&group, &mut facts)?;
+        let mut rewrite = Rewrite::new(facts);
+        self.models = models(&group, call, &mut rewrite)?;
         if let Some(model) = self.models.iter().find(|model| !group.models.allow(model)) {
-            let refusal = Refusal::ModelNotAllowed {
-                model: model.clone(),
-            };
+            let refusal = Refusal::ModelNotAllowed { model: model.clone() };
             self.waive(refusal, &group)?;
         }
         self.target = policy.target(endpoint, &self.models).cloned();
@@ -290,12 +271,10 @@ impl Exchange {
             return Err(Refusal::NoProvider);
         }
         self.admit(&group, now, shared)?;
-        let asks = self
-            .target
-            .as_ref()
-            .is_none_or(|target| target.takes_stream_options());
-        if asks && self.stream && group.counts_tokens() && endpoint.streams_usage_on_request {
-            self.injected_usage = rewrite.include_usage(&facts);
+        let asks = self.target.as_ref().is_none_or(|target| target.takes_stream_options());
+        if asks && self.stream && group.counts_tokens() && endpoint.streams_usage_on_request() {
+            self.injected_usage = rewrite.facts().include_usage != Some(true);
+            rewrite.include_usage();
         }
         let mut release = Release::default();
         if !self.introduced {
@@ -305,27 +284,12 @@ impl Exchange {
             release.edits.remove("content-length");
         }
         release.body = match plain {
-            Some(plain) => Some(NewBody::Whole(rewrite.apply(&plain))),
+            Some(plain) if rewrite.is_empty() => Some(NewBody::Whole(plain)),
+            Some(plain) => Some(NewBody::Whole(rewrite.apply(&plain).ok_or(Refusal::Internal)?)),
             None if rewrite.is_empty() => None,
             None => Some(NewBody::Rewritten(rewrite)),
         };
         Ok(release)
-    }
-
-    /// Puts aliases and the default in, and gathers every model the request names.
-    fn choose_models(&mut self, group: &Group, facts: &mut Facts) -> Result<Rewrite, Refusal> {
-        let mut rewrite = Rewrite::default();
-        for named in &facts.models {
-            let model = match group.models.alias(&named.name) {
-                Some(target) => {
-                    rewrite.replace_model(named, target);
-                    target
-                }
-                None => &named.name,
-            };
-            self.models.push(model.to_owned());
-        }
-        Ok(rewrite)
     }
 
     /// Checks the limits and counts the request.
@@ -383,12 +347,10 @@ impl Exchange {
     /// The same where the header cannot be held until the body is judged: without the model, and with room for a body
     /// that may be rewritten.
     fn introduce_early(&mut self, edits: &mut HeaderEdits) {
-        let (Some(identity), Some(call)) = (&self.identity, &self.call) else {
-            return;
-        };
+        let (Some(identity), Some(call)) = (&self.identity, &self.call) else { return };
         let group = Rc::clone(&identity.group);
         self.target = self.policy.target(call.endpoint, &[]).cloned();
-        let asks_usage = group.counts_tokens() && call.endpoint.streams_usage_on_request;
+        let asks_usage = group.counts_tokens() && call.endpoint.streams_usage_on_request();
         if asks_usage || group.models.default.is_some() || !group.models.aliases.is_empty() {
             edits.remove("content-length");
         }
@@ -413,27 +375,39 @@ impl Exchange {
     }
 }
 
+/// Every model that a request names, with aliases and the default put in.
+fn models(group: &Group, call: &Call, rewrite: &mut Rewrite) -> Result<Vec<String>, Refusal> {
+    let mut models = rewrite.facts().models.clone();
+    for model in &mut models {
+        // A path's model is not aliased: it cannot be rewritten without choosing another endpoint.
+        let alias = group.models.alias(model).filter(|_| !call.models.contains(model));
+        if let Some(target) = alias.filter(|target| rewrite.rename(model, target)) {
+            target.clone_into(model);
+        }
+    }
+    if models.is_empty() && call.endpoint.needs_model() {
+        let default = group.models.default.as_ref().filter(|model| rewrite.insert_model(model));
+        models.push(default.ok_or(Refusal::ModelMissing)?.clone());
+    }
+    Ok(models)
+}
+
 /// A field that describes the body: sent twice, it describes two bodies.
 fn only<'a>(headers: Headers<'a>, name: &str) -> Result<Option<&'a [u8]>, Refusal> {
     let mut values = headers.all(name);
     match (values.next(), values.next()) {
-        (_, Some(_)) => Err(Refusal::UnsupportedType(format!(
-            "The request has more than one {name}. Send one."
-        ))),
+        (_, Some(_)) => Err(Refusal::UnsupportedType(format!("The request has more than one {name}. Send one."))),
         (value, None) => Ok(value),
     }
 }
 
 /// Inflates a body and reads it.
-fn read_packed(
-    coding: Coding,
-    packed: &[u8],
-    mut reader: Reader,
-) -> Result<(Facts, Option<Vec<u8>>), Refusal> {
+fn read_packed(coding: Coding, packed: &[u8], mut reader: Reader) -> Result<(Facts, Option<Vec<u8>>), Refusal> {
     let plain = coding.inflate(packed).map_err(|error| match error {
-        InflateError::Malformed => Refusal::InvalidBody(
-            "The request body is not what its content-encoding says.".to_owned(),
-        ),
+        InflateError::Malformed => Refusal::InvalidBody {
+            message: "The request body is not what its content-encoding says.".to_owned(),
+            param: None,
+        },
         InflateError::TooLarge => Refusal::RequestTooLarge,
     })?;
     reader.push(&plain)?;

@@ -32,7 +32,7 @@ impl Exchange {
         match self.state {
             State::Passed => {}
             State::Refused => return step,
-            State::Start | State::Reading(_) => {
+            State::Start | State::Inflating(..) | State::Reading(_) => {
                 // Envoy gave up before there was a decision: the body is over its buffer's limit.
                 if self.status == 413 {
                     step.reply = Some(self.refuse(&Refusal::RequestTooLarge, now));
@@ -61,11 +61,11 @@ impl Exchange {
             &mut step.edits,
         );
         let Some(call) = &self.call else { return step };
-        if call.lists_models && identity.group.models.restrict() && self.status == 200 && !end {
+        if call.endpoint.lists_models() && identity.group.models.restrict() && self.status == 200 && !end {
             self.filters_models = true;
             step.edits.remove("content-length");
             step.hold = policy.hold_request_headers;
-        } else if call.endpoint.charged && !end {
+        } else if call.endpoint.charged() && !end {
             let encoded = headers
                 .first("content-encoding")
                 .is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"));

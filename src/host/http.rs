@@ -49,7 +49,7 @@ impl Http {
     fn carry_out(&mut self, step: Step, body: usize) -> Action {
         match step {
             Step::Continue(release) => {
-                if let_go(&release, body) {
+                if let_go(release, body) {
                     self.phase = Phase::Released;
                     return Action::Continue;
                 }
@@ -221,9 +221,7 @@ fn now() -> Timestamp {
 /// address its network: one caller may have all of it.
 fn source_address() -> Vec<u8> {
     let address = abi::property("source\0address").unwrap_or_default();
-    let parsed = std::str::from_utf8(&address)
-        .ok()
-        .and_then(|text| text.parse::<SocketAddr>().ok());
+    let parsed = std::str::from_utf8(&address).ok().and_then(|text| text.parse::<SocketAddr>().ok());
     match parsed.map(|address| address.ip()) {
         Some(IpAddr::V4(address)) => address.octets().to_vec(),
         Some(IpAddr::V6(address)) => address.octets().into_iter().take(8).collect(),
@@ -241,16 +239,16 @@ fn apply(map: Map, edits: &HeaderEdits) {
 }
 
 /// `false` where Envoy did not take the new body: then the old one, which is not what was judged, must not go on.
-fn let_go(release: &Release, size: usize) -> bool {
+fn let_go(release: Release, size: usize) -> bool {
     apply(Map::Request, &release.edits);
-    match &release.body {
+    match release.body {
         None => true,
         Some(NewBody::Rewritten(rewrite)) => {
             let body = abi::buffer(Buffer::RequestBody, 0, size);
-            body.len() == size
-                && abi::replace_buffer(Buffer::RequestBody, size, &rewrite.apply(&body))
+            let new = rewrite.apply(&body);
+            new.is_some_and(|new| abi::replace_buffer(Buffer::RequestBody, size, &new))
         }
-        Some(NewBody::Whole(body)) => abi::replace_buffer(Buffer::RequestBody, size, body),
+        Some(NewBody::Whole(body)) => abi::replace_buffer(Buffer::RequestBody, size, &body),
     }
 }
 

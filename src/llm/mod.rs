@@ -11,6 +11,8 @@ pub mod models;
 mod place;
 pub mod request;
 pub mod response;
-pub mod rewrite;
 mod sse;
 pub mod usage;
+
+/// Longer names of models than this are refused.
+pub const MAX_MODEL: usize = 256;

@@ -178,6 +178,7 @@ const fn openai_type(refusal: &Refusal) -> &'static str {
 
 fn param(refusal: &Refusal) -> Option<&str> {
     match refusal {
+        Refusal::InvalidBody { param, .. } => param.as_deref(),
         Refusal::ModelAmbiguous { param, .. } => Some(param),
         Refusal::ModelMissing | Refusal::ModelNotAllowed { .. } | Refusal::NoProvider => {
             Some("model")
@@ -211,7 +212,7 @@ fn message(refusal: &Refusal, audience: Audience<'_>) -> String {
         }
         Refusal::EndpointNotAllowed => format!("Consumer group '{group}' does not have access to this endpoint"),
         Refusal::Internal => "The gateway failed to handle this request.".to_owned(),
-        Refusal::InvalidBody(message)
+        Refusal::InvalidBody { message, .. }
         | Refusal::InvalidPath(message)
         | Refusal::ModelAmbiguous { message, .. }
         | Refusal::UnsupportedEncoding(message)

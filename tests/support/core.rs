@@ -2,9 +2,9 @@
 
 use crate::scenario::{Answer, Outcome, Request, Seen};
 use cohort::config::Config;
-use cohort::exchange::{Exchange, Inbound, Release, Step};
+use cohort::exchange::{Exchange, Inbound, NewBody, Release, Step};
 use cohort::headers::{HeaderEdits, Headers};
-use cohort::limit::counter::{Cas, CasMismatch, SharedData};
+use cohort::limit::{Cas, CasMismatch, SharedData};
 use cohort::llm::response::Forward;
 use cohort::policy::Policy;
 use cohort::reply::Reply;
@@ -115,9 +115,13 @@ impl Core {
         let mut rest = body;
         loop {
             match step {
-                Step::Continue(Release { edits, rewrite, .. }) => {
+                Step::Continue(Release { edits, body: new }) => {
                     apply(fields, &edits);
-                    return Ok(rewrite.map_or_else(|| body.to_vec(), |rewrite| rewrite.apply(body)));
+                    return Ok(match new {
+                        None => body.to_vec(),
+                        Some(NewBody::Rewritten(rewrite)) => rewrite.apply(body).expect("the body is that of the facts"),
+                        Some(NewBody::Whole(whole)) => whole,
+                    });
                 }
                 Step::Reply(reply) => return Err(reply),
                 Step::NeedBody => {}

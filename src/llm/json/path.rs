@@ -9,12 +9,15 @@ use super::{Container, Text};
 const MAX_SEGMENTS: usize = 8;
 
 /// Longer keys than this match nothing.
-const MAX_KEY: usize = 64;
+pub(super) const MAX_KEY: usize = 64;
+
+/// How many lists of patterns a set is made of.
+const LISTS: usize = 3;
 
 /// A static set of patterns, each a list of keys, `"*"` standing for any element of an array.
 #[derive(Debug)]
 pub struct Patterns {
-    list: &'static [&'static [&'static str]],
+    lists: [&'static [&'static [&'static str]]; LISTS],
     /// `ends[d]`: the patterns that have `d` segments.
     ends: [u64; MAX_SEGMENTS + 1],
     /// `elements[d]`: the patterns whose segment `d` is `"*"`.
@@ -23,6 +26,11 @@ pub struct Patterns {
 
 impl Patterns {
     /// Of at most 64 patterns of at most 8 segments; more do not compile in a `static`.
+    pub const fn new(list: &'static [&'static [&'static str]]) -> Self {
+        Self::of([list, &[], &[]])
+    }
+
+    /// Of several lists, as if they were one.
     #[expect(
         clippy::indexing_slicing,
         reason = "runs in constants: a wrong index fails the build"
@@ -31,24 +39,31 @@ impl Patterns {
         clippy::arithmetic_side_effects,
         reason = "runs in constants: an overflow fails the build"
     )]
-    pub const fn new(list: &'static [&'static [&'static str]]) -> Self {
+    pub const fn of(lists: [&'static [&'static [&'static str]]; LISTS]) -> Self {
         let mut ends = [0; MAX_SEGMENTS + 1];
         let mut elements = [0; MAX_SEGMENTS];
-        let mut p = 0;
-        while p < list.len() {
-            let pattern = list[p];
-            ends[pattern.len()] |= 1 << p;
-            let mut s = 0;
-            while s < pattern.len() {
-                if let [b'*'] = pattern[s].as_bytes() {
-                    elements[s] |= 1 << p;
+        let mut bit = 1_u64;
+        let mut l = 0;
+        while l < LISTS {
+            let mut p = 0;
+            while p < lists[l].len() {
+                let pattern = lists[l][p];
+                // A 65th pattern fails the build here: the bit has left the word.
+                ends[pattern.len()] |= [bit][(bit == 0) as usize];
+                let mut s = 0;
+                while s < pattern.len() {
+                    if let [b'*'] = pattern[s].as_bytes() {
+                        elements[s] |= bit;
+                    }
+                    s += 1;
                 }
-                s += 1;
+                bit <<= 1;
+                p += 1;
             }
-            p += 1;
+            l += 1;
         }
         Self {
-            list,
+            lists,
             ends,
             elements,
         }
@@ -150,7 +165,7 @@ impl PathMatcher {
         let Some(folded) = fold(key, &mut buffer) else {
             return KeyMatch::Unwatched;
         };
-        for (index, pattern) in self.patterns.list.iter().enumerate() {
+        for (index, pattern) in self.patterns.lists.iter().copied().flatten().enumerate() {
             let bit = 1_u64
                 .checked_shl(u32::try_from(index).unwrap_or(u32::MAX))
                 .unwrap_or_default();
@@ -190,6 +205,26 @@ impl PathMatcher {
         self.level().exact
     }
 
+    /// As `on_path`, with letter case ignored.
+    pub fn near(&self) -> u64 {
+        self.level().folded
+    }
+
+    /// The patterns that go on inside the current value if it is such a container.
+    pub fn inside(&self, container: Container) -> u64 {
+        let elements = self
+            .patterns
+            .elements
+            .get(self.depth)
+            .copied()
+            .unwrap_or_default();
+        let on = self.level().exact & !self.matches();
+        match container {
+            Container::Array => on & elements,
+            Container::Object => on & !elements,
+        }
+    }
+
     /// How many containers are open.
     pub const fn depth(&self) -> usize {
         self.depth
@@ -202,7 +237,7 @@ impl PathMatcher {
 
 /// The key with the characters made ASCII that some reader's case folding takes for ASCII letters: Go's takes
 /// `ſ` and the Kelvin sign, Java's the two Turkish i as well. `None` if it is too long to be a watched one.
-fn fold<'a>(key: Text<'a>, buffer: &'a mut [u8; MAX_KEY]) -> Option<&'a [u8]> {
+pub(super) fn fold<'a>(key: Text<'a>, buffer: &'a mut [u8; MAX_KEY]) -> Option<&'a [u8]> {
     let text = key.as_str()?;
     if text.is_ascii() {
         return (text.len() <= MAX_KEY).then_some(key.bytes);

@@ -1,6 +1,7 @@
 //! What the scanner hands to its sink, and the bounded buffer a string or number is gathered in.
 
 use super::CAPTURE;
+use super::path::{MAX_KEY, fold};
 
 /// What holds other values.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,6 +48,13 @@ impl<'a> Text<'a> {
     /// Whether this is exactly `text`.
     pub fn is(&self, text: &str) -> bool {
         self.whole && self.bytes == text.as_bytes()
+    }
+
+    /// The text in lower case as the laxest reader folds it, if it is short enough to be a known key.
+    pub fn folded(&self) -> Option<String> {
+        let mut buffer = [0; MAX_KEY];
+        let folded = std::str::from_utf8(fold(*self, &mut buffer)?).ok()?;
+        Some(folded.to_ascii_lowercase())
     }
 }
 

@@ -1,0 +1,151 @@
+//! `cohort events`: the event log, one JSON line a request, as Envoy's access log writes it.
+//!
+//! Reads from the end and in blocks: the log may be of any size, grow while it is read, and be rotated.
+
+mod follow;
+mod table;
+mod tail;
+
+use super::{Failure, Printed, print};
+use serde_json::{Map, Value};
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use table::Table;
+
+#[derive(clap::Subcommand)]
+pub(super) enum Command {
+    /// Show the last events
+    Tail(Tail),
+}
+
+#[derive(clap::Args)]
+pub(super) struct Tail {
+    /// How many
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    last: usize,
+    /// Only those of one group
+    #[arg(long, value_name = "GROUP")]
+    consumer_group: Option<String>,
+    /// As aligned columns, or as the lines of the log are
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// More columns, and nothing cut
+    #[arg(long, short)]
+    verbose: bool,
+    /// Go on with what comes, until interrupted
+    #[arg(long, short)]
+    follow: bool,
+    /// Also those that no group was found for
+    #[arg(long)]
+    all: bool,
+    /// The event log
+    #[arg(long, value_name = "FILE", default_value = ".cohort/events.jsonl")]
+    file: PathBuf,
+}
+
+#[derive(Clone, Copy, Eq, PartialEq, clap::ValueEnum)]
+enum Format {
+    Json,
+    Text,
+}
+
+/// One line of the log that is an event.
+struct Event {
+    line: Vec<u8>,
+    fields: Map<String, Value>,
+}
+
+impl Command {
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        let Self::Tail(tail) = self;
+        tail.run()
+    }
+}
+
+impl Tail {
+    fn run(&self) -> Result<ExitCode, Failure> {
+        let cannot = |error| Failure(format!("cannot read {}: {error}", self.file.display()));
+        let mut out = Output {
+            format: self.format,
+            table: Table::new(self.verbose),
+        };
+        let mut position = 0;
+        let mut file = None;
+        match File::open(&self.file) {
+            Ok(mut opened) => {
+                let (events, end) = self.last_events(&mut opened).map_err(cannot)?;
+                position = end;
+                file = Some(opened);
+                if out.write(&events)? == Printed::ReaderGone {
+                    return Ok(ExitCode::SUCCESS);
+                }
+            }
+            Err(error) if self.follow && error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(cannot(error)),
+        }
+        if self.follow {
+            let mut follow = follow::Follow::new(&self.file, file, position);
+            loop {
+                let lines = follow.wait().map_err(cannot)?;
+                let events: Vec<_> = lines
+                    .into_iter()
+                    .filter_map(|line| self.event(line))
+                    .collect();
+                if out.write(&events)? == Printed::ReaderGone {
+                    break;
+                }
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// The last events in the log's order, and where its last whole line ends.
+    fn last_events(&self, file: &mut File) -> std::io::Result<(Vec<Event>, u64)> {
+        let mut lines = tail::LinesFromEnd::new(file)?;
+        let mut events = Vec::new();
+        let unfinished = lines.next()?.unwrap_or_default();
+        let end = lines.length().saturating_sub(unfinished.len() as u64);
+        if !self.follow && self.last > 0 {
+            events.extend(self.event(unfinished)); // no more of it will come
+        }
+        while events.len() < self.last {
+            let Some(line) = lines.next()? else { break };
+            events.extend(self.event(line));
+        }
+        events.reverse();
+        Ok((events, end))
+    }
+
+    /// A line, if it is an event that was asked for. Envoy writes `-` where the filter did not run.
+    fn event(&self, mut line: Vec<u8>) -> Option<Event> {
+        while line.last().is_some_and(u8::is_ascii_whitespace) {
+            line.pop();
+        }
+        let fields: Map<String, Value> = serde_json::from_slice(&line).ok()?;
+        fields.get("time")?;
+        let group = fields.get("consumer_group").and_then(Value::as_str);
+        let wanted = match &self.consumer_group {
+            Some(wanted) => group == Some(wanted),
+            None => self.all || group.is_some(),
+        };
+        wanted.then_some(Event { line, fields })
+    }
+}
+
+struct Output {
+    format: Format,
+    table: Table,
+}
+
+impl Output {
+    fn write(&mut self, events: &[Event]) -> Result<Printed, Failure> {
+        print(|out| match self.format {
+            Format::Json => events.iter().try_for_each(|event| {
+                out.write_all(&event.line)?;
+                out.write_all(b"\n")
+            }),
+            Format::Text => self.table.write(events, out),
+        })
+    }
+}

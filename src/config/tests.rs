@@ -1,0 +1,305 @@
+use super::*;
+use crate::limit::{Unit, Window};
+
+fn errors(document: &str) -> Vec<String> {
+    let errors = Config::from_json(document.as_bytes()).expect_err(document);
+    errors.iter().map(ToString::to_string).collect()
+}
+
+fn with_limits(limits: &str) -> Result<Config, Vec<ConfigError>> {
+    let document =
+        format!(r#"{{"version":"1","consumer_groups":[{{"name":"a","rate_limits":{limits}}}]}}"#);
+    Config::from_json(document.as_bytes())
+}
+
+#[test]
+fn what_is_left_out_has_the_defaults_of_the_reference() {
+    let config = Config::from_json(br#"{"version":"1"}"#).unwrap();
+    assert_eq!(config.mode, Mode::Enforce);
+    assert_eq!(
+        config.credential_headers,
+        [
+            "authorization",
+            "x-api-key",
+            "api-key",
+            "x-goog-api-key",
+            "apikey"
+        ]
+    );
+    assert_eq!(config.path_prefixes, ["", "/openai", "/api", "/anthropic"]);
+    assert_eq!(config.failed_auth_per_minute, 60);
+    assert_eq!(
+        config.rate_limit_headers,
+        [HeaderFamily::Standard, HeaderFamily::OpenAi]
+    );
+    assert_eq!(config.retry_after_jitter, 0);
+    assert!(config.hold_request_headers);
+    assert!(!config.decompress_requests);
+    assert_eq!(config.max_response_bytes, 1024 * 1024);
+    assert_eq!(config.timezone, UtcOffset(0));
+}
+
+#[test]
+fn numbers_are_read_however_envoy_writes_them() {
+    for (written, quota) in [
+        ("60", 60),
+        ("0", 0),
+        ("-0.0", 0),
+        ("60.0", 60),
+        ("2e+06", 2_000_000),
+        ("2000000.0", 2_000_000),
+        ("1e15", 1_000_000_000_000_000),
+        (r#""100k""#, 100_000),
+        (r#""2M""#, 2_000_000),
+        (r#""7""#, 7),
+    ] {
+        let config =
+            with_limits(&format!(r#"{{"requests_per_minute":{written}}}"#)).expect(written);
+        let limit = Limit {
+            unit: Unit::Requests,
+            window: Window::Sliding(60),
+            quota,
+        };
+        assert_eq!(config.consumer_groups[0].rate_limits, [limit], "{written}");
+    }
+}
+
+#[test]
+fn no_other_number_is_read() {
+    for written in [
+        "-1",
+        "0.5",
+        "1e15k",
+        "1000000000000001",
+        "1e16",
+        "1e300",
+        "-1e300",
+        r#""""#,
+        r#""k""#,
+        r#""-1""#,
+        r#""+1""#,
+    ]
+    .into_iter()
+    .chain([
+        r#""1.5k""#,
+        r#""0x10""#,
+        r#""010""#,
+        r#""1kk""#,
+        r#""99999999999999999999M""#,
+        "null",
+        "[]",
+        "{}",
+    ]) {
+        assert!(
+            with_limits(&format!(r#"{{"requests_per_minute":{written}}}"#)).is_err(),
+            "{written}"
+        );
+    }
+}
+
+#[test]
+fn a_struct_without_order_gives_the_same_limits() {
+    let one =
+        with_limits(r#"{"tokens_per_day":5,"requests_per_minute":6,"window":"fixed"}"#).unwrap();
+    let other =
+        with_limits(r#"{"window":"fixed","requests_per_minute":6,"tokens_per_day":5}"#).unwrap();
+    assert_eq!(
+        one.consumer_groups[0].rate_limits,
+        other.consumer_groups[0].rate_limits
+    );
+    assert_eq!(
+        one.consumer_groups[0].rate_limits[0].window,
+        Window::Fixed(60)
+    );
+}
+
+#[test]
+fn json_keeps_no_duplicate_from_us() {
+    assert_eq!(
+        errors(r#"{"version":"1","mode":"shadow","m\u006fde":"enforce"}"#),
+        ["mode: given twice"]
+    );
+}
+
+#[test]
+fn what_is_not_json_is_told_so() {
+    for document in [
+        "",
+        "version: '1'",
+        "{\"version\":\"1\"} x",
+        "{\"version\":\"1\",}",
+        "\u{feff}{}",
+    ] {
+        let errors = errors(document);
+        assert_eq!(errors.len(), 1);
+        assert!(errors[0].starts_with("not JSON: "), "{errors:?}");
+    }
+    let deep = "[".repeat(100_000);
+    assert!(errors(&deep)[0].starts_with("not JSON: "));
+}
+
+#[test]
+fn a_path_cannot_break_the_line_it_is_logged_in() {
+    let long = "x".repeat(1_000);
+    let errors = errors(&format!(r#"{{"version":"1","a\nb\u001b":1,"{long}":2}}"#));
+    assert!(
+        errors[0].starts_with(r"a\nb\u{1b}: unknown field"),
+        "{errors:?}"
+    );
+    assert!(errors[1].len() < 400, "{errors:?}");
+}
+
+#[test]
+fn a_key_is_found_by_its_digest_and_named_after_it() {
+    let document = br#"{"version":"1","consumer_groups":[{"name":"a","api_key":"kt_one"},{"name":"b","api_keys":[{"sha256":
+        "CB0D1F8FA64D0C0E1B6B6A5A62BC9C6E7AF7F8D1D2D3D4D5D6D7D8D9DADBDCDD"}]}]}"#;
+    let config = Config::from_json(document).unwrap();
+    let [a, b] = &config.consumer_groups[..] else {
+        panic!()
+    };
+    assert_eq!(a.keys[0].digest, KeyDigest::of(b"kt_one"));
+    assert_eq!(a.keys[0].id.len(), 12);
+    assert!(a.keys[0].plain && !b.keys[0].plain);
+    assert_eq!(b.keys[0].digest.0[..3], [0xcb, 0x0d, 0x1f]);
+    assert_eq!(b.keys[0].id, "cb0d1f8fa64d");
+}
+
+#[test]
+fn a_date_without_an_offset_is_in_the_documents_time_zone() {
+    let document = br#"{"consumer_groups":[{"name":"a","api_keys":[{"not_before":"2026-01-01","sha256":
+        "cb0d1f8fa64d0c0e1b6b6a5a62bc9c6e7af7f8d1d2d3d4d5d6d7d8d9dadbdcdd"}]}],"timezone":"+09:00","version":"1"}"#;
+    let config = Config::from_json(document).unwrap();
+    let expected = Timestamp::parse_rfc3339("2025-12-31T15:00:00Z", UtcOffset(0));
+    assert_eq!(config.consumer_groups[0].keys[0].not_before, expected);
+}
+
+#[test]
+fn a_hundred_thousand_keys_are_no_trouble() {
+    let keys: Vec<String> = (0..100_000)
+        .map(|n| format!("\"key_number_{n:020}\""))
+        .collect();
+    let document = format!(
+        r#"{{"version":"1","consumer_groups":[{{"name":"a","api_keys":[{}]}}]}}"#,
+        keys.join(",")
+    );
+    assert_eq!(
+        Config::from_json(document.as_bytes())
+            .unwrap()
+            .consumer_groups[0]
+            .keys
+            .len(),
+        100_000
+    );
+}
+
+#[test]
+fn warnings_say_what_is_not_as_it_looks() {
+    let document = br#"{"version":"1","consumer_groups":[
+        {"name":"a","api_key":"kt_one","rate_limits":{"tokens_per_day":1},
+         "input_policies":[{"name":"p","type":"pii_detector","config":{"entities":["ssn"]}}]},
+        {"name":"b","allowed_models":[]}]}"#;
+    let warnings = Config::from_json(document).unwrap().warnings();
+    let paths: Vec<_> = warnings
+        .iter()
+        .map(|warning| warning.path.as_str())
+        .collect();
+    let groups = [
+        "consumer_groups[0]",
+        "consumer_groups[0]",
+        "consumer_groups[0].input_policies",
+    ];
+    assert_eq!(paths[..3], groups);
+    assert_eq!(
+        paths[3..],
+        [
+            "consumer_groups[1]",
+            "consumer_groups[1].allowed_models",
+            ""
+        ]
+    );
+    assert!(warnings[2].message.contains("NOT ENFORCED YET"));
+    assert!(
+        Config::from_json(br#"{"version":"1"}"#).unwrap().warnings()[0]
+            .message
+            .contains("every request is refused")
+    );
+}
+
+#[cfg(feature = "cli")]
+mod yaml {
+    use super::*;
+
+    #[test]
+    fn scalars_are_what_yaml_1_2_says() {
+        let mode = |text: &str| Config::from_yaml(&format!("version: '1'\nmode: {text}\n"));
+        assert!(
+            mode("shadow").is_ok() && mode("'shadow'").is_ok() && mode("\"sh\\x61dow\"").is_ok()
+        );
+        assert!(mode("!!str shadow").is_ok() && mode("|-\n  shadow").is_ok());
+        let hold = |text: &str| {
+            Config::from_yaml(&format!("version: '1'\nhold_request_headers: {text}\n"))
+        };
+        assert!(hold("true").is_ok() && hold("False").is_ok());
+        assert!(hold("yes").is_err() && hold("'true'").is_err() && hold("~").is_err());
+        let jitter =
+            |text: &str| Config::from_yaml(&format!("version: '1'\nretry_after_jitter: {text}\n"));
+        for (text, expected) in [
+            ("5", 5),
+            ("'5'", 5),
+            ("5.0", 5),
+            ("1e1", 10),
+            ("+5", 5),
+            ("0", 0),
+        ] {
+            assert_eq!(jitter(text).unwrap().retry_after_jitter, expected, "{text}");
+        }
+        for text in [
+            "010", "0x10", "1_0", "-1", ".5", "..", "1-2", "", "nan", ".nan",
+        ] {
+            assert!(jitter(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn aliases_cannot_fill_the_memory() {
+        use std::fmt::Write;
+        let mut text = "version: '1'\na0: &a0 [x]\n".to_owned();
+        for level in 1..40 {
+            let previous = level - 1;
+            writeln!(
+                text,
+                "a{level}: &a{level} [*a{previous}, *a{previous}, *a{previous}, *a{previous}]"
+            )
+            .unwrap();
+        }
+        assert_eq!(
+            Config::from_yaml(&text).unwrap_err()[0].message,
+            "aliases copy too much"
+        );
+        assert!(Config::from_yaml("a: &a [*a]").is_err());
+    }
+
+    #[test]
+    fn nesting_ends_before_the_stack_does() {
+        for text in [
+            "[".repeat(100_000),
+            "- ".repeat(100_000),
+            "{a: ".repeat(100_000),
+        ] {
+            assert!(Config::from_yaml(&text).is_err());
+        }
+    }
+
+    #[test]
+    fn positions_count_characters_and_lines() {
+        let error = &Config::from_yaml("\u{feff}version: '1'\r\n\"m\u{f6}de\": 1 # comment\r\n")
+            .unwrap_err()[0];
+        let location = error.location.as_ref().unwrap();
+        assert_eq!((location.line, location.column), (2, 1));
+        assert_eq!(location.excerpt, "\"m\u{f6}de\": *");
+        assert_eq!(
+            location.excerpt.get(location.range.clone()),
+            Some("\"m\u{f6}de\"")
+        );
+    }
+}

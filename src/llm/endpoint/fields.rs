@@ -1,0 +1,214 @@
+//! Where the bodies of a kind of endpoint name models, and which other fields are read from any body.
+
+use crate::llm::json::Patterns;
+
+/// Keys from the top of a document down, `"*"` for any element of an array.
+pub type Path = &'static [&'static str];
+
+/// The fields that are read from the JSON bodies of an endpoint.
+#[derive(Debug)]
+pub struct Fields {
+    /// Where models are named; the first is the one that a default model is written to.
+    pub models: &'static [Path],
+    /// Whether all of them, and the path, name the same thing, so that they must agree.
+    pub agree: bool,
+    pub(crate) patterns: Patterns,
+}
+
+impl Fields {
+    const fn new(models: &'static [Path]) -> Self {
+        Self {
+            models,
+            agree: false,
+            patterns: Patterns::of([models, WATCHED, TEXT]),
+        }
+    }
+
+    const fn agreeing(models: &'static [Path]) -> Self {
+        Self {
+            models,
+            agree: true,
+            patterns: Patterns::of([models, WATCHED, TEXT]),
+        }
+    }
+
+    /// The path that a bit of the patterns stands for.
+    pub(crate) fn path(&self, bits: u64) -> Option<Path> {
+        let index = usize::try_from(bits.trailing_zeros()).ok()?;
+        [self.models, WATCHED, TEXT]
+            .into_iter()
+            .flatten()
+            .nth(index)
+            .copied()
+    }
+
+    pub(crate) const fn model_bits(&self) -> u64 {
+        low_bits(self.models.len())
+    }
+
+    /// All but text: a second spelling of these is refused.
+    pub(crate) const fn watched_bits(&self) -> u64 {
+        low_bits(self.models.len().saturating_add(WATCHED.len()))
+    }
+
+    pub(crate) const fn text_bits(&self) -> u64 {
+        low_bits(
+            self.models
+                .len()
+                .saturating_add(WATCHED.len())
+                .saturating_add(TEXT.len()),
+        ) & !self.watched_bits()
+    }
+
+    /// The watched field, if `bits` has one.
+    pub(crate) fn watched(&self, bits: u64) -> Option<Watched> {
+        let bit = bits & self.watched_bits() & !self.model_bits();
+        let path = self.path(bit).filter(|_| bit != 0)?;
+        Some(match path {
+            ["background"] => Watched::Background,
+            ["stream"] => Watched::Stream,
+            ["stream_options"] => Watched::StreamOptions,
+            ["stream_options", "include_usage"] => Watched::IncludeUsage,
+            _ => Watched::Settings,
+        })
+    }
+}
+
+/// A field that is read from any body.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Watched {
+    Background,
+    IncludeUsage,
+    /// An object whose numbers bound the answer as those at the top do.
+    Settings,
+    Stream,
+    StreamOptions,
+}
+
+const fn low_bits(count: usize) -> u64 {
+    if count >= 64 {
+        u64::MAX
+    } else {
+        !(u64::MAX << count)
+    }
+}
+
+const WATCHED: &[Path] = &[
+    &["background"],
+    &["stream"],
+    &["stream_options"],
+    &["stream_options", "include_usage"],
+    &["generationConfig"],
+    &["generation_config"],
+    &["inferenceConfig"],
+    &["options"],
+    &["parameters"],
+    &["sampling_params"],
+    &["textGenerationConfig"],
+];
+
+/// What the model reads, for the estimate of its size.
+const TEXT: &[Path] = &[
+    &["chat_history"],
+    &["content"],
+    &["contents"],
+    &["documents"],
+    &["functions"],
+    &["input"],
+    &["inputText"],
+    &["inputs"],
+    &["instances"],
+    &["instructions"],
+    &["items"],
+    &["message"],
+    &["messages"],
+    &["preamble"],
+    &["prompt"],
+    &["queries"],
+    &["query"],
+    &["requests"],
+    &["suffix"],
+    &["system"],
+    &["systemInstruction"],
+    &["system_instruction"],
+    &["text"],
+    &["text_1"],
+    &["text_2"],
+    &["texts"],
+    &["toolConfig"],
+    &["tools"],
+];
+
+/// One place, as most APIs have it.
+pub(super) static MODEL: Fields = Fields::new(&[&["model"]]);
+
+/// Chat and completions; gateways and routers take a list to fall back on.
+pub(super) static CHAT: Fields = Fields::new(&[
+    &["model"],
+    &["models", "*"],
+    &["fallbacks", "*"],
+    &["fallbacks", "*", "model"],
+    &["tools", "*", "model"],
+]);
+
+/// Responses: tools that are models themselves.
+pub(super) static RESPONSES: Fields = Fields::new(&[
+    &["model"],
+    &["models", "*"],
+    &["fallbacks", "*"],
+    &["fallbacks", "*", "model"],
+    &["tools", "*", "model"],
+    &["moderation", "model"],
+]);
+
+/// Realtime sessions, made ahead of their connection.
+pub(super) static SESSION: Fields = Fields::new(&[
+    &["model"],
+    &["session", "model"],
+    &["session", "audio", "input", "transcription", "model"],
+    &["session", "input_audio_transcription", "model"],
+    &["input_audio_transcription", "model"],
+]);
+
+/// Anthropic's batches: many requests in one.
+pub(super) static BATCH: Fields = Fields::new(&[
+    &["requests", "*", "params", "model"],
+    &["requests", "*", "params", "fallbacks", "*", "model"],
+    &["requests", "*", "params", "tools", "*", "model"],
+]);
+
+/// Azure deployments: the path names the model; "on your data" names a second one.
+pub(super) static AZURE: Fields = Fields::new(&[&[
+    "data_sources",
+    "*",
+    "parameters",
+    "embedding_dependency",
+    "deployment_name",
+]]);
+
+/// Anthropic's messages behind another API's path, which names the model.
+pub(super) static WRAPPED: Fields = Fields::new(&[
+    &["fallbacks", "*"],
+    &["fallbacks", "*", "model"],
+    &["tools", "*", "model"],
+]);
+
+/// Bedrock's converse, which hands some fields on to the model's own API.
+pub(super) static CONVERSE: Fields = Fields::new(&[
+    &["additionalModelRequestFields", "fallbacks", "*", "model"],
+    &["additionalModelRequestFields", "tools", "*", "model"],
+]);
+
+/// Gemini: the path's model once more, in the body.
+pub(super) static GEMINI: Fields = Fields::agreeing(&[
+    &["model"],
+    &["requests", "*", "model"],
+    &["generateContentRequest", "model"],
+    &["generate_content_request", "model"],
+]);
+
+/// Ollama's management calls: `name` is the old word for `model`.
+pub(super) static OLLAMA: Fields = Fields::agreeing(&[&["model"], &["name"]]);
+
+/// No model in the body, or none that counts.
+pub(super) static NONE: Fields = Fields::new(&[]);

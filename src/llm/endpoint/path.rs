@@ -1,0 +1,403 @@
+//! Request targets, read as the strictest and the laxest server would both read them.
+//!
+//! Servers route on decoded paths (`/v1/%63hat/completions`, `/v1%2Fchat%2Fcompletions`), drop `;parameters`,
+//! resolve dot segments and merge slashes, or do not: what could lead them to another endpoint or model than the
+//! one found here is refused.
+
+use super::Endpoint;
+use super::fields::Path as FieldPath;
+
+use std::fmt;
+
+/// Why a request target was refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum PathError {
+    /// `.` or `..` as a segment.
+    DotSegment,
+    /// An escape that decodes to a percent sign.
+    DoubleEncoding,
+    /// Two slashes in a row.
+    EmptySegment,
+    /// A backslash, fragment, control character or byte that is not UTF-8; or no slash at the beginning.
+    ForbiddenByte,
+    /// The model that path or query name is too long, or the query does not name exactly one.
+    Model,
+    /// `%` without two hex digits.
+    PercentEncoding,
+    /// More than one row of the table fits.
+    TwoRows,
+}
+
+impl PathError {
+    /// The error code that the caller sees.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Model => "model_ambiguous",
+            _ => "invalid_path",
+        }
+    }
+}
+
+impl fmt::Display for PathError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DotSegment => "the path must not have '.' or '..' as a segment",
+            Self::DoubleEncoding => "the path must not be encoded twice ('%25')",
+            Self::EmptySegment => "the path must not have an empty segment ('//')",
+            Self::ForbiddenByte => {
+                "the path must begin with '/' and must not hold control characters, '\\', '#' or bytes that are not UTF-8"
+            }
+            Self::Model => "the path or query must name the model exactly once, in at most 256 bytes",
+            Self::PercentEncoding => "every '%' in the path must be followed by two hex digits",
+            Self::TwoRows => "the path could mean more than one endpoint or model",
+        })
+    }
+}
+
+impl std::error::Error for PathError {}
+
+/// One segment, decoded, without `;parameters`.
+#[derive(Clone, Debug)]
+pub(super) struct Segment {
+    text: String,
+    /// Where it begins in the decoded path, at its slash.
+    at: usize,
+    /// Whether something in it was written as an escape.
+    escaped: bool,
+    /// Whether it had parameters.
+    parameters: bool,
+}
+
+/// A request target, taken apart.
+#[derive(Debug)]
+pub(super) struct Target<'a> {
+    path: String,
+    query: &'a [u8],
+    /// As it was sent: an escaped slash does not separate segments.
+    sent: Vec<Segment>,
+    /// As servers see it that decode first, if that differs.
+    decoded: Option<Vec<Segment>>,
+}
+
+impl<'a> Target<'a> {
+    pub(super) fn parse(target: &'a [u8]) -> Result<Self, PathError> {
+        let query_at = target.iter().position(|&byte| byte == b'?');
+        let (raw, query) = match query_at {
+            Some(at) => target.split_at_checked(at).unwrap_or((target, &[])),
+            None => (target, &[][..]),
+        };
+        let Some((b'/', raw)) = raw.split_first() else {
+            return Err(PathError::ForbiddenByte);
+        };
+        let mut path = String::with_capacity(target.len());
+        let mut sent = Vec::new();
+        let mut slash_escaped = false;
+        for raw in raw.split(|&byte| byte == b'/') {
+            let text = decode(raw)?;
+            slash_escaped |= text.contains('/');
+            let at = path.len();
+            path.push('/');
+            path.push_str(&text);
+            sent.push(Segment::new(&text, at, raw.contains(&b'%')));
+        }
+        let decoded = slash_escaped.then(|| {
+            let mut at = 0_usize;
+            let split = path.split('/').skip(1).map(|text| {
+                let segment = Segment::new(text, at, true);
+                at = at.saturating_add(text.len()).saturating_add(1);
+                segment
+            });
+            split.collect::<Vec<_>>()
+        });
+        for reading in [Some(&mut sent), decoded.clone().as_mut()]
+            .into_iter()
+            .flatten()
+        {
+            check_segments(reading)?;
+        }
+        let decoded = decoded.map(|mut segments| {
+            drop_trailing_slash(&mut segments);
+            segments
+        });
+        drop_trailing_slash(&mut sent);
+        Ok(Self {
+            path,
+            query: query.get(1..).unwrap_or_default(),
+            sent,
+            decoded,
+        })
+    }
+
+    /// The one or two ways to cut the path into segments.
+    pub(super) fn readings(&self) -> impl Iterator<Item = &[Segment]> {
+        [Some(self.sent.as_slice()), self.decoded.as_deref()]
+            .into_iter()
+            .flatten()
+    }
+
+    pub(super) fn into_path(self) -> String {
+        self.path
+    }
+
+    /// Where the path after the longest of the prefixes begins.
+    pub(super) fn longest_prefix(&self, prefixes: &[String]) -> usize {
+        let segments = self.decoded.as_deref().unwrap_or(&self.sent);
+        prefixes
+            .iter()
+            .filter_map(|prefix| after_prefix(prefix, segments))
+            .map(|(own, _)| own)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// The value of the query's `key`; a second one or another spelling is an error.
+    pub(super) fn query_value(&self, key: &str) -> Result<Option<String>, PathError> {
+        // Some servers separate at semicolons, some do not.
+        if self.query.contains(&b';') {
+            return Err(PathError::Model);
+        }
+        let mut value = None;
+        for pair in self.query.split(|&byte| byte == b'&') {
+            let mut halves = pair.splitn(2, |&byte| byte == b'=');
+            let name = decode_query(halves.next().unwrap_or_default())?;
+            if !name.eq_ignore_ascii_case(key) {
+                continue;
+            }
+            let text = decode_query(halves.next().unwrap_or_default())?;
+            let odd = name != key || text.is_empty() || text.contains(char::is_control);
+            if odd || value.replace(text).is_some() {
+                return Err(PathError::Model);
+            }
+        }
+        Ok(value)
+    }
+}
+
+impl Segment {
+    fn new(text: &str, at: usize, escaped: bool) -> Self {
+        let (plain, parameters) = match text.split_once(';') {
+            Some((plain, _)) => (plain, true),
+            None => (text, false),
+        };
+        Self {
+            text: plain.to_owned(),
+            at,
+            escaped,
+            parameters,
+        }
+    }
+}
+
+/// A row that fits, and the model that the path names.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) endpoint: &'static Endpoint,
+    pub(super) model: Option<String>,
+    pub(super) own: usize,
+}
+
+impl Found {
+    pub(super) fn same(&self, other: &Self) -> bool {
+        std::ptr::eq(self.endpoint, other.endpoint) && self.model == other.model
+    }
+
+    /// Rows for a whole tree of paths, and for any method, are for what other rows leave.
+    pub(super) fn yields_to(&self, other: &Self) -> bool {
+        let rank = |endpoint: &Endpoint| {
+            u8::from(endpoint.path.contains("**")) | u8::from(endpoint.method == "*")
+        };
+        rank(self.endpoint) > rank(other.endpoint)
+    }
+}
+
+/// A row's path fits; the model in it.
+#[derive(Debug)]
+pub(super) struct Fit {
+    pub(super) model: Option<String>,
+}
+
+/// Whether a row's path fits.
+pub(super) fn fits(endpoint: &Endpoint, segments: &[Segment]) -> Result<Option<Fit>, PathError> {
+    let path = endpoint
+        .path
+        .split_once('?')
+        .map_or(endpoint.path, |(path, _)| path);
+    let mut wanted = path.split('/').skip(1);
+    let mut rest = segments;
+    let mut model = None;
+    let open_end = loop {
+        let Some(wanted) = wanted.next() else {
+            return Ok(rest.is_empty().then_some(Fit { model }));
+        };
+        if matches!(wanted, "**" | "{model..}") {
+            break wanted;
+        }
+        let Some((segment, tail)) = rest.split_first() else {
+            return Ok(None);
+        };
+        if !segment.fits(wanted, &mut model)? {
+            return Ok(None);
+        }
+        rest = tail;
+    };
+    let tail: Vec<&str> = wanted.collect();
+    for wanted in tail.into_iter().rev() {
+        let Some((segment, head)) = rest.split_last() else {
+            return Ok(None);
+        };
+        if !segment.fits(wanted, &mut model)? {
+            return Ok(None);
+        }
+        rest = head;
+    }
+    if open_end == "**" {
+        return Ok(Some(Fit { model }));
+    }
+    if rest.is_empty() {
+        return Ok(None);
+    }
+    if rest.iter().any(|segment| segment.parameters) {
+        return Err(PathError::TwoRows);
+    }
+    let texts: Vec<&str> = rest.iter().map(|segment| segment.text.as_str()).collect();
+    Ok(Some(Fit {
+        model: Some(texts.join("/")),
+    }))
+}
+
+impl Segment {
+    fn fits(&self, wanted: &str, model: &mut Option<String>) -> Result<bool, PathError> {
+        if wanted == "*" {
+            return Ok(!self.text.is_empty());
+        }
+        let Some(verbs) = wanted.strip_prefix("{model}") else {
+            return Ok(wanted.split('|').any(|wanted| wanted == self.text));
+        };
+        let name = match verbs.strip_prefix(':') {
+            None => self.text.as_str(),
+            Some(verbs) => match self.text.rsplit_once(':') {
+                Some((name, verb)) if verbs.split('|').any(|wanted| wanted == verb) => name,
+                _ => return Ok(false),
+            },
+        };
+        // An escape could hide the colon from one reader, parameters could be cut off by another.
+        if self.parameters || (self.escaped && !verbs.is_empty() && name.contains(':')) {
+            return Err(PathError::TwoRows);
+        }
+        if name.is_empty() {
+            return Ok(false);
+        }
+        *model = Some(name.to_owned());
+        Ok(true)
+    }
+}
+
+/// The segments after a prefix, and where they begin in the decoded path.
+pub(super) fn after_prefix<'a>(
+    prefix: &str,
+    segments: &'a [Segment],
+) -> Option<(usize, &'a [Segment])> {
+    let mut rest = segments;
+    for wanted in prefix.split('/').filter(|segment| !segment.is_empty()) {
+        let (segment, tail) = rest.split_first()?;
+        if segment.text != wanted {
+            return None;
+        }
+        rest = tail;
+    }
+    let own = rest.first().map_or(usize::MAX, |segment| segment.at);
+    Some((own, rest))
+}
+
+/// What follows a prefix of whole segments.
+pub(super) fn strip_prefix<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
+    let rest = path.strip_prefix(prefix.trim_end_matches('/'))?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+}
+
+/// No dot segments, and no empty ones but the last.
+fn check_segments(segments: &[Segment]) -> Result<(), PathError> {
+    for (index, segment) in segments.iter().enumerate() {
+        let last = index.saturating_add(1) == segments.len();
+        match segment.text.as_str() {
+            "." | ".." => return Err(PathError::DotSegment),
+            "" if !last || segment.parameters => return Err(PathError::EmptySegment),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Servers redirect, refuse or serve `/v1/models/`: it is judged as the endpoint itself.
+fn drop_trailing_slash(segments: &mut Vec<Segment>) {
+    segments.pop_if(|segment| segment.text.is_empty());
+}
+
+/// A segment, percent-decoded once.
+fn decode(raw: &[u8]) -> Result<String, PathError> {
+    let mut decoded = Vec::with_capacity(raw.len());
+    let mut bytes = raw.iter().copied();
+    while let Some(byte) = bytes.next() {
+        let byte = if byte == b'%' {
+            let byte = escape(&mut bytes)?;
+            if byte == b'%' {
+                return Err(PathError::DoubleEncoding);
+            }
+            byte
+        } else {
+            if byte == b'#' {
+                return Err(PathError::ForbiddenByte);
+            }
+            byte
+        };
+        if byte.is_ascii_control() || byte == b'\\' {
+            return Err(PathError::ForbiddenByte);
+        }
+        decoded.push(byte);
+    }
+    String::from_utf8(decoded).map_err(|_| PathError::ForbiddenByte)
+}
+
+/// A name or value of a query.
+fn decode_query(raw: &[u8]) -> Result<String, PathError> {
+    let mut decoded = Vec::with_capacity(raw.len());
+    let mut bytes = raw.iter().copied();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => escape(&mut bytes)?,
+            b'+' => b' ',
+            byte => byte,
+        });
+    }
+    String::from_utf8(decoded).map_err(|_| PathError::Model)
+}
+
+/// The two digits after a percent sign.
+fn escape(bytes: &mut impl Iterator<Item = u8>) -> Result<u8, PathError> {
+    let mut digit = || {
+        bytes
+            .next()
+            .and_then(|byte| char::from(byte).to_digit(16))
+            .ok_or(PathError::PercentEncoding)
+    };
+    let (high, low) = (digit()?, digit()?);
+    u8::try_from(high << 4 | low).map_err(|_| PathError::PercentEncoding)
+}
+
+/// `tools[].model`, for messages.
+pub(crate) fn dotted(path: FieldPath) -> String {
+    let mut text = String::new();
+    for segment in path {
+        match *segment {
+            "*" => text.push_str("[]"),
+            key => {
+                if !text.is_empty() {
+                    text.push('.');
+                }
+                text.push_str(key);
+            }
+        }
+    }
+    text
+}

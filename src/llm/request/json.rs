@@ -1,0 +1,387 @@
+//! JSON bodies: what the scanner's tokens mean where they stand.
+
+use super::bound::{Bound, BoundKind, whole_number};
+use super::names::model_name;
+use super::{Ambiguity, BodyError, Found, Gap, Spans, StreamOptions};
+use crate::llm::endpoint::{Fields, Watched, dotted};
+use crate::llm::json::{
+    Container, JsonError, KeyMatch, PathMatcher, Scalar, Scanner, Sink, Span, Text,
+};
+
+/// More places that name models than this are refused: Anthropic's largest batch.
+const MAX_PLACES: usize = 100_000;
+
+/// More different bounds in one body than this are refused.
+const MAX_BOUNDS: usize = 32;
+
+/// Shorter strings are text wherever they stand.
+const MIN_MEDIA: u64 = 256;
+
+/// What a number of a list of tokens is counted as, in bytes of text.
+const TOKEN_BYTES: u64 = 4;
+
+/// Reads one JSON body.
+#[derive(Debug)]
+pub(super) struct JsonReader {
+    scanner: Scanner,
+    visitor: Visitor,
+}
+
+impl JsonReader {
+    /// `object`: whether the document must be an object.
+    pub(super) fn new(fields: &'static Fields, object: bool) -> Self {
+        Self {
+            scanner: Scanner::new(),
+            visitor: Visitor {
+                fields,
+                object,
+                path: PathMatcher::new(&fields.patterns),
+                found: Found::default(),
+                spans: Spans::default(),
+                main: None,
+                refusal: None,
+                bound: None,
+                bounds: Vec::new(),
+                settings: false,
+                stream_options: false,
+                text: None,
+                media_key: false,
+            },
+        }
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
+        let scanned = self.scanner.push(bytes, &mut self.visitor);
+        self.visitor.verdict(scanned)
+    }
+
+    pub(super) fn finish(mut self) -> Result<Found, BodyError> {
+        let scanned = self.scanner.finish(&mut self.visitor);
+        self.visitor.verdict(scanned)?;
+        Ok(self.visitor.into_found())
+    }
+}
+
+#[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "where the scanner is; they exclude each other only in part"
+)]
+struct Visitor {
+    fields: &'static Fields,
+    object: bool,
+    path: PathMatcher,
+    found: Found,
+    spans: Spans,
+    /// The place in `found.models` that the main model has.
+    main: Option<usize>,
+    /// The first thing wrong; the scanner goes on to the end of its chunk.
+    refusal: Option<BodyError>,
+    /// The key just read bounds the answer.
+    bound: Option<Bound>,
+    /// Keys of that kind so far, folded.
+    bounds: Vec<String>,
+    /// Inside an object whose keys bound the answer as those at the top do.
+    settings: bool,
+    /// Inside `stream_options`.
+    stream_options: bool,
+    /// Inside a text field that was opened at this depth.
+    text: Option<TextField>,
+    /// The last key is one that media stand under.
+    media_key: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct TextField {
+    depth: usize,
+    /// Numbers in it are tokens.
+    tokens: bool,
+}
+
+impl Visitor {
+    /// The first error in the order of the body's bytes, which does not depend on where the body was cut.
+    fn verdict(&self, scanned: Result<(), JsonError>) -> Result<(), BodyError> {
+        match &self.refusal {
+            Some(refusal) => Err(refusal.clone()),
+            None => scanned.map_err(BodyError::Json),
+        }
+    }
+
+    fn refuse(&mut self, error: BodyError) {
+        self.refusal.get_or_insert(error);
+    }
+
+    fn ambiguous(&mut self, param: String, reason: Ambiguity) {
+        self.refuse(BodyError::Ambiguous { param, reason });
+    }
+
+    fn wrong_type(&mut self, param: String, wanted: &'static str) {
+        self.refuse(BodyError::WrongType { param, wanted });
+    }
+
+    fn param(&self, bits: u64) -> String {
+        self.fields.path(bits).map(dotted).unwrap_or_default()
+    }
+
+    fn into_found(self) -> Found {
+        let mut found = self.found;
+        if let Some(main) = self.main {
+            // Stable for the rest: the others keep their order.
+            if let Some(models) = found.models.get_mut(..=main) {
+                models.rotate_right(1);
+            }
+        }
+        let mut spans = self.spans;
+        spans.default_key = match self.fields.models.first() {
+            Some([key]) => Some(key),
+            _ => None,
+        };
+        found.edits = self.object.then_some(spans);
+        found
+    }
+
+    fn model(&mut self, value: Scalar<'_>, bits: u64, span: Span) {
+        let Scalar::String(text) = value else {
+            return self.ambiguous(self.param(bits), Ambiguity::NotAString);
+        };
+        let name = match model_name(text, || self.param(bits)) {
+            Ok(name) => name,
+            Err(error) => return self.refuse(error),
+        };
+        let Some(index) = self
+            .found
+            .names
+            .add(name)
+            .filter(|_| self.found.models.len() < MAX_PLACES)
+        else {
+            return self.refuse(BodyError::too_many());
+        };
+        if bits & 1 == 1 && self.main.is_none() {
+            self.main = Some(self.found.models.len());
+        }
+        self.found.models.push((index, span));
+    }
+
+    fn watched(&mut self, field: Watched, value: Scalar<'_>, bits: u64, span: Span) {
+        match (field, value) {
+            (Watched::Background, Scalar::Bool(value)) => self.found.background = value,
+            (Watched::Stream, Scalar::Bool(value)) => self.found.stream = Some(value),
+            (Watched::IncludeUsage, Scalar::Bool(value)) => {
+                self.found.include_usage = Some(value);
+                self.include_usage_at(span);
+            }
+            (Watched::IncludeUsage, Scalar::Null) => self.include_usage_at(span),
+            (Watched::StreamOptions, Scalar::Null) => {
+                self.spans.stream_options = Some(StreamOptions::Null(span));
+            }
+            (_, Scalar::Null) => {}
+            (Watched::StreamOptions | Watched::Settings, _) => {
+                self.wrong_type(self.param(bits), "an object");
+            }
+            _ => self.wrong_type(self.param(bits), "true or false"),
+        }
+    }
+
+    fn include_usage_at(&mut self, span: Span) {
+        if let Some(StreamOptions::Object { include_usage, .. }) = &mut self.spans.stream_options {
+            *include_usage = Some(span);
+        }
+    }
+
+    /// The value of a key that bounds the answer. A negative one means "no bound" to the servers that take it.
+    fn bounded(&mut self, bound: Bound, value: Scalar<'_>) {
+        let number = match value {
+            Scalar::Null => return,
+            Scalar::Number(Text {
+                whole: true, bytes, ..
+            }) => std::str::from_utf8(bytes).ok().and_then(whole_number),
+            _ => return self.wrong_type(bound.name, "a number"),
+        };
+        match bound.kind {
+            BoundKind::Choices => self.found.choices = self.found.choices.max(number.unwrap_or(0)),
+            BoundKind::Input => {}
+            BoundKind::Output => {
+                self.found.max_output_tokens = self.found.max_output_tokens.max(number);
+            }
+        }
+    }
+
+    fn bound_key(&mut self, key: Text<'_>) {
+        let Some((kind, folded, canonical)) = Bound::of(key) else {
+            return;
+        };
+        let name = key.as_str().unwrap_or_default().to_owned();
+        if !canonical {
+            return self.ambiguous(name, Ambiguity::CaseVariant);
+        }
+        if self.bounds.contains(&folded) || self.bounds.len() >= MAX_BOUNDS {
+            return self.ambiguous(name, Ambiguity::Duplicate);
+        }
+        self.bounds.push(folded);
+        self.bound = Some(Bound { kind, name });
+    }
+
+    fn text(&mut self, value: Scalar<'_>, tokens: bool) {
+        let (text, media) = match value {
+            Scalar::String(text) if is_media(text, self.media_key) => (0, 1),
+            Scalar::String(text) => (text.len, 0),
+            Scalar::Number(_) if tokens => (TOKEN_BYTES, 0),
+            _ => (0, 0),
+        };
+        self.found.text_bytes = self.found.text_bytes.saturating_add(text);
+        self.found.media = self.found.media.saturating_add(media);
+    }
+
+    fn text_field(&self, bits: u64) -> Option<TextField> {
+        let bits = bits & self.fields.text_bits();
+        let path = self.fields.path(bits).filter(|_| bits != 0)?;
+        Some(TextField {
+            depth: self.path.depth(),
+            tokens: matches!(path, ["input" | "prompt"]),
+        })
+    }
+
+    /// The bits, of those on the way to a watched place, that would need another kind of value here.
+    fn astray(&self, container: Option<Container>) -> u64 {
+        let on_way = self.path.on_path() & !self.path.matches() & self.fields.watched_bits();
+        match container {
+            Some(container) if self.path.inside(container) & on_way != 0 => 0,
+            _ => on_way,
+        }
+    }
+}
+
+impl Sink for Visitor {
+    fn open(&mut self, container: Container, at: u64) {
+        let depth = self.path.depth();
+        if let Some(bound) = self.bound.take() {
+            self.wrong_type(bound.name, "a number");
+        }
+        if depth == 0 {
+            if container == Container::Object {
+                self.spans.top = Gap {
+                    at: at.saturating_add(1),
+                    members: false,
+                };
+            } else if self.object {
+                self.refuse(BodyError::NotObject);
+            }
+            return self.path.open(container);
+        }
+        let bits = self.path.matches();
+        let models = bits & self.fields.model_bits();
+        let astray = self.astray(Some(container));
+        let goes_on = self.path.inside(container) & self.fields.model_bits() != 0;
+        match self.fields.watched(bits) {
+            _ if models != 0 && !goes_on => {
+                self.ambiguous(self.param(models), Ambiguity::NotAString);
+            }
+            Some(Watched::StreamOptions) if container == Container::Object => {
+                let gap = Gap {
+                    at: at.saturating_add(1),
+                    members: false,
+                };
+                self.spans.stream_options = Some(StreamOptions::Object {
+                    gap,
+                    include_usage: None,
+                });
+                self.stream_options = true;
+            }
+            Some(Watched::Settings) => self.settings = container == Container::Object,
+            Some(Watched::StreamOptions) => self.wrong_type(self.param(bits), "an object"),
+            Some(_) => self.wrong_type(self.param(bits), "true or false"),
+            None if astray != 0 => self.ambiguous(self.param(astray), Ambiguity::NotAString),
+            None => {}
+        }
+        if self.text.is_none() {
+            self.text = self.text_field(bits);
+        }
+        self.path.open(container);
+    }
+
+    fn close(&mut self, _: Container, _: u64) {
+        self.path.close();
+        let depth = self.path.depth();
+        if depth <= 1 {
+            self.settings = false;
+            self.stream_options = false;
+        }
+        self.text = self.text.filter(|field| field.depth < depth);
+    }
+
+    fn key(&mut self, key: Text<'_>, _: Span) {
+        let seen = self.path.key(key);
+        let near = self.path.near() & self.fields.watched_bits();
+        match seen {
+            KeyMatch::CaseVariant if near != 0 => {
+                self.ambiguous(self.param(near), Ambiguity::CaseVariant);
+            }
+            KeyMatch::Duplicate if near != 0 => {
+                self.ambiguous(self.param(near), Ambiguity::Duplicate);
+            }
+            _ => {}
+        }
+        let depth = self.path.depth();
+        if depth == 1 {
+            self.spans.top.members = true;
+        }
+        if depth == 1 || (depth == 2 && self.settings) {
+            self.bound_key(key);
+        } else if self.stream_options
+            && let Some(StreamOptions::Object { gap, .. }) = &mut self.spans.stream_options
+        {
+            gap.members = true;
+        }
+        self.media_key = MEDIA_KEYS.iter().any(|media| key.is(media));
+    }
+
+    fn scalar(&mut self, value: Scalar<'_>, span: Span) {
+        if let Some(bound) = self.bound.take() {
+            return self.bounded(bound, value);
+        }
+        if self.path.depth() == 0 {
+            if self.object {
+                self.refuse(BodyError::NotObject);
+            }
+            return;
+        }
+        let bits = self.path.matches();
+        let models = bits & self.fields.model_bits();
+        if models != 0 {
+            self.model(value, models, span);
+        } else if let Some(field) = self.fields.watched(bits) {
+            self.watched(field, value, bits, span);
+        } else if self.astray(None) != 0 && value != Scalar::Null {
+            self.ambiguous(self.param(self.astray(None)), Ambiguity::NotAString);
+        }
+        if let Some(field) = self.text.or_else(|| self.text_field(bits)) {
+            self.text(value, field.tokens);
+        }
+    }
+}
+
+/// Keys that images, sounds and files stand under.
+const MEDIA_KEYS: &[&str] = &[
+    "audio",
+    "b64_json",
+    "bytes",
+    "bytesBase64Encoded",
+    "data",
+    "file_data",
+    "image",
+    "image_url",
+    "images",
+    "url",
+    "video",
+];
+
+/// Whether a string is a `data:` URL or base64, under a key where such things stand.
+fn is_media(text: Text<'_>, media_key: bool) -> bool {
+    media_key
+        && text.len >= MIN_MEDIA
+        && (text.bytes.starts_with(b"data:")
+            || text
+                .bytes
+                .iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+/=-_\r\n".contains(byte)))
+}

@@ -1,0 +1,146 @@
+//! `content-type` and `content-encoding`, as far as they say how a body must be read (RFC 9110, section 8.3).
+
+/// What a content type means for a reader.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Kind {
+    /// `multipart/form-data`
+    Form,
+    /// `application/json` and its kin, in UTF-8.
+    Json,
+    /// Anything else.
+    Other,
+    /// Nothing, or nothing that tells: `text/plain`, `application/octet-stream`.
+    Unstated,
+}
+
+/// A content type with its parameters.
+#[derive(Debug)]
+pub(super) struct MediaType<'a> {
+    pub(super) kind: Kind,
+    parameters: &'a str,
+}
+
+impl<'a> MediaType<'a> {
+    pub(super) fn parse(value: Option<&'a [u8]>) -> Self {
+        let Some(value) = value else {
+            return Self {
+                kind: Kind::Unstated,
+                parameters: "",
+            };
+        };
+        let Ok(value) = std::str::from_utf8(value) else {
+            return Self {
+                kind: Kind::Other,
+                parameters: "",
+            };
+        };
+        let (essence, parameters) = value.split_once(';').unwrap_or((value, ""));
+        let essence = essence.trim_matches([' ', '\t']).to_ascii_lowercase();
+        let mut parsed = Self {
+            kind: Kind::Other,
+            parameters,
+        };
+        parsed.kind = match essence.split_once('/') {
+            Some(("multipart", "form-data")) => Kind::Form,
+            _ if !parsed.is_utf8() => Kind::Other,
+            Some(("application", "json")) => Kind::Json,
+            Some((kind, subtype))
+                if is_token(kind) && is_token(subtype) && subtype.ends_with("+json") =>
+            {
+                Kind::Json
+            }
+            Some(("text", "plain" | "json") | ("application", "octet-stream")) => Kind::Unstated,
+            None if essence.is_empty() => Kind::Unstated,
+            _ => Kind::Other,
+        };
+        parsed
+    }
+
+    /// The values of a parameter, unquoted; `None` stands for one that cannot be read.
+    pub(super) fn values(&self, name: &str) -> impl Iterator<Item = Option<String>> {
+        let name = name.to_owned();
+        Parameters(self.parameters).filter_map(move |parameter| match parameter {
+            Some((key, value)) if key.eq_ignore_ascii_case(&name) => Some(Some(value)),
+            Some(_) => None,
+            None => Some(None),
+        })
+    }
+
+    fn is_utf8(&self) -> bool {
+        self.values("charset").all(|value| {
+            value.is_some_and(|charset| {
+                ["utf-8", "utf8", "us-ascii"]
+                    .iter()
+                    .any(|utf8| charset.eq_ignore_ascii_case(utf8))
+            })
+        })
+    }
+}
+
+/// Whether a `content-encoding` leaves the body as it is.
+pub(super) fn is_plain(value: Option<&[u8]>) -> bool {
+    value
+        .unwrap_or_default()
+        .split(|&byte| byte == b',')
+        .all(|coding| {
+            let coding = coding.trim_ascii();
+            coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")
+        })
+}
+
+/// The parameters of a header value, `; name=value; name="value"`, from after the first semicolon.
+/// One that cannot be read is `None`, and the last.
+#[derive(Debug)]
+pub(super) struct Parameters<'a>(pub(super) &'a str);
+
+impl<'a> Iterator for Parameters<'a> {
+    type Item = Option<(&'a str, String)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.0.trim_start_matches([' ', '\t', ';']);
+        if rest.is_empty() {
+            return None;
+        }
+        let parsed = parameter(rest);
+        self.0 = parsed.as_ref().map_or("", |&(_, _, rest)| rest);
+        Some(parsed.map(|(name, value, _)| (name, value)))
+    }
+}
+
+/// The first parameter and what follows its semicolon.
+fn parameter(text: &str) -> Option<(&str, String, &str)> {
+    let (name, rest) = text.split_once('=')?;
+    let (value, rest) = if let Some(quoted) = rest.strip_prefix('"') {
+        let mut value = String::new();
+        let mut chars = quoted.char_indices();
+        loop {
+            let (at, character) = chars.next()?;
+            match character {
+                '"' => break (value, quoted.get(at.checked_add(1)?..)?),
+                '\\' => value.push(chars.next()?.1),
+                character if character.is_control() => return None,
+                character => value.push(character),
+            }
+        }
+    } else {
+        let end = rest.find([';', ' ', '\t']).unwrap_or(rest.len());
+        let (value, rest) = rest.split_at_checked(end)?;
+        if !is_token(value) {
+            return None;
+        }
+        (value.to_owned(), rest)
+    };
+    let rest = rest.trim_start_matches([' ', '\t']);
+    if !is_token(name) || !(rest.is_empty() || rest.starts_with(';')) {
+        return None;
+    }
+    Some((name, value, rest))
+}
+
+/// RFC 9110, section 5.6.2.
+pub(super) fn is_token(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}

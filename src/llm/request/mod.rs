@@ -1,0 +1,235 @@
+//! What a request's body says: its models, how much it may produce, how it may be rewritten.
+//!
+//! A push parser: chunks in, [`Facts`] at the end, no copy of the body kept. Whatever two readers could
+//! understand differently is refused. It judges no model; that is the caller's.
+
+mod bound;
+mod error;
+mod json;
+mod media_type;
+mod multipart;
+mod names;
+mod rewrite;
+#[cfg(test)]
+mod tests;
+
+pub use self::error::{Ambiguity, BodyError};
+use self::json::JsonReader;
+use self::media_type::{Kind, MediaType};
+pub use self::multipart::FormError;
+use self::multipart::FormReader;
+use self::names::Names;
+pub use self::rewrite::Rewrite;
+
+use super::endpoint::{Body, Call, Streams};
+use super::json::Span;
+
+/// What a picture or a sound costs, about: its bytes say nothing of it.
+const MEDIA_TOKENS: u64 = 1_000;
+
+/// What a request says, path and body together.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Facts {
+    /// Every model it names, each once; the one that answers first.
+    pub models: Vec<String>,
+    /// Whether the answer will be a stream.
+    pub stream: bool,
+    /// `stream_options.include_usage`, where stated.
+    pub include_usage: Option<bool>,
+    /// The largest stated bound on output tokens.
+    pub max_output_tokens: Option<u64>,
+    /// How many answers are asked for, at least 1.
+    pub choices: u64,
+    /// Bytes of text that the model reads: string values, unescaped; four for each number of a list of tokens.
+    pub text_bytes: u64,
+    /// Images, sounds and files in the body, which are not in `text_bytes`.
+    pub media: u64,
+    /// Whether the answer is to be fetched later.
+    pub background: bool,
+    /// Where a JSON body can be changed.
+    edits: Option<Spans>,
+}
+
+impl Facts {
+    /// What the prompt will cost, by the rule of thumb that errs least over languages: four bytes a token.
+    pub const fn prompt_tokens(&self) -> u64 {
+        self.text_bytes.div_ceil(4).saturating_add(self.media.saturating_mul(MEDIA_TOKENS))
+    }
+}
+
+/// The places of a JSON body that a rewrite needs.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct Spans {
+    /// After the opening brace.
+    top: Gap,
+    /// Models, by their place in `Facts::models`, and their strings with quotes.
+    models: Vec<(usize, Span)>,
+    /// The path of a single key to write a default model to.
+    default_key: Option<&'static str>,
+    stream_options: Option<StreamOptions>,
+}
+
+/// A place for a new member, at the beginning of an object.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Gap {
+    at: u64,
+    /// Whether members follow, so that a comma is needed.
+    members: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum StreamOptions {
+    Null(Span),
+    Object {
+        gap: Gap,
+        include_usage: Option<Span>,
+    },
+}
+
+/// Reads one request body.
+#[derive(Debug)]
+pub struct Reader {
+    kind: ReaderKind,
+    path_models: Vec<String>,
+    streams: Streams,
+    agree: bool,
+}
+
+#[derive(Debug)]
+enum ReaderKind {
+    Form(Box<FormReader>),
+    Json(Box<JsonReader>),
+    Unread,
+}
+
+impl Reader {
+    /// For the body of this request, with the values of these headers.
+    pub fn new(
+        call: &Call,
+        content_type: Option<&[u8]>,
+        content_encoding: Option<&[u8]>,
+    ) -> Result<Self, BodyError> {
+        let endpoint = call.endpoint;
+        if endpoint.body != Body::None && !media_type::is_plain(content_encoding) {
+            return Err(BodyError::ContentEncoding);
+        }
+        let media_type = MediaType::parse(content_type);
+        let json = |object| ReaderKind::Json(Box::new(JsonReader::new(endpoint.fields, object)));
+        let kind = match (endpoint.body, media_type.kind) {
+            (Body::Any, Kind::Json) => json(false),
+            (Body::Any | Body::None, _) => ReaderKind::Unread,
+            // Servers that do not look at the content type parse these as JSON too.
+            (Body::Json, Kind::Json | Kind::Unstated) | (Body::JsonOrForm, Kind::Json) => {
+                json(true)
+            }
+            (Body::Form | Body::JsonOrForm, Kind::Form) => {
+                let in_path = endpoint.path.contains("{model");
+                ReaderKind::Form(Box::new(
+                    FormReader::new(&media_type, !in_path).map_err(BodyError::Form)?,
+                ))
+            }
+            (Body::Json, _) => {
+                return Err(BodyError::ContentType {
+                    wanted: "application/json in UTF-8",
+                });
+            }
+            (Body::Form, _) => {
+                return Err(BodyError::ContentType {
+                    wanted: "multipart/form-data",
+                });
+            }
+            (Body::JsonOrForm, _) => {
+                return Err(BodyError::ContentType {
+                    wanted: "application/json in UTF-8 or multipart/form-data",
+                });
+            }
+        };
+        Ok(Self {
+            kind,
+            path_models: call.models.clone(),
+            streams: endpoint.streams,
+            agree: endpoint.fields.agree,
+        })
+    }
+
+    /// Reads the next piece. Cutting the body elsewhere changes nothing.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
+        match &mut self.kind {
+            ReaderKind::Form(reader) => reader.push(bytes),
+            ReaderKind::Json(reader) => reader.push(bytes),
+            ReaderKind::Unread => Ok(()),
+        }
+    }
+
+    /// The body has ended, with the stream or at its trailers.
+    pub fn finish(self) -> Result<Facts, BodyError> {
+        let found = match self.kind {
+            ReaderKind::Form(reader) => reader.finish()?,
+            ReaderKind::Json(reader) => reader.finish()?,
+            ReaderKind::Unread => Found::default(),
+        };
+        let in_path = !self.path_models.is_empty();
+        let mut names = Names::of(&self.path_models);
+        let mut models = Vec::with_capacity(found.models.len());
+        for (index, span) in found.models {
+            let Some(name) = found.names.get(index) else {
+                continue;
+            };
+            if self.agree && !names.agrees(name) {
+                let reason = Ambiguity::Disagreement;
+                return Err(BodyError::Ambiguous {
+                    param: "model".to_owned(),
+                    reason,
+                });
+            }
+            if !(self.agree && in_path) {
+                models.push((names.add(name).ok_or_else(BodyError::too_many)?, span));
+            }
+        }
+        let mut edits = found.edits;
+        if let Some(edits) = &mut edits {
+            edits.models = models;
+        }
+        Ok(Facts {
+            models: names.into_vec(),
+            stream: match self.streams {
+                Streams::Always => true,
+                Streams::Asked => found.stream.unwrap_or(false),
+                Streams::Default => found.stream.unwrap_or(true),
+                Streams::Never => false,
+            },
+            include_usage: found.include_usage,
+            max_output_tokens: found.max_output_tokens,
+            choices: found.choices.max(1),
+            text_bytes: found.text_bytes,
+            media: found.media,
+            background: found.background,
+            edits,
+        })
+    }
+}
+
+/// What a body says by itself.
+#[derive(Debug, Default)]
+struct Found {
+    names: Names,
+    /// Each place that names a model, the main one first, as an index into `names`.
+    models: Vec<(usize, Span)>,
+    stream: Option<bool>,
+    include_usage: Option<bool>,
+    max_output_tokens: Option<u64>,
+    choices: u64,
+    text_bytes: u64,
+    media: u64,
+    background: bool,
+    edits: Option<Spans>,
+}
+
+impl BodyError {
+    fn too_many() -> Self {
+        Self::Ambiguous {
+            param: "model".to_owned(),
+            reason: Ambiguity::TooMany,
+        }
+    }
+}

@@ -1,0 +1,479 @@
+//! `multipart/form-data` (RFC 7578), in the subset that all servers read alike.
+//!
+//! They differ on duplicate fields and parameters, `name*`, bare line feeds, folded headers, transfer encodings,
+//! character sets, and on what stands before the first and after the last part: all of that is refused.
+
+use super::media_type::{MediaType, Parameters, is_token};
+use super::names::model_name;
+use super::{Ambiguity, BodyError, Found};
+use crate::llm::json::{Span, Text};
+
+use std::fmt;
+
+/// The length of CRLF.
+const LINE_END: usize = 2;
+/// Longer boundaries are not legal (RFC 2046, section 5.1.1).
+const MAX_BOUNDARY: usize = 70;
+/// No client sends longer header lines; file names are in them.
+const MAX_LINE: usize = 4096;
+/// Of one part.
+const MAX_HEADERS: usize = 16;
+/// Of one form.
+const MAX_PARTS: u32 = 1024;
+/// Bytes kept of a watched field's value: enough to see that it is too long.
+const MAX_VALUE: usize = 512;
+
+/// Why a form was refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct FormError {
+    /// The offset of the byte where it was noticed.
+    pub at: u64,
+    what: &'static str,
+}
+
+impl fmt::Display for FormError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {}", self.what, self.at)
+    }
+}
+
+impl std::error::Error for FormError {}
+
+/// Reads one form.
+#[derive(Debug)]
+pub(super) struct FormReader {
+    /// `\r\n--boundary`
+    delimiter: Vec<u8>,
+    /// How much of the delimiter the bytes just read match.
+    matched: usize,
+    offset: u64,
+    state: State,
+    line: Vec<u8>,
+    part: Part,
+    parts: u32,
+    /// Whether the field `model` counts here.
+    named: bool,
+    model: Option<String>,
+    stream: Option<bool>,
+    choices: Option<u64>,
+    text_bytes: u64,
+    media: u64,
+    failed: Option<BodyError>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    /// Before the first delimiter, which must be the first thing.
+    Start,
+    /// After a delimiter: the first byte of a line end or of the final dashes.
+    Delimited,
+    /// After a delimiter and a carriage return.
+    DelimitedReturn,
+    /// After a delimiter and a dash.
+    DelimitedDash,
+    Header,
+    /// After a carriage return in a header line.
+    HeaderReturn,
+    /// At the beginning of a part's content, which must not be the delimiter without its line end.
+    ContentStart,
+    Content,
+    /// After the final dashes: a line end at most.
+    End,
+    EndReturn,
+    EndLine,
+}
+
+/// The part being read.
+#[derive(Debug, Default)]
+struct Part {
+    headers: usize,
+    name: Option<String>,
+    file: bool,
+    typed: bool,
+    /// Its headers ask for a decoding that only some servers do.
+    encoded: bool,
+    value: Vec<u8>,
+    len: u64,
+}
+
+impl FormReader {
+    pub(super) fn new(media_type: &MediaType<'_>, named: bool) -> Result<Self, FormError> {
+        let fail = |what| FormError { at: 0, what };
+        let mut boundaries = media_type.values("boundary");
+        let (Some(Some(boundary)), None) = (boundaries.next(), boundaries.next()) else {
+            return Err(fail("the content type must have exactly one boundary"));
+        };
+        if media_type.values("boundary*").next().is_some()
+            || media_type.values("boundary*0").next().is_some()
+        {
+            return Err(fail("the content type must have exactly one boundary"));
+        }
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&byte);
+        if boundary.is_empty()
+            || boundary.len() > MAX_BOUNDARY
+            || boundary.ends_with(' ')
+            || !boundary.bytes().all(legal)
+        {
+            return Err(fail("the boundary in the content type is not legal"));
+        }
+        Ok(Self {
+            delimiter: format!("\r\n--{boundary}").into_bytes(),
+            // The first delimiter has no line end before it.
+            matched: LINE_END,
+            offset: 0,
+            state: State::Start,
+            line: Vec::new(),
+            part: Part::default(),
+            parts: 0,
+            named,
+            model: None,
+            stream: None,
+            choices: None,
+            text_bytes: 0,
+            media: 0,
+            failed: None,
+        })
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let result = self.read(bytes);
+        self.failed = result.as_ref().err().cloned();
+        result
+    }
+
+    pub(super) fn finish(self) -> Result<Found, BodyError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        if !matches!(self.state, State::End | State::EndLine) {
+            let at = self.offset;
+            return Err(BodyError::Form(FormError {
+                at,
+                what: "the final boundary is missing",
+            }));
+        }
+        let mut found = Found {
+            stream: self.stream,
+            choices: self.choices.unwrap_or(1),
+            text_bytes: self.text_bytes,
+            media: self.media,
+            ..Found::default()
+        };
+        if let Some(index) = self.model.and_then(|model| found.names.add(&model)) {
+            found.models.push((index, Span::default()));
+        }
+        Ok(found)
+    }
+
+    fn read(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
+        let mut rest = bytes;
+        while let Some((&byte, tail)) = rest.split_first() {
+            if self.state == State::Content && self.matched == 0 {
+                // Nothing but a carriage return can begin the delimiter.
+                let run = rest
+                    .iter()
+                    .position(|&byte| byte == b'\r')
+                    .unwrap_or(rest.len());
+                let (content, after) = rest.split_at_checked(run).unwrap_or((rest, &[]));
+                self.part.push(content);
+                self.offset = self.offset.saturating_add(run as u64);
+                rest = after;
+                if run > 0 {
+                    continue;
+                }
+            }
+            self.byte(byte)?;
+            self.offset = self.offset.saturating_add(1);
+            rest = tail;
+        }
+        Ok(())
+    }
+
+    fn byte(&mut self, byte: u8) -> Result<(), BodyError> {
+        self.state = match (self.state, byte) {
+            (State::Start | State::Content, _)
+                if self.delimiter.get(self.matched) == Some(&byte) =>
+            {
+                self.matched = self.matched.saturating_add(1);
+                if self.matched < self.delimiter.len() {
+                    return Ok(());
+                }
+                self.matched = 0;
+                match self.state {
+                    State::ContentStart => {
+                        return Err(self.fail("an empty part must still end with CRLF"));
+                    }
+                    State::Content => self.end_part()?,
+                    _ => {}
+                }
+                State::Delimited
+            }
+            (State::Start, _) => return Err(self.fail("the body does not begin with the boundary")),
+            (State::ContentStart | State::Content, _) => {
+                // The line end before the content is not part of it.
+                let skipped = if self.state == State::ContentStart {
+                    LINE_END
+                } else {
+                    0
+                };
+                let partial = self
+                    .delimiter
+                    .get(skipped..self.matched)
+                    .unwrap_or_default();
+                self.part.push(partial);
+                // A carriage return stands only at the delimiter's beginning, so nothing else can be a new one.
+                self.matched = usize::from(byte == b'\r');
+                if self.matched == 0 {
+                    self.part.push(&[byte]);
+                }
+                State::Content
+            }
+            (State::Delimited, b'\r') => State::DelimitedReturn,
+            (State::Delimited, b'-') => State::DelimitedDash,
+            (State::DelimitedReturn, b'\n') => {
+                self.parts = self.parts.saturating_add(1);
+                if self.parts > MAX_PARTS {
+                    return Err(self.fail("too many parts"));
+                }
+                self.part = Part::default();
+                State::Header
+            }
+            (State::DelimitedDash, b'-') => State::End,
+            (State::Delimited | State::DelimitedReturn | State::DelimitedDash, _) => {
+                return Err(self.fail("a boundary must be followed by CRLF or by two dashes"));
+            }
+            (State::Header, b'\r') => State::HeaderReturn,
+            (State::Header, b'\n' | 0) => {
+                return Err(self.fail("header lines must end with CRLF and hold no NUL"));
+            }
+            (State::Header, _) => {
+                if self.line.len() >= MAX_LINE {
+                    return Err(self.fail("a header line is too long"));
+                }
+                self.line.push(byte);
+                State::Header
+            }
+            (State::HeaderReturn, b'\n') => {
+                let line = std::mem::take(&mut self.line);
+                if line.is_empty() {
+                    self.begin_content()?;
+                    self.matched = LINE_END;
+                    State::ContentStart
+                } else {
+                    self.header(&line)?;
+                    State::Header
+                }
+            }
+            (State::HeaderReturn, _) => return Err(self.fail("header lines must end with CRLF")),
+            (State::End, b'\r') => State::EndReturn,
+            (State::EndReturn, b'\n') => State::EndLine,
+            (State::End | State::EndReturn | State::EndLine, _) => {
+                return Err(self.fail("nothing may follow the final boundary"));
+            }
+        };
+        Ok(())
+    }
+
+    fn header(&mut self, line: &[u8]) -> Result<(), BodyError> {
+        self.part.headers = self.part.headers.saturating_add(1);
+        let Some((name, value)) = std::str::from_utf8(line)
+            .ok()
+            .and_then(|line| line.split_once(':'))
+        else {
+            return Err(self.fail("a header line has no colon or is not UTF-8"));
+        };
+        if !is_token(name) || self.part.headers > MAX_HEADERS {
+            return Err(self.fail(
+                "header lines must have a name, must not be folded, and must not be too many",
+            ));
+        }
+        let value = value.trim_matches([' ', '\t']);
+        match name.to_ascii_lowercase().as_str() {
+            "content-disposition" => self.disposition(value),
+            "content-type" => {
+                if std::mem::replace(&mut self.part.typed, true) {
+                    return Err(self.fail("a part must have one content-type at most"));
+                }
+                let media_type = MediaType::parse(Some(value.as_bytes()));
+                self.part.encoded |= media_type.values("charset").any(|charset| {
+                    !charset.is_some_and(|charset| charset.eq_ignore_ascii_case("utf-8"))
+                });
+                Ok(())
+            }
+            "content-transfer-encoding" => {
+                self.part.encoded = true;
+                let plain = ["7bit", "8bit", "binary"]
+                    .iter()
+                    .any(|plain| value.eq_ignore_ascii_case(plain));
+                if plain {
+                    Ok(())
+                } else {
+                    Err(self.fail("content-transfer-encoding is not read by all servers"))
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// `form-data; name="model"; filename="…"`, each parameter once.
+    fn disposition(&mut self, value: &str) -> Result<(), BodyError> {
+        let (kind, parameters) = value.split_once(';').unwrap_or((value, ""));
+        if !kind
+            .trim_end_matches([' ', '\t'])
+            .eq_ignore_ascii_case("form-data")
+            || self.part.name.is_some()
+        {
+            return Err(self.fail("a part must have one content-disposition, 'form-data'"));
+        }
+        let mut seen: Vec<String> = Vec::new();
+        for parameter in Parameters(parameters) {
+            let Some((key, value)) = parameter else {
+                return Err(self.fail("a content-disposition parameter could not be read"));
+            };
+            let key = key.to_ascii_lowercase();
+            match key.as_str() {
+                _ if seen.contains(&key) => {
+                    return Err(self.fail("a content-disposition parameter is given twice"));
+                }
+                "name" => self.part.name = Some(value),
+                "filename" | "filename*" => self.part.file = true,
+                _ => {
+                    return Err(
+                        self.fail("content-disposition may have 'name' and 'filename' only")
+                    );
+                }
+            }
+            seen.push(key);
+        }
+        // Some unescape a backslash, some do not.
+        if self.part.name.is_none()
+            || parameters
+                .split("filename")
+                .next()
+                .is_some_and(|name| name.contains('\\'))
+        {
+            return Err(self.fail("a part must have a plain name"));
+        }
+        Ok(())
+    }
+
+    fn begin_content(&mut self) -> Result<(), BodyError> {
+        let Some(name) = &self.part.name else {
+            return Err(self.fail("a part must have a content-disposition"));
+        };
+        let Some((watched, exact)) =
+            watched(name).filter(|&(watched, _)| self.named || watched != "model")
+        else {
+            return Ok(());
+        };
+        if !exact {
+            return Err(ambiguous(watched, Ambiguity::CaseVariant));
+        }
+        if self.part.file || self.part.encoded {
+            return Err(
+                self.fail("a field that is read must be plain: no filename, encoding or charset")
+            );
+        }
+        let twice = match watched {
+            "model" => self.model.is_some(),
+            "stream" => self.stream.is_some(),
+            _ => self.choices.is_some(),
+        };
+        if twice {
+            Err(ambiguous(watched, Ambiguity::Duplicate))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn end_part(&mut self) -> Result<(), BodyError> {
+        let part = std::mem::take(&mut self.part);
+        if part.file {
+            self.media = self.media.saturating_add(1);
+            return Ok(());
+        }
+        let name = part.name.as_deref().unwrap_or_default();
+        let whole = part.len == part.value.len() as u64;
+        let text = std::str::from_utf8(&part.value).ok().filter(|_| whole);
+        match name {
+            "model" if self.named => {
+                if whole && text.is_none() {
+                    return Err(self.fail("the model is not UTF-8"));
+                }
+                let text = Text {
+                    bytes: &part.value,
+                    whole,
+                    len: part.len,
+                };
+                self.model = Some(model_name(text, || "model".to_owned())?.to_owned());
+            }
+            "stream" => {
+                self.stream = Some(match text.map(str::to_ascii_lowercase).as_deref() {
+                    Some("true") => true,
+                    Some("false") => false,
+                    _ => return Err(wrong_type(name, "true or false")),
+                });
+            }
+            "n" => {
+                let number = text.and_then(|text| text.parse().ok());
+                self.choices = Some(number.ok_or_else(|| wrong_type(name, "a number"))?);
+            }
+            "input" | "instructions" | "prompt" => {
+                self.text_bytes = self.text_bytes.saturating_add(part.len);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn fail(&self, what: &'static str) -> BodyError {
+        BodyError::Form(FormError {
+            at: self.offset,
+            what,
+        })
+    }
+}
+
+impl Part {
+    fn push(&mut self, bytes: &[u8]) {
+        self.len = self.len.saturating_add(bytes.len() as u64);
+        let room = MAX_VALUE.saturating_sub(self.value.len());
+        self.value
+            .extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+    }
+}
+
+/// The watched field that some server could take a name for, and whether it is that very name. PHP and its kin
+/// read `model[]` as `model`.
+fn watched(name: &str) -> Option<(&'static str, bool)> {
+    let stem = name.split('[').next().unwrap_or_default();
+    let stem =
+        stem.trim_matches(|character: char| character.is_whitespace() || character.is_control());
+    let text = Text {
+        bytes: stem.as_bytes(),
+        whole: true,
+        len: stem.len() as u64,
+    };
+    let folded = text.folded()?;
+    ["model", "n", "stream"]
+        .into_iter()
+        .find(|&watched| watched == folded)
+        .map(|watched| (watched, watched == name))
+}
+
+fn ambiguous(param: &str, reason: Ambiguity) -> BodyError {
+    BodyError::Ambiguous {
+        param: param.to_owned(),
+        reason,
+    }
+}
+
+fn wrong_type(param: &str, wanted: &'static str) -> BodyError {
+    BodyError::WrongType {
+        param: param.to_owned(),
+        wanted,
+    }
+}

@@ -1,0 +1,129 @@
+//! Changes to a JSON body: another model, a model where none was, usage asked for. Every other byte stays.
+
+use super::{Facts, Gap, StreamOptions};
+use crate::llm::json::Span;
+
+/// Changes to one body, in any order.
+#[derive(Debug)]
+pub struct Rewrite {
+    facts: Facts,
+    /// What stands in place of these bytes.
+    changes: Vec<(Span, String)>,
+    /// New members at the beginning of the document.
+    members: Vec<String>,
+}
+
+impl Rewrite {
+    /// Of the body that these facts were read from.
+    pub const fn new(facts: Facts) -> Self {
+        Self {
+            facts,
+            changes: Vec::new(),
+            members: Vec::new(),
+        }
+    }
+
+    /// The facts.
+    pub const fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Names `to` wherever the body names `model`. False where that cannot be done: in forms, paths and queries.
+    pub fn rename(&mut self, model: &str, to: &str) -> bool {
+        let Some(edits) = &self.facts.edits else {
+            return false;
+        };
+        let index = self.facts.models.iter().position(|known| known == model);
+        let places = edits.models.iter().filter(|&&(place, _)| Some(place) == index);
+        let before = self.changes.len();
+        self.changes.extend(places.map(|&(_, span)| (span, quoted(to))));
+        self.changes.len() > before
+    }
+
+    /// Names a model in a body that names none. False where that cannot be done: in forms, and in bodies with no
+    /// single place for it.
+    pub fn insert_model(&mut self, model: &str) -> bool {
+        let Some(key) = self
+            .facts
+            .edits
+            .as_ref()
+            .and_then(|edits| edits.default_key)
+        else {
+            return false;
+        };
+        self.members
+            .push(format!("{}:{}", quoted(key), quoted(model)));
+        true
+    }
+
+    /// Asks for usage at the end of the stream.
+    pub fn include_usage(&mut self) {
+        const WANTED: &str = "\"include_usage\":true";
+        let Some(edits) = self
+            .facts
+            .edits
+            .as_ref()
+            .filter(|_| self.facts.include_usage != Some(true))
+        else {
+            return;
+        };
+        match edits.stream_options {
+            None => self
+                .members
+                .push(format!("\"stream_options\":{{{WANTED}}}")),
+            Some(StreamOptions::Null(span)) => self.changes.push((span, format!("{{{WANTED}}}"))),
+            Some(StreamOptions::Object {
+                include_usage: Some(span),
+                ..
+            }) => {
+                self.changes.push((span, "true".to_owned()));
+            }
+            Some(StreamOptions::Object {
+                gap,
+                include_usage: None,
+            }) => self.changes.push(gap.insert(WANTED)),
+        }
+    }
+
+    /// Whether the body stays as it is.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.members.is_empty()
+    }
+
+    /// The new body. `None` if `body` is not the one that the facts are of.
+    pub fn apply(mut self, body: &[u8]) -> Option<Vec<u8>> {
+        if !self.members.is_empty() {
+            let top = self.facts.edits.as_ref()?.top;
+            self.changes.push(top.insert(&self.members.join(",")));
+        }
+        self.changes.sort_by_key(|&(span, _)| span.start);
+        let grown: usize = self.changes.iter().map(|(_, text)| text.len()).sum();
+        let mut rewritten = Vec::with_capacity(body.len().saturating_add(grown));
+        let mut copied = 0;
+        for (span, text) in &self.changes {
+            rewritten.extend_from_slice(body.get(copied..usize::try_from(span.start).ok()?)?);
+            rewritten.extend_from_slice(text.as_bytes());
+            copied = usize::try_from(span.end).ok()?;
+        }
+        rewritten.extend_from_slice(body.get(copied..)?);
+        Some(rewritten)
+    }
+}
+
+impl Gap {
+    fn insert(self, member: &str) -> (Span, String) {
+        let comma = if self.members { "," } else { "" };
+        (
+            Span {
+                start: self.at,
+                end: self.at,
+            },
+            format!("{member}{comma}"),
+        )
+    }
+}
+
+/// A JSON string.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
