@@ -34,7 +34,7 @@
 //! | `refusal` | llm |
 //! | `reply` | config, headers, limit, llm, refusal |
 //! | `analytics` | reply, time |
-//! | `exchange` | analytics, config, credential, headers, limit, llm, policy, refusal, reply, time |
+//! | `exchange` | analytics, config, credential, headers, inflate, limit, llm, policy, refusal, reply, time |
 //! | `host` | analytics, config, exchange, headers, limit, llm, policy, reply, time |
 //! | `cli` | config, policy, exchange, time |
 

@@ -134,7 +134,10 @@ impl From<BodyError> for Refusal {
             BodyError::Ambiguous { param, .. } => Self::ModelAmbiguous { message, param },
             BodyError::ContentEncoding => Self::UnsupportedEncoding(message),
             BodyError::ContentType { .. } => Self::UnsupportedType(message),
-            _ => Self::InvalidBody { message, param: error.param().map(str::to_owned) },
+            _ => Self::InvalidBody {
+                message,
+                param: error.param().map(str::to_owned),
+            },
         }
     }
 }
@@ -143,7 +146,10 @@ impl From<PathError> for Refusal {
     fn from(error: PathError) -> Self {
         let message = sentence(&error);
         match error {
-            PathError::Model => Self::ModelAmbiguous { message, param: "model".to_owned() },
+            PathError::Model => Self::ModelAmbiguous {
+                message,
+                param: "model".to_owned(),
+            },
             _ => Self::InvalidPath(message),
         }
     }

@@ -1,5 +1,4 @@
 //! The command line as its users see it.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::Write;
 use std::process::{Command, Stdio};

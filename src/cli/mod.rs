@@ -1,6 +1,7 @@
 //! The command line: one module a command, each on the same code as the filter.
 //!
-//! Exit codes are a contract: 0 done, 1 the configuration is invalid, 2 wrong usage or a file that cannot be read.
+//! Exit codes are a contract: 0 done, 1 the configuration is invalid, 2 it could not be done
+//! (wrong usage, a file that cannot be read, an Envoy that does not start).
 
 mod demo;
 mod events;
@@ -38,19 +39,25 @@ enum Command {
 #[derive(Debug)]
 struct Failure(String);
 
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
 /// Runs the command line and gives the exit code.
 pub fn run() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Demo(demo) => demo
             .run()
             .map(|()| ExitCode::SUCCESS)
-            .map_err(|error| Failure(error.to_string())),
+            .map_err(Failure::from),
         Command::Events(command) => command.run(),
         Command::Lint(args) => args.run(),
         Command::Policy(command) => command.run(),
     };
     done.unwrap_or_else(|Failure(message)| {
-        let _ = writeln!(anstream::stderr(), "cohort: {message}"); // nowhere left to say it
+        let _ = writeln!(anstream::stderr(), "error: {message}"); // nowhere left to say it
         ExitCode::from(2)
     })
 }

@@ -77,7 +77,9 @@ impl Config {
         let json = Self::from_json(document);
         // A `Struct` begins with a line feed, which JSON may also do: what is JSON is taken as that.
         match protobuf::decode(document) {
-            Some(root) if json.is_err() && document.first() == Some(&b'\n') => document::decode(&root).0,
+            Some(root) if json.is_err() && document.first() == Some(&b'\n') => {
+                document::decode(&root).0
+            }
             _ => json,
         }
     }

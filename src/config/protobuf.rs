@@ -66,7 +66,10 @@ fn node(value: AnyValue) -> Node {
 }
 
 fn plain(value: Value) -> Node {
-    Node { span: Span::default(), value }
+    Node {
+        span: Span::default(),
+        value,
+    }
 }
 
 #[cfg(test)]
@@ -75,31 +78,65 @@ mod tests {
     use crate::config::Config;
 
     fn text(text: &str) -> AnyValue {
-        AnyValue { kind: Some(Kind::Text(text.to_owned())) }
+        AnyValue {
+            kind: Some(Kind::Text(text.to_owned())),
+        }
     }
 
     fn object(fields: impl IntoIterator<Item = (&'static str, AnyValue)>) -> Struct {
-        Struct { fields: fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect() }
+        Struct {
+            fields: fields
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect(),
+        }
     }
 
     #[test]
     fn a_struct_is_read_as_the_document_that_it_is() {
-        let limits = object([("requests_per_minute", AnyValue { kind: Some(Kind::Number(2e6)) })]);
+        let limits = object([(
+            "requests_per_minute",
+            AnyValue {
+                kind: Some(Kind::Number(2e6)),
+            },
+        )]);
         let group = object([
             ("name", text("engineering")),
             ("api_key", text("kt_cg_engineering_abc123")),
-            ("rate_limits", AnyValue { kind: Some(Kind::Map(limits)) }),
+            (
+                "rate_limits",
+                AnyValue {
+                    kind: Some(Kind::Map(limits)),
+                },
+            ),
         ]);
-        let groups = ListValue { values: vec![AnyValue { kind: Some(Kind::Map(group)) }] };
+        let groups = ListValue {
+            values: vec![AnyValue {
+                kind: Some(Kind::Map(group)),
+            }],
+        };
         let document = object([
             ("version", text("1")),
-            ("hold_request_headers", AnyValue { kind: Some(Kind::Bool(false)) }),
-            ("consumer_groups", AnyValue { kind: Some(Kind::List(groups)) }),
+            (
+                "hold_request_headers",
+                AnyValue {
+                    kind: Some(Kind::Bool(false)),
+                },
+            ),
+            (
+                "consumer_groups",
+                AnyValue {
+                    kind: Some(Kind::List(groups)),
+                },
+            ),
         ]);
         let config = Config::from_plugin(&document.encode_to_vec()).unwrap();
         assert!(!config.hold_request_headers);
         let group = config.consumer_groups.first().unwrap();
-        assert_eq!((group.name.as_str(), group.rate_limits[0].quota), ("engineering", 2_000_000));
+        assert_eq!(
+            (group.name.as_str(), group.rate_limits[0].quota),
+            ("engineering", 2_000_000)
+        );
     }
 
     #[test]

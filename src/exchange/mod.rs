@@ -17,7 +17,7 @@ use crate::llm::endpoint::{Call, Dialect};
 use crate::llm::request::{Reader, Rewrite};
 use crate::policy::{Group, Policy, Target};
 use crate::refusal::Refusal;
-use crate::reply::{Audience, Reply};
+use crate::reply::{Audience, Reply, rate_limit};
 use crate::time::Timestamp;
 use std::rc::Rc;
 
@@ -181,6 +181,17 @@ impl Exchange {
                 .checked_rem(spread)
                 .unwrap_or(0),
         };
-        Reply::new(refusal, audience)
+        let mut reply = Reply::new(refusal, audience);
+        if let Some(group) = group {
+            let families = &self.policy.header_families;
+            rate_limit::tell(
+                families,
+                &group.limits,
+                &self.standings,
+                0,
+                &mut reply.headers,
+            );
+        }
+        reply
     }
 }

@@ -55,7 +55,8 @@ impl Exchange {
     ) -> (HeaderEdits, Step) {
         self.started = now;
         let mut edits = HeaderEdits::default();
-        let credential = Credential::take(inbound.headers, &self.policy.credential_headers, &mut edits);
+        let credential =
+            Credential::take(inbound.headers, &self.policy.credential_headers, &mut edits);
         let step = match self.judge_headers(inbound, credential, now, shared) {
             Err(refusal) => Step::Reply(self.refuse(&refusal, now)),
             Ok(state) => {
@@ -77,7 +78,13 @@ impl Exchange {
     }
 
     /// Takes the next bytes of the body in; `end` where they are the last.
-    pub fn request_body(&mut self, chunk: &[u8], end: bool, now: Timestamp, shared: &mut impl SharedData) -> Step {
+    pub fn request_body(
+        &mut self,
+        chunk: &[u8],
+        end: bool,
+        now: Timestamp,
+        shared: &mut impl SharedData,
+    ) -> Step {
         let pushed = match &mut self.state {
             State::Inflating(_, packed, _) => {
                 packed.extend_from_slice(chunk);
@@ -91,7 +98,10 @@ impl Exchange {
             (Ok(()), false) => return Step::NeedBody,
             (Ok(()), true) => match std::mem::replace(&mut self.state, State::Start) {
                 State::Inflating(coding, packed, reader) => read_packed(coding, &packed, *reader),
-                State::Reading(reader) => reader.finish().map(|facts| (facts, None)).map_err(Refusal::from),
+                State::Reading(reader) => reader
+                    .finish()
+                    .map(|facts| (facts, None))
+                    .map_err(Refusal::from),
                 _ => Err(Refusal::Internal),
             },
         };
@@ -152,7 +162,9 @@ impl Exchange {
             return Ok(State::Start);
         }
         let encoding = only(headers, "content-encoding")?;
-        let coding = encoding.filter(|_| self.policy.decompress_requests).and_then(Coding::parse);
+        let coding = encoding
+            .filter(|_| self.policy.decompress_requests)
+            .and_then(Coding::parse);
         let encoding = if coding.is_some() { None } else { encoding };
         let mut reader = Reader::new(call, only(headers, "content-type")?, encoding)?;
         if end {
@@ -221,7 +233,11 @@ impl Exchange {
                 IDENTITY_HEADERS.contains(&name) || name.as_bytes().starts_with(IDENTITY_PREFIX);
             // An answer that is compressed cannot be read.
             let compressed = inflates && ["content-encoding", "content-length"].contains(&name);
-            if identity || ACCOUNT_HEADERS.contains(&name) || compressed || (read && name == "accept-encoding") {
+            if identity
+                || ACCOUNT_HEADERS.contains(&name)
+                || compressed
+                || (read && name == "accept-encoding")
+            {
                 edits.remove(name);
             }
         }
@@ -263,7 +279,9 @@ impl Exchange {
         let mut rewrite = Rewrite::new(facts);
         self.models = models(&group, call, &mut rewrite)?;
         if let Some(model) = self.models.iter().find(|model| !group.models.allow(model)) {
-            let refusal = Refusal::ModelNotAllowed { model: model.clone() };
+            let refusal = Refusal::ModelNotAllowed {
+                model: model.clone(),
+            };
             self.waive(refusal, &group)?;
         }
         self.target = policy.target(endpoint, &self.models).cloned();
@@ -271,7 +289,10 @@ impl Exchange {
             return Err(Refusal::NoProvider);
         }
         self.admit(&group, now, shared)?;
-        let asks = self.target.as_ref().is_none_or(|target| target.takes_stream_options());
+        let asks = self
+            .target
+            .as_ref()
+            .is_none_or(|target| target.takes_stream_options());
         if asks && self.stream && group.counts_tokens() && endpoint.streams_usage_on_request() {
             self.injected_usage = rewrite.facts().include_usage != Some(true);
             rewrite.include_usage();
@@ -285,7 +306,9 @@ impl Exchange {
         }
         release.body = match plain {
             Some(plain) if rewrite.is_empty() => Some(NewBody::Whole(plain)),
-            Some(plain) => Some(NewBody::Whole(rewrite.apply(&plain).ok_or(Refusal::Internal)?)),
+            Some(plain) => Some(NewBody::Whole(
+                rewrite.apply(&plain).ok_or(Refusal::Internal)?,
+            )),
             None if rewrite.is_empty() => None,
             None => Some(NewBody::Rewritten(rewrite)),
         };
@@ -347,7 +370,9 @@ impl Exchange {
     /// The same where the header cannot be held until the body is judged: without the model, and with room for a body
     /// that may be rewritten.
     fn introduce_early(&mut self, edits: &mut HeaderEdits) {
-        let (Some(identity), Some(call)) = (&self.identity, &self.call) else { return };
+        let (Some(identity), Some(call)) = (&self.identity, &self.call) else {
+            return;
+        };
         let group = Rc::clone(&identity.group);
         self.target = self.policy.target(call.endpoint, &[]).cloned();
         let asks_usage = group.counts_tokens() && call.endpoint.streams_usage_on_request();
@@ -380,13 +405,20 @@ fn models(group: &Group, call: &Call, rewrite: &mut Rewrite) -> Result<Vec<Strin
     let mut models = rewrite.facts().models.clone();
     for model in &mut models {
         // A path's model is not aliased: it cannot be rewritten without choosing another endpoint.
-        let alias = group.models.alias(model).filter(|_| !call.models.contains(model));
+        let alias = group
+            .models
+            .alias(model)
+            .filter(|_| !call.models.contains(model));
         if let Some(target) = alias.filter(|target| rewrite.rename(model, target)) {
             target.clone_into(model);
         }
     }
     if models.is_empty() && call.endpoint.needs_model() {
-        let default = group.models.default.as_ref().filter(|model| rewrite.insert_model(model));
+        let default = group
+            .models
+            .default
+            .as_ref()
+            .filter(|model| rewrite.insert_model(model));
         models.push(default.ok_or(Refusal::ModelMissing)?.clone());
     }
     Ok(models)
@@ -396,13 +428,19 @@ fn models(group: &Group, call: &Call, rewrite: &mut Rewrite) -> Result<Vec<Strin
 fn only<'a>(headers: Headers<'a>, name: &str) -> Result<Option<&'a [u8]>, Refusal> {
     let mut values = headers.all(name);
     match (values.next(), values.next()) {
-        (_, Some(_)) => Err(Refusal::UnsupportedType(format!("The request has more than one {name}. Send one."))),
+        (_, Some(_)) => Err(Refusal::UnsupportedType(format!(
+            "The request has more than one {name}. Send one."
+        ))),
         (value, None) => Ok(value),
     }
 }
 
 /// Inflates a body and reads it.
-fn read_packed(coding: Coding, packed: &[u8], mut reader: Reader) -> Result<(Facts, Option<Vec<u8>>), Refusal> {
+fn read_packed(
+    coding: Coding,
+    packed: &[u8],
+    mut reader: Reader,
+) -> Result<(Facts, Option<Vec<u8>>), Refusal> {
     let plain = coding.inflate(packed).map_err(|error| match error {
         InflateError::Malformed => Refusal::InvalidBody {
             message: "The request body is not what its content-encoding says.".to_owned(),

@@ -61,7 +61,11 @@ impl Exchange {
             &mut step.edits,
         );
         let Some(call) = &self.call else { return step };
-        if call.endpoint.lists_models() && identity.group.models.restrict() && self.status == 200 && !end {
+        if call.endpoint.lists_models()
+            && identity.group.models.restrict()
+            && self.status == 200
+            && !end
+        {
             self.filters_models = true;
             step.edits.remove("content-length");
             step.hold = policy.hold_request_headers;

@@ -122,7 +122,10 @@ impl Exchange {
         let consumed = matches!(self.state, State::Passed)
             && (200..300).contains(&self.status)
             && !self.background
-            && self.call.as_ref().is_some_and(|call| call.endpoint.charged());
+            && self
+                .call
+                .as_ref()
+                .is_some_and(|call| call.endpoint.charged());
         let Some(answer) = self.answer.as_ref().filter(|_| consumed) else {
             return (Charged::default(), false);
         };
@@ -155,7 +158,9 @@ impl Exchange {
         match (&self.state, self.refusal, self.shadowed) {
             (State::Refused, Some(code), _) if self.status < 500 => (Outcome::Blocked, Some(code)),
             (State::Refused, code, _) => (Outcome::Error, code),
-            (State::Start | State::Inflating(..) | State::Reading(_), ..) => (Outcome::Error, Some("request_incomplete")),
+            (State::Start | State::Inflating(..) | State::Reading(_), ..) => {
+                (Outcome::Error, Some("request_incomplete"))
+            }
             (State::Passed, ..) if self.status == 0 => (Outcome::Error, Some("no_response")),
             (State::Passed, ..) if self.status >= 400 => (Outcome::Error, Some("upstream_error")),
             (State::Passed, _, Some(code)) => (Outcome::Flagged, Some(code)),

@@ -221,7 +221,9 @@ fn now() -> Timestamp {
 /// address its network: one caller may have all of it.
 fn source_address() -> Vec<u8> {
     let address = abi::property("source\0address").unwrap_or_default();
-    let parsed = std::str::from_utf8(&address).ok().and_then(|text| text.parse::<SocketAddr>().ok());
+    let parsed = std::str::from_utf8(&address)
+        .ok()
+        .and_then(|text| text.parse::<SocketAddr>().ok());
     match parsed.map(|address| address.ip()) {
         Some(IpAddr::V4(address)) => address.octets().to_vec(),
         Some(IpAddr::V6(address)) => address.octets().into_iter().take(8).collect(),

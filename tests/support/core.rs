@@ -14,11 +14,11 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 /// A Thursday, 2026-01-01T00:00:00Z: the start of a minute, an hour, a day and a month.
-pub const START: u64 = 1_767_225_600_000;
+pub(crate) const START: u64 = 1_767_225_600_000;
 
 /// Envoy's shared data as far as one thread can tell.
 #[derive(Debug, Default)]
-pub struct Store {
+pub(crate) struct Store {
     values: HashMap<String, (Vec<u8>, u32)>,
     cas: u32,
 }
@@ -44,17 +44,17 @@ impl SharedData for Store {
 
 /// A gateway without an Envoy.
 #[derive(Debug)]
-pub struct Core {
+pub(crate) struct Core {
     policy: Rc<Policy>,
-    pub store: Store,
+    pub(crate) store: Store,
     /// In how large pieces bodies come.
-    pub chunk: usize,
+    pub(crate) chunk: usize,
 }
 
 type Fields = Vec<(String, String)>;
 
 impl Core {
-    pub fn new(config: &Value) -> Result<Self, String> {
+    pub(crate) fn new(config: &Value) -> Result<Self, String> {
         let errors = |errors: Vec<cohort::config::ConfigError>| format!("{errors:?}");
         let config = Config::from_json(config.to_string().as_bytes()).map_err(errors)?;
         let policy =
@@ -67,7 +67,7 @@ impl Core {
     }
 
     /// One exchange, `at` milliseconds after the start.
-    pub fn run(&mut self, request: &Request, answer: &Answer, at: u64) -> Outcome {
+    pub(crate) fn run(&mut self, request: &Request, answer: &Answer, at: u64) -> Outcome {
         let now = Timestamp(START + at);
         let mut exchange = Exchange::new(Rc::clone(&self.policy));
         let mut fields = request.fields();
@@ -119,7 +119,9 @@ impl Core {
                     apply(fields, &edits);
                     return Ok(match new {
                         None => body.to_vec(),
-                        Some(NewBody::Rewritten(rewrite)) => rewrite.apply(body).expect("the body is that of the facts"),
+                        Some(NewBody::Rewritten(rewrite)) => {
+                            rewrite.apply(body).expect("the body is that of the facts")
+                        }
                         Some(NewBody::Whole(whole)) => whole,
                     });
                 }

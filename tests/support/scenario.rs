@@ -10,18 +10,18 @@ use std::path::Path;
 /// One file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Scenario {
+pub(crate) struct Scenario {
     /// A file of `testdata/config/valid`, without `.yaml`; `tutorial` where nothing is said.
     #[serde(default = "tutorial")]
-    pub config: String,
+    pub(crate) config: String,
     /// Laid over the configuration's top level.
     #[serde(default)]
-    pub with: Option<Value>,
+    pub(crate) with: Option<Value>,
     /// Why this scenario cannot run in an Envoy, whose clock nobody can set.
     #[serde(default)]
-    pub core_only: Option<String>,
+    pub(crate) core_only: Option<String>,
     /// In order.
-    pub steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
 }
 
 fn tutorial() -> String {
@@ -31,18 +31,18 @@ fn tutorial() -> String {
 /// One request, perhaps several times.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Step {
+pub(crate) struct Step {
     /// When, in milliseconds after the first request.
     #[serde(default)]
-    pub at: u64,
+    pub(crate) at: u64,
     /// How often.
     #[serde(default = "once")]
-    pub times: u32,
-    pub request: Request,
+    pub(crate) times: u32,
+    pub(crate) request: Request,
     /// What the upstream answers if it is reached.
     #[serde(default)]
-    pub upstream: Answer,
-    pub expect: Expect,
+    pub(crate) upstream: Answer,
+    pub(crate) expect: Expect,
 }
 
 fn once() -> u32 {
@@ -51,22 +51,22 @@ fn once() -> u32 {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Request {
+pub(crate) struct Request {
     #[serde(default = "post")]
-    pub method: String,
+    pub(crate) method: String,
     #[serde(default = "chat")]
-    pub path: String,
+    pub(crate) path: String,
     /// Short for `authorization: Bearer …`.
     #[serde(default)]
-    pub key: Option<String>,
+    pub(crate) key: Option<String>,
     #[serde(default)]
-    pub headers: BTreeMap<String, String>,
+    pub(crate) headers: BTreeMap<String, String>,
     /// Sent as JSON…
     #[serde(default)]
-    pub json: Option<Value>,
+    pub(crate) json: Option<Value>,
     /// … or as it stands.
     #[serde(default)]
-    pub body: Option<String>,
+    pub(crate) body: Option<String>,
 }
 
 fn post() -> String {
@@ -79,7 +79,7 @@ fn chat() -> String {
 
 impl Request {
     /// The fields as a client sends them, without pseudo-headers.
-    pub fn fields(&self) -> Vec<(String, String)> {
+    pub(crate) fn fields(&self) -> Vec<(String, String)> {
         let mut fields: Vec<_> = self.headers.clone().into_iter().collect();
         if let Some(key) = &self.key {
             fields.push(("authorization".to_owned(), format!("Bearer {key}")));
@@ -91,7 +91,7 @@ impl Request {
     }
 
     /// The body as a client sends it.
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         match (&self.json, &self.body) {
             (Some(json), _) => json.to_string().into_bytes(),
             (None, Some(body)) => body.clone().into_bytes(),
@@ -102,20 +102,20 @@ impl Request {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Answer {
+pub(crate) struct Answer {
     #[serde(default = "ok")]
-    pub status: u16,
+    pub(crate) status: u16,
     #[serde(default)]
-    pub headers: BTreeMap<String, String>,
+    pub(crate) headers: BTreeMap<String, String>,
     /// Sent as JSON…
     #[serde(default)]
-    pub json: Option<Value>,
+    pub(crate) json: Option<Value>,
     /// … or as an event stream, one event each, with `[DONE]` at the end…
     #[serde(default)]
-    pub events: Option<Vec<Value>>,
+    pub(crate) events: Option<Vec<Value>>,
     /// … or as it stands.
     #[serde(default)]
-    pub body: Option<String>,
+    pub(crate) body: Option<String>,
 }
 
 impl Default for Answer {
@@ -137,7 +137,7 @@ fn ok() -> u16 {
 
 impl Answer {
     /// The fields as an upstream sends them, without pseudo-headers.
-    pub fn fields(&self) -> Vec<(String, String)> {
+    pub(crate) fn fields(&self) -> Vec<(String, String)> {
         let mut fields: Vec<_> = self.headers.clone().into_iter().collect();
         if !self.headers.contains_key("content-type") {
             let kind = if self.events.is_some() {
@@ -151,7 +151,7 @@ impl Answer {
     }
 
     /// The body, in the pieces in which it is sent.
-    pub fn chunks(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn chunks(&self) -> Vec<Vec<u8>> {
         if let Some(events) = &self.events {
             let events = events
                 .iter()
@@ -169,61 +169,61 @@ impl Answer {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Expect {
-    pub status: u16,
+pub(crate) struct Expect {
+    pub(crate) status: u16,
     /// The code of the refusal; also the event's `reason`.
     #[serde(default)]
-    pub code: Option<String>,
+    pub(crate) code: Option<String>,
     /// Fields of the answer; `null`: must not be there.
     #[serde(default)]
-    pub headers: BTreeMap<String, Option<String>>,
+    pub(crate) headers: BTreeMap<String, Option<String>>,
     /// Fields that the upstream saw; `null`: must not be there.
     #[serde(default)]
-    pub upstream_headers: BTreeMap<String, Option<String>>,
+    pub(crate) upstream_headers: BTreeMap<String, Option<String>>,
     /// The path that the upstream saw.
     #[serde(default)]
-    pub upstream_path: Option<String>,
+    pub(crate) upstream_path: Option<String>,
     /// The body that the upstream saw, as JSON.
     #[serde(default)]
-    pub upstream_json: Option<Value>,
+    pub(crate) upstream_json: Option<Value>,
     /// JSON pointers into the answer's body.
     #[serde(default)]
-    pub body: BTreeMap<String, Value>,
+    pub(crate) body: BTreeMap<String, Value>,
     /// The whole body of the answer.
     #[serde(default)]
-    pub text: Option<String>,
+    pub(crate) text: Option<String>,
     /// JSON pointers into the event.
     #[serde(default)]
-    pub event: BTreeMap<String, Value>,
+    pub(crate) event: BTreeMap<String, Value>,
 }
 
 /// What came of a step, however it was run.
 #[derive(Debug, Default)]
-pub struct Outcome {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Outcome {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
     /// What the upstream saw, if it was reached.
-    pub upstream: Option<Seen>,
-    pub event: Value,
+    pub(crate) upstream: Option<Seen>,
+    pub(crate) event: Value,
 }
 
 /// A request as the upstream saw it.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
-    pub path: String,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Seen {
+    pub(crate) path: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Scenario {
-    pub fn load(path: &Path) -> Result<Self, String> {
+    pub(crate) fn load(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
         serde_saphyr::from_str(&text).map_err(|error| error.to_string())
     }
 
     /// The configuration as the filter gets it.
-    pub fn config(&self) -> Result<Value, String> {
+    pub(crate) fn config(&self) -> Result<Value, String> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/config/valid");
         let path = root.join(&self.config).with_extension("yaml");
         let text = std::fs::read_to_string(&path)
@@ -238,7 +238,7 @@ impl Scenario {
 
 impl Expect {
     /// Everything that is not as expected.
-    pub fn differences(&self, outcome: &Outcome) -> Vec<String> {
+    pub(crate) fn differences(&self, outcome: &Outcome) -> Vec<String> {
         let mut wrong = Vec::new();
         let mut check = |what: String, expected: Value, found: Value| {
             if expected != found {

@@ -163,7 +163,10 @@ impl Call {
 
 /// The dialect that the caller of a path most likely speaks, whatever else is wrong with it.
 pub fn dialect_of(target: &[u8]) -> Dialect {
-    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+    let path = target
+        .split(|byte| *byte == b'?')
+        .next()
+        .unwrap_or_default();
     let path = String::from_utf8_lossy(path);
     table::unknown(&path, &path).dialect
 }

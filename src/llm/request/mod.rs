@@ -53,7 +53,9 @@ pub struct Facts {
 impl Facts {
     /// What the prompt will cost, by the rule of thumb that errs least over languages: four bytes a token.
     pub const fn prompt_tokens(&self) -> u64 {
-        self.text_bytes.div_ceil(4).saturating_add(self.media.saturating_mul(MEDIA_TOKENS))
+        self.text_bytes
+            .div_ceil(4)
+            .saturating_add(self.media.saturating_mul(MEDIA_TOKENS))
     }
 }
 

@@ -34,9 +34,13 @@ impl Rewrite {
             return false;
         };
         let index = self.facts.models.iter().position(|known| known == model);
-        let places = edits.models.iter().filter(|&&(place, _)| Some(place) == index);
+        let places = edits
+            .models
+            .iter()
+            .filter(|&&(place, _)| Some(place) == index);
         let before = self.changes.len();
-        self.changes.extend(places.map(|&(_, span)| (span, quoted(to))));
+        self.changes
+            .extend(places.map(|&(_, span)| (span, quoted(to))));
         self.changes.len() > before
     }
 
