@@ -12,7 +12,7 @@ ENVOY   ?= .envoy/envoy
 PYTHON3 ?= python3
 
 TARGET       := wasm32-wasip1
-MODULE       := target/$(TARGET)/release/cohort.wasm
+MODULE       := target/$(TARGET)/wasm/cohort.wasm
 WASM         := target/cohort.wasm
 CLI          := target/release/cohort
 BINARYEN     := .tools/binaryen-$(BINARYEN_VERSION)
@@ -23,7 +23,9 @@ CARGO_WASM := --locked --lib --no-default-features --target $(TARGET)
 
 export CARGO_TARGET_DIR := target
 # For this target only: host builds do not see it. Envoy's V8 has SIMD, and bodies are scanned 64 bytes a step.
-export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS := -C target-feature=+simd128
+# Paths of this machine would only make the module larger, and another one everywhere.
+export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS := -C target-feature=+simd128 \
+	--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/=
 
 SHELL       := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -93,15 +95,15 @@ wasm-target: cargo
 
 # Cargo knows best when to build; it leaves the file's time alone when there was nothing to do.
 $(MODULE): wasm-target FORCE
-	cargo rustc --release $(CARGO_WASM) --crate-type cdylib
+	cargo rustc --profile wasm $(CARGO_WASM) --crate-type cdylib
 
 $(CLI): cargo FORCE
 	cargo build --release --locked --bin cohort
 
 $(WASM): $(MODULE) $(BINARYEN)/ready
 	@if [ -e $(BINARYEN)/ready ]; then \
-		echo "wasm-opt -O3 $< -o $@"; \
-		$(BINARYEN)/node_modules/.bin/wasm-opt -O3 --enable-simd $< -o $@; \
+		echo "wasm-opt -Os $< -o $@"; \
+		$(BINARYEN)/node_modules/.bin/wasm-opt -Os --enable-simd $< -o $@; \
 	else \
 		echo "NOT OPTIMISED: $@, for want of wasm-opt"; \
 		cp $< $@; \
