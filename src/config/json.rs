@@ -42,19 +42,6 @@ impl Tree<'_> {
             Some(_) => {}
         }
     }
-
-    fn written(&self, span: json::Span) -> &str {
-        let range = usize::try_from(span.start)
-            .ok()
-            .zip(usize::try_from(span.end).ok());
-        let bytes = range.and_then(|(start, end)| self.document.get(start..end));
-        std::str::from_utf8(bytes.unwrap_or_default()).unwrap_or_default()
-    }
-
-    fn text(&self, text: Text<'_>, span: json::Span) -> String {
-        text.as_str()
-            .map_or_else(|| json::unescaped(self.written(span)), str::to_owned)
-    }
 }
 
 impl Sink for Tree<'_> {
@@ -72,16 +59,15 @@ impl Sink for Tree<'_> {
     }
 
     fn key(&mut self, key: Text<'_>, span: json::Span) {
-        let key = self.text(key, span);
-        self.keys.push(key);
+        self.keys.push(key.complete(self.document, span));
     }
 
     fn scalar(&mut self, value: Scalar<'_>, span: json::Span) {
         let value = match value {
             Scalar::Bool(truth) => Value::Bool(truth),
             Scalar::Null => Value::Null,
-            Scalar::Number(_) => Value::decimal(self.written(span)),
-            Scalar::String(text) => Value::Text(self.text(text, span)),
+            Scalar::Number(_) => Value::decimal(span.of(self.document)),
+            Scalar::String(text) => Value::Text(text.complete(self.document, span)),
         };
         self.value(value);
     }

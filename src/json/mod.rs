@@ -19,7 +19,6 @@ pub use self::error::{JsonError, JsonErrorKind};
 use self::number::Number;
 pub use self::path::{KeyMatch, PathMatcher, Patterns};
 use self::string::StringState;
-pub use self::string::unescaped;
 pub use self::token::{Container, Scalar, Span, Text};
 use self::token::{Literal, Token};
 pub use self::write::Writer;

@@ -229,7 +229,7 @@ const fn interrupts(word: u64) -> u64 {
 
 /// What a string says that the scanner has accepted, given as it stands in the document, quotes included. For strings
 /// that are longer than what a sink is shown.
-pub fn unescaped(quoted: &str) -> String {
+pub(super) fn unescaped(quoted: &str) -> String {
     let inner = quoted
         .strip_prefix('"')
         .and_then(|rest| rest.strip_suffix('"'));

@@ -1,9 +1,8 @@
 //! Generated documents, held to `serde_json`.
 
 use super::scan;
-use crate::json::{
-    Container, KeyMatch, PathMatcher, Patterns, Scalar, Scanner, Sink, Span, Text, unescaped,
-};
+use crate::json::string::unescaped;
+use crate::json::{Container, KeyMatch, PathMatcher, Patterns, Scalar, Scanner, Sink, Span, Text};
 
 use proptest::prelude::*;
 use serde_json::Value;
