@@ -160,6 +160,7 @@ impl Exchange {
     fn refuse(&mut self, refusal: &Refusal, now: Timestamp) -> Reply {
         self.state = State::Refused;
         self.refusal = Some(refusal.code());
+        self.status = refusal.status();
         let group = self.group();
         let allowed: Vec<&str> = match group.map(|group| &group.models.allowed) {
             Some(Some(patterns)) => patterns

@@ -131,16 +131,14 @@ impl Exchange {
         let upgrade = headers.first("upgrade").is_some() || headers.first(":protocol").is_some();
         let call = endpoint::classify(method, target, upgrade, &self.policy.path_prefixes)?;
         self.dialect = call.endpoint.dialect;
+        self.call = Some(call);
         self.identify(credential, inbound, now, shared)?;
-        let Some(identity) = &self.identity else {
-            return Err(Refusal::InvalidKey);
+        let (Some(identity), Some(call)) = (&self.identity, &self.call) else {
+            return Err(Refusal::Internal);
         };
         let group = &identity.group;
-        if headers
-            .all("x-consumer-group")
-            .any(|wish| wish != group.name.as_bytes())
-        {
-            self.call = Some(call);
+        let own = group.name.as_bytes();
+        if headers.all("x-consumer-group").any(|wish| wish != own) {
             return Err(Refusal::ConsumerGroupNotAllowed);
         }
         let permitted = match &group.allowed_endpoints {
@@ -148,12 +146,9 @@ impl Exchange {
             None => call.endpoint.open(),
         };
         if !permitted {
-            self.call = Some(call);
             return Err(Refusal::EndpointNotAllowed);
         }
-        let state = self.reader(&call, headers, inbound.end);
-        self.call = Some(call);
-        state
+        self.reader(call, headers, inbound.end)
     }
 
     /// How the body is to be read. An `upgrade` field makes no difference: whoever sends one may send a body all the same.
