@@ -134,11 +134,6 @@ mod tests {
         let bomb = vec![0; MAX_OUTPUT + 1];
         for (coding, packed) in [(Coding::Gzip, gzip(&bomb)), (Coding::Zstd, zstd(&bomb))] {
             assert_eq!(coding.inflate(&packed), Err(InflateError::TooLarge));
-            assert_eq!(
-                coding.inflate(&packed[..packed.len() - 5]),
-                Err(InflateError::Malformed),
-                "{coding:?} cut short"
-            );
         }
         for (coding, packed) in [(Coding::Gzip, gzip(b"ab")), (Coding::Zstd, zstd(b"ab"))] {
             assert_eq!(

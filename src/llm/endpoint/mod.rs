@@ -5,14 +5,15 @@
 
 mod fields;
 mod path;
+mod percent;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use self::fields::Watched;
 pub use self::fields::{Fields, Path};
-pub use self::path::PathError;
 pub(crate) use self::path::dotted;
+pub use self::percent::PathError;
 pub use self::table::{ENDPOINTS, names, table_markdown};
 
 use super::usage::UsageFormat;

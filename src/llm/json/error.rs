@@ -66,7 +66,11 @@ impl JsonErrorKind {
     }
 
     pub(super) const fn after(self, used: usize) -> Fault {
-        Fault { kind: self, used }
+        Fault {
+            kind: self,
+            used,
+            back: 0,
+        }
     }
 }
 
@@ -75,6 +79,8 @@ impl JsonErrorKind {
 pub(super) struct Fault {
     pub(super) kind: JsonErrorKind,
     pub(super) used: usize,
+    /// How far before that the cause began, perhaps in an earlier piece.
+    pub(super) back: usize,
 }
 
 impl Fault {

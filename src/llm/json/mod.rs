@@ -252,7 +252,10 @@ impl Scanner {
         if let State::Failed(error) = self.state {
             return error;
         }
-        let at = self.offset.saturating_add(fault.used as u64);
+        let at = self
+            .offset
+            .saturating_add(fault.used as u64)
+            .saturating_sub(fault.back as u64);
         let error = JsonError {
             at,
             kind: fault.kind,

@@ -40,6 +40,15 @@ impl StringState {
         }
     }
 
+    /// The character that has begun cannot go on with the byte here.
+    const fn cut_short(&self, used: usize) -> Fault {
+        Fault {
+            kind: JsonErrorKind::Utf8,
+            used,
+            back: self.partial_len,
+        }
+    }
+
     /// Checks a run of bytes that holds no quote and no backslash.
     fn check_utf8(&mut self, run: &[u8]) -> Result<(), Fault> {
         let mut rest = run;
@@ -49,14 +58,14 @@ impl StringState {
                 return Ok(());
             };
             let Some(slot) = self.partial.get_mut(self.partial_len) else {
-                return Err(JsonErrorKind::Utf8.after(used));
+                return Err(self.cut_short(used));
             };
             *slot = byte;
             let character = self.partial.get(..=self.partial_len).unwrap_or_default();
             match std::str::from_utf8(character) {
                 Ok(_) => self.partial_len = 0,
                 Err(error) if error.error_len().is_some() => {
-                    return Err(JsonErrorKind::Utf8.after(used));
+                    return Err(self.cut_short(used));
                 }
                 Err(_) => self.partial_len = self.partial_len.saturating_add(1),
             }
@@ -100,7 +109,7 @@ impl Scanner {
                 };
                 let used = run.len().saturating_add(1);
                 if self.string.partial_len > 0 {
-                    return Err(JsonErrorKind::Utf8.after(run.len()));
+                    return Err(self.string.cut_short(run.len()));
                 }
                 match stop {
                     b'"' => self.end_string(key, self.offset.saturating_add(used as u64), sink),

@@ -60,8 +60,8 @@ impl<'a> MediaType<'a> {
     pub(super) fn values(&self, name: &str) -> impl Iterator<Item = Option<String>> {
         let name = name.to_owned();
         Parameters(self.parameters).filter_map(move |parameter| match parameter {
-            Some((key, value)) if key.eq_ignore_ascii_case(&name) => Some(Some(value)),
-            Some(_) => None,
+            Some(found) if !found.name.eq_ignore_ascii_case(&name) => None,
+            Some(found) => Some((!found.escaped).then_some(found.value)),
             None => Some(None),
         })
     }
@@ -93,48 +93,65 @@ pub(super) fn is_plain(value: Option<&[u8]>) -> bool {
 #[derive(Debug)]
 pub(super) struct Parameters<'a>(pub(super) &'a str);
 
+/// One parameter.
+#[derive(Debug)]
+pub(super) struct Parameter<'a> {
+    pub(super) name: &'a str,
+    pub(super) value: String,
+    /// Whether the value had backslashes, which not every reader takes for escapes.
+    pub(super) escaped: bool,
+}
+
 impl<'a> Iterator for Parameters<'a> {
-    type Item = Option<(&'a str, String)>;
+    type Item = Option<Parameter<'a>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let rest = self.0.trim_start_matches([' ', '\t', ';']);
         if rest.is_empty() {
             return None;
         }
-        let parsed = parameter(rest);
-        self.0 = parsed.as_ref().map_or("", |&(_, _, rest)| rest);
-        Some(parsed.map(|(name, value, _)| (name, value)))
+        let (parameter, rest) = Parameter::first_of(rest).unzip();
+        self.0 = rest.unwrap_or_default();
+        Some(parameter)
     }
 }
 
-/// The first parameter and what follows its semicolon.
-fn parameter(text: &str) -> Option<(&str, String, &str)> {
-    let (name, rest) = text.split_once('=')?;
-    let (value, rest) = if let Some(quoted) = rest.strip_prefix('"') {
+impl<'a> Parameter<'a> {
+    /// The first parameter, and what follows it.
+    fn first_of(text: &'a str) -> Option<(Self, &'a str)> {
+        let (name, rest) = text.split_once('=')?;
         let mut value = String::new();
-        let mut chars = quoted.char_indices();
-        loop {
-            let (at, character) = chars.next()?;
-            match character {
-                '"' => break (value, quoted.get(at.checked_add(1)?..)?),
-                '\\' => value.push(chars.next()?.1),
-                character if character.is_control() => return None,
-                character => value.push(character),
+        let mut escaped = false;
+        let rest = if let Some(quoted) = rest.strip_prefix('"') {
+            let mut chars = quoted.chars();
+            loop {
+                match chars.next()? {
+                    '"' => break chars.as_str(),
+                    '\\' => {
+                        escaped = true;
+                        value.push(chars.next()?);
+                    }
+                    character if character.is_control() => return None,
+                    character => value.push(character),
+                }
             }
-        }
-    } else {
-        let end = rest.find([';', ' ', '\t']).unwrap_or(rest.len());
-        let (value, rest) = rest.split_at_checked(end)?;
-        if !is_token(value) {
-            return None;
-        }
-        (value.to_owned(), rest)
-    };
-    let rest = rest.trim_start_matches([' ', '\t']);
-    if !is_token(name) || !(rest.is_empty() || rest.starts_with(';')) {
-        return None;
+        } else {
+            let end = rest.find([';', ' ', '\t']).unwrap_or(rest.len());
+            let (token, rest) = rest.split_at_checked(end)?;
+            value.push_str(token);
+            is_token(token).then_some(rest)?
+        };
+        let rest = rest.trim_start_matches([' ', '\t']);
+        let ended = rest.is_empty() || rest.starts_with(';');
+        (is_token(name) && ended).then_some((
+            Self {
+                name,
+                value,
+                escaped,
+            },
+            rest,
+        ))
     }
-    Some((name, value, rest))
 }
 
 /// RFC 9110, section 5.6.2.

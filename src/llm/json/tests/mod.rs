@@ -1,3 +1,6 @@
+mod properties;
+mod rfc8259;
+
 use super::*;
 
 /// Everything a sink is told, written down.
@@ -22,7 +25,7 @@ impl Sink for Transcript {
     }
 }
 
-fn scan(pieces: &[&[u8]]) -> Result<Transcript, JsonError> {
+pub(super) fn scan(pieces: &[&[u8]]) -> Result<Transcript, JsonError> {
     let mut transcript = Transcript::default();
     let mut scanner = Scanner::new();
     for piece in pieces {
@@ -32,7 +35,7 @@ fn scan(pieces: &[&[u8]]) -> Result<Transcript, JsonError> {
     Ok(transcript)
 }
 
-fn refused(document: &[u8]) -> JsonErrorKind {
+pub(super) fn refused(document: &[u8]) -> JsonErrorKind {
     scan(&[document]).unwrap_err().kind
 }
 

@@ -3,7 +3,10 @@
 //! They differ on duplicate fields and parameters, `name*`, bare line feeds, folded headers, transfer encodings,
 //! character sets, and on what stands before the first and after the last part: all of that is refused.
 
-use super::media_type::{MediaType, Parameters, is_token};
+mod part;
+
+use self::part::{Part, watched};
+use super::media_type::MediaType;
 use super::names::model_name;
 use super::{Ambiguity, BodyError, Found};
 use crate::llm::json::{Span, Text};
@@ -16,12 +19,8 @@ const LINE_END: usize = 2;
 const MAX_BOUNDARY: usize = 70;
 /// No client sends longer header lines; file names are in them.
 const MAX_LINE: usize = 4096;
-/// Of one part.
-const MAX_HEADERS: usize = 16;
 /// Of one form.
 const MAX_PARTS: u32 = 1024;
-/// Bytes kept of a watched field's value: enough to see that it is too long.
-const MAX_VALUE: usize = 512;
 
 /// Why a form was refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -81,19 +80,6 @@ enum State {
     End,
     EndReturn,
     EndLine,
-}
-
-/// The part being read.
-#[derive(Debug, Default)]
-struct Part {
-    headers: usize,
-    name: Option<String>,
-    file: bool,
-    typed: bool,
-    /// Its headers ask for a decoding that only some servers do.
-    encoded: bool,
-    value: Vec<u8>,
-    len: u64,
 }
 
 impl FormReader {
@@ -263,7 +249,7 @@ impl FormReader {
                     self.matched = LINE_END;
                     State::ContentStart
                 } else {
-                    self.header(&line)?;
+                    self.part.header(&line).map_err(|what| self.fail(what))?;
                     State::Header
                 }
             }
@@ -274,89 +260,6 @@ impl FormReader {
                 return Err(self.fail("nothing may follow the final boundary"));
             }
         };
-        Ok(())
-    }
-
-    fn header(&mut self, line: &[u8]) -> Result<(), BodyError> {
-        self.part.headers = self.part.headers.saturating_add(1);
-        let Some((name, value)) = std::str::from_utf8(line)
-            .ok()
-            .and_then(|line| line.split_once(':'))
-        else {
-            return Err(self.fail("a header line has no colon or is not UTF-8"));
-        };
-        if !is_token(name) || self.part.headers > MAX_HEADERS {
-            return Err(self.fail(
-                "header lines must have a name, must not be folded, and must not be too many",
-            ));
-        }
-        let value = value.trim_matches([' ', '\t']);
-        match name.to_ascii_lowercase().as_str() {
-            "content-disposition" => self.disposition(value),
-            "content-type" => {
-                if std::mem::replace(&mut self.part.typed, true) {
-                    return Err(self.fail("a part must have one content-type at most"));
-                }
-                let media_type = MediaType::parse(Some(value.as_bytes()));
-                self.part.encoded |= media_type.values("charset").any(|charset| {
-                    !charset.is_some_and(|charset| charset.eq_ignore_ascii_case("utf-8"))
-                });
-                Ok(())
-            }
-            "content-transfer-encoding" => {
-                self.part.encoded = true;
-                let plain = ["7bit", "8bit", "binary"]
-                    .iter()
-                    .any(|plain| value.eq_ignore_ascii_case(plain));
-                if plain {
-                    Ok(())
-                } else {
-                    Err(self.fail("content-transfer-encoding is not read by all servers"))
-                }
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// `form-data; name="model"; filename="…"`, each parameter once.
-    fn disposition(&mut self, value: &str) -> Result<(), BodyError> {
-        let (kind, parameters) = value.split_once(';').unwrap_or((value, ""));
-        if !kind
-            .trim_end_matches([' ', '\t'])
-            .eq_ignore_ascii_case("form-data")
-            || self.part.name.is_some()
-        {
-            return Err(self.fail("a part must have one content-disposition, 'form-data'"));
-        }
-        let mut seen: Vec<String> = Vec::new();
-        for parameter in Parameters(parameters) {
-            let Some((key, value)) = parameter else {
-                return Err(self.fail("a content-disposition parameter could not be read"));
-            };
-            let key = key.to_ascii_lowercase();
-            match key.as_str() {
-                _ if seen.contains(&key) => {
-                    return Err(self.fail("a content-disposition parameter is given twice"));
-                }
-                "name" => self.part.name = Some(value),
-                "filename" | "filename*" => self.part.file = true,
-                _ => {
-                    return Err(
-                        self.fail("content-disposition may have 'name' and 'filename' only")
-                    );
-                }
-            }
-            seen.push(key);
-        }
-        // Some unescape a backslash, some do not.
-        if self.part.name.is_none()
-            || parameters
-                .split("filename")
-                .next()
-                .is_some_and(|name| name.contains('\\'))
-        {
-            return Err(self.fail("a part must have a plain name"));
-        }
         Ok(())
     }
 
@@ -435,33 +338,6 @@ impl FormReader {
             what,
         })
     }
-}
-
-impl Part {
-    fn push(&mut self, bytes: &[u8]) {
-        self.len = self.len.saturating_add(bytes.len() as u64);
-        let room = MAX_VALUE.saturating_sub(self.value.len());
-        self.value
-            .extend_from_slice(bytes.get(..room).unwrap_or(bytes));
-    }
-}
-
-/// The watched field that some server could take a name for, and whether it is that very name. PHP and its kin
-/// read `model[]` as `model`.
-fn watched(name: &str) -> Option<(&'static str, bool)> {
-    let stem = name.split('[').next().unwrap_or_default();
-    let stem =
-        stem.trim_matches(|character: char| character.is_whitespace() || character.is_control());
-    let text = Text {
-        bytes: stem.as_bytes(),
-        whole: true,
-        len: stem.len() as u64,
-    };
-    let folded = text.folded()?;
-    ["model", "n", "stream"]
-        .into_iter()
-        .find(|&watched| watched == folded)
-        .map(|watched| (watched, watched == name))
 }
 
 fn ambiguous(param: &str, reason: Ambiguity) -> BodyError {

@@ -1,0 +1,277 @@
+//! Generated documents, held to `serde_json`.
+
+use super::scan;
+use crate::llm::json::{
+    Container, KeyMatch, PathMatcher, Patterns, Scalar, Scanner, Sink, Span, Text,
+};
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+/// Pieces that documents are made of, good ones and bad ones.
+fn piece() -> impl Strategy<Value = &'static [u8]> {
+    proptest::sample::select(vec![
+        &b"{"[..],
+        b"}",
+        b"[",
+        b"]",
+        b",",
+        b":",
+        b" ",
+        b"\n",
+        b"\"",
+        b"\\",
+        b"\"model\"",
+        b"\"Model\"",
+        b"\"a\"",
+        b"\"\\u006dodel\"",
+        b"\"gpt\"",
+        b"null",
+        b"true",
+        b"false",
+        b"0",
+        b"-1",
+        b"1.5e3",
+        b"1e308",
+        b"1.7976931348623158e308",
+        b"1e309",
+        b"01",
+        b"-",
+        b".",
+        b"e",
+        b"\\u",
+        b"\\n",
+        b"\\ud83d",
+        b"\\ude00",
+        b"\xC3\xA9",
+        b"\xC3",
+        b"\xA9",
+        b"\xF0\x9F\x98\x80",
+        b"\xED\xA0\x80",
+        b"\0",
+        b"\x1F",
+        b"\xEF\xBB\xBF",
+        b"NaN",
+        b"//",
+        b"'",
+        b"{\"model\":\"x\"",
+        b",\"model\":\"y\"",
+        b"{\"a\":",
+        b"[1,2]",
+        b"a long run of plain text that fills more than a whole block of bytes, ",
+    ])
+}
+
+/// A value, nested, as text: valid but for what the leaves hold.
+fn document() -> impl Strategy<Value = Vec<u8>> {
+    let leaf = prop_oneof![
+        4 => any::<Option<bool>>().prop_map(|value| serde_json::to_vec(&value).unwrap()),
+        4 => any::<String>().prop_map(|value| serde_json::to_vec(&value).unwrap()),
+        2 => any::<i64>().prop_map(|value| value.to_string().into_bytes()),
+        2 => any::<f64>().prop_filter("finite", |value| value.is_finite()).prop_map(|value| format!("{value:e}").into_bytes()),
+        1 => (0_u32..2, -400_i32..400, 0_u64..30).prop_map(|(zero, exponent, digits)| format!("{zero}.{digits}e{exponent}").into_bytes()),
+        1 => proptest::collection::vec(any::<u8>(), 0..8).prop_map(|bytes| [b"\"", &bytes[..], b"\""].concat()),
+        1 => proptest::collection::vec(piece(), 0..4).prop_map(|pieces| pieces.concat()),
+    ];
+    leaf.prop_recursive(4, 24, 6, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..6).prop_map(|items| [
+                b"[",
+                items.join(&b", "[..]).as_slice(),
+                b"]"
+            ]
+            .concat()),
+            proptest::collection::vec((".{0,6}", inner), 0..6).prop_map(|members| {
+                let member = |(key, value): (String, Vec<u8>)| {
+                    [&serde_json::to_vec(&key).unwrap()[..], b":", &value].concat()
+                };
+                [
+                    b"{",
+                    members
+                        .into_iter()
+                        .map(member)
+                        .collect::<Vec<_>>()
+                        .join(&b","[..])
+                        .as_slice(),
+                    b"}",
+                ]
+                .concat()
+            }),
+        ]
+    })
+}
+
+fn same_as_serde(document: &[u8]) {
+    let ours = scan(&[document]);
+    let theirs = serde_json::from_slice::<Value>(document);
+    assert!(
+        ours.is_err() || theirs.is_ok(),
+        "only we accept {}",
+        document.escape_ascii()
+    );
+    // The other way round holds too, so nobody is refused for nothing.
+    assert!(
+        ours.is_ok() || theirs.is_err(),
+        "only serde_json accepts {}: {ours:?}",
+        document.escape_ascii()
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+
+    #[test]
+    fn documents_as_serde_json_has_them(document in document()) {
+        same_as_serde(&document);
+    }
+
+    #[test]
+    fn fragments_as_serde_json_has_them(pieces in proptest::collection::vec(piece(), 0..12)) {
+        same_as_serde(&pieces.concat());
+    }
+
+    #[test]
+    fn damaged_documents_as_serde_json_has_them(document in document(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut document = document;
+        if !document.is_empty() {
+            let at = at.index(document.len());
+            document[at] = byte;
+        }
+        same_as_serde(&document);
+    }
+
+    #[test]
+    fn cuts_change_nothing(document in document(), cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..4)) {
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(document.len() + 1)).collect();
+        cuts.sort_unstable();
+        let mut pieces = Vec::new();
+        let mut from = 0;
+        for cut in cuts.into_iter().chain([document.len()]) {
+            pieces.push(&document[from..cut]);
+            from = cut;
+        }
+        prop_assert_eq!(scan(&pieces), scan(&[&document]));
+    }
+
+    #[test]
+    fn strings_come_out_as_serde_json_has_them(text in ".{0,80}", ascii in "[ -~]{0,80}") {
+        for text in [text, ascii] {
+            let document = serde_json::to_vec(&text).unwrap();
+            let mut found = Strings::default();
+            Scanner::new().push(&document, &mut found).unwrap();
+            prop_assert_eq!(found.0, [text.clone()]);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Strings(Vec<String>);
+
+impl Sink for Strings {
+    fn scalar(&mut self, value: Scalar<'_>, _: Span) {
+        if let Scalar::String(text) = value {
+            self.0.push(text.as_str().unwrap().to_owned());
+        }
+    }
+}
+
+static PATTERNS: Patterns = Patterns::new(&[
+    &["model"],
+    &["tools", "*", "model"],
+    &["stream_options", "include_usage"],
+]);
+
+struct Paths {
+    matcher: PathMatcher,
+    seen: Vec<(u64, String)>,
+    keys: Vec<KeyMatch>,
+}
+
+impl Sink for Paths {
+    fn open(&mut self, container: Container, _: u64) {
+        self.matcher.open(container);
+    }
+
+    fn close(&mut self, _: Container, _: u64) {
+        self.matcher.close();
+    }
+
+    fn key(&mut self, key: Text<'_>, _: Span) {
+        self.keys.push(self.matcher.key(key));
+    }
+
+    fn scalar(&mut self, value: Scalar<'_>, _: Span) {
+        self.seen.push((
+            self.matcher.matches(),
+            format!("{value:?}").chars().take(6).collect(),
+        ));
+    }
+}
+
+fn paths(document: &str) -> Paths {
+    let mut paths = Paths {
+        matcher: PathMatcher::new(&PATTERNS),
+        seen: Vec::new(),
+        keys: Vec::new(),
+    };
+    Scanner::new()
+        .push(document.as_bytes(), &mut paths)
+        .unwrap();
+    paths
+}
+
+#[test]
+fn finds_paths() {
+    let matches = |document: &str| {
+        paths(document)
+            .seen
+            .into_iter()
+            .map(|(bits, _)| bits)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        matches(r#"{"model":1,"a":{"model":2},"tools":[{"model":3,"x":4},5,[{"model":6}]]}"#),
+        [1, 0, 2, 0, 0, 0]
+    );
+    assert_eq!(matches(r#"{"\u006dodel":1}"#), [1]);
+    assert_eq!(matches(r#"{"tools":{"0":{"model":1}}}"#), [0]);
+    assert_eq!(matches(r#"[{"model":1}]"#), [0]);
+    assert_eq!(
+        matches(r#"{"stream_options":{"include_usage":1},"include_usage":2}"#),
+        [4, 0]
+    );
+    assert_eq!(
+        matches(&format!(
+            "{}1{}",
+            "{\"tools\":[".repeat(60),
+            "]}".repeat(60)
+        )),
+        [0]
+    );
+}
+
+#[test]
+fn tells_variants_and_duplicates() {
+    use KeyMatch::{CaseVariant, Duplicate, Unwatched, Watched};
+    for (document, keys) in [
+        (r#"{"model":1,"model":2}"#, vec![Watched, Duplicate]),
+        (r#"{"model":1,"mode\u006c":2}"#, vec![Watched, Duplicate]),
+        (r#"{"model":1,"MODEL":2}"#, vec![Watched, CaseVariant]),
+        (r#"{"Model":1}"#, vec![CaseVariant]),
+        (r#"{"Tools":[{"model":1}]}"#, vec![CaseVariant, CaseVariant]),
+        (r#"{"tool\u017f":1}"#, vec![CaseVariant]),
+        (r#"{"ſtream_optıons":1}"#, vec![CaseVariant]),
+        (r#"{"models":1,"mode":2,"":3}"#, vec![Unwatched; 3]),
+        (r#"{"tools":[{"model":1},{"model":2}]}"#, vec![Watched; 3]),
+        (
+            r#"{"tools":[{"model":1}],"tools":[]}"#,
+            vec![Watched, Watched, Duplicate],
+        ),
+        (
+            r#"{"a":{"model":1},"model":2}"#,
+            vec![Unwatched, Unwatched, Watched],
+        ),
+    ] {
+        assert_eq!(paths(document).keys, keys, "{document}");
+    }
+}
