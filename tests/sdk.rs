@@ -2,12 +2,8 @@
 
 mod support;
 
-use std::net::SocketAddr;
-use std::process::Stdio;
-
 use support::envoy::Gateway;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use support::upstream;
 
 const POLICY: &str = "
 version: '1'
@@ -38,30 +34,15 @@ async fn anthropic() {
 }
 
 async fn run(script: &str) {
-    let (_demo, upstream) = demo_upstream().await;
+    let (_demo, address) = upstream::demo().await;
     let gateway = Gateway::new(support::yaml(POLICY))
         .environment("ANTHROPIC_API_KEY", "sk-ant-of-the-test")
-        .cluster("openai", upstream)
-        .cluster("anthropic", upstream);
+        .cluster("openai", address)
+        .cluster("anthropic", address);
     let Some(gateway) = gateway.start().await else {
         return;
     };
     if support::python(script, gateway.address()).await {
         gateway.assert_healthy().await;
     }
-}
-
-/// The one that `cohort demo` starts, on a port of its own.
-async fn demo_upstream() -> (Child, SocketAddr) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_cohort"))
-        .args(["demo", "upstream", "--port", "0"])
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    let stdout = child.stdout.as_mut().unwrap();
-    BufReader::new(stdout).read_line(&mut line).await.unwrap();
-    let address = line.trim().rsplit("http://").next().unwrap();
-    (child, address.parse().unwrap())
 }
