@@ -269,8 +269,8 @@ impl Exchange {
         let group = Rc::clone(&identity.group);
         let endpoint = call.endpoint;
         self.prompt_estimate = facts.prompt_tokens();
-        self.stream = facts.stream;
-        self.background = facts.background;
+        self.asked.stream = facts.stream;
+        self.asked.background = facts.background;
         let mut rewrite = Rewrite::new(facts);
         self.models = models(&group, call, &mut rewrite)?;
         if let Some(model) = self.models.iter().find(|model| !group.models.allow(model)) {
@@ -288,8 +288,9 @@ impl Exchange {
             .target
             .as_ref()
             .is_none_or(|target| target.takes_stream_options());
-        if asks && self.stream && group.counts_tokens() && endpoint.streams_usage_on_request() {
-            self.injected_usage = rewrite.facts().include_usage != Some(true);
+        if asks && self.asked.stream && group.counts_tokens() && endpoint.streams_usage_on_request()
+        {
+            self.asked.usage = rewrite.facts().include_usage != Some(true);
             rewrite.include_usage();
         }
         let mut release = Release::default();
@@ -358,7 +359,7 @@ impl Exchange {
         if group.mode == Mode::Enforce {
             return Err(refusal);
         }
-        self.shadowed.get_or_insert(refusal.code());
+        self.shadowed = self.shadowed.or_else(|| Some(refusal.code()));
         Ok(())
     }
 

@@ -3,9 +3,8 @@
 use super::{chat, read};
 use crate::llm::request::{Facts, Rewrite};
 
-fn rewritten(body: &str, change: impl FnOnce(&mut Rewrite<'_>)) -> String {
-    let facts = chat(body).unwrap();
-    let mut rewrite = Rewrite::new(&facts);
+fn rewritten(body: &str, change: impl FnOnce(&mut Rewrite)) -> String {
+    let mut rewrite = Rewrite::new(chat(body).unwrap());
     change(&mut rewrite);
     let new = String::from_utf8(rewrite.apply(body.as_bytes()).unwrap()).unwrap();
     assert!(
@@ -18,7 +17,7 @@ fn rewritten(body: &str, change: impl FnOnce(&mut Rewrite<'_>)) -> String {
 #[test]
 #[rustfmt::skip]
 fn names_another_model() {
-    let rename = |body| rewritten(body, |rewrite| rewrite.rename("fast", "gpt-4o-mini"));
+    let rename = |body| rewritten(body, |rewrite| _ = rewrite.rename("fast", "gpt-4o-mini"));
     for (body, new) in [
         (r#"{ "model" : "fast" , "x": 1.50 }"#, r#"{ "model" : "gpt-4o-mini" , "x": 1.50 }"#),
         (r#"{"mod\u0065l":"f\u0061st"}"#, r#"{"mod\u0065l":"gpt-4o-mini"}"#),
@@ -46,7 +45,7 @@ fn names_a_model_where_none_is() {
     assert_eq!(insert("{}"), r#"{"model":"m"}"#);
     assert_eq!(insert(" { } "), r#" {"model":"m" } "#);
     assert_eq!(insert(r#"{"a":1}"#), r#"{"model":"m","a":1}"#);
-    let insertable = |facts: &Facts| Rewrite::new(facts).insert_model("m");
+    let insertable = |facts: &Facts| Rewrite::new(facts.clone()).insert_model("m");
     assert!(!insertable(
         &read("/v1/messages/batches", "application/json", &[b"{}"]).unwrap()
     ));
@@ -58,7 +57,7 @@ fn names_a_model_where_none_is() {
     )
     .unwrap();
     assert!(!insertable(&facts));
-    let mut rewrite = Rewrite::new(&facts);
+    let mut rewrite = Rewrite::new(facts);
     rewrite.include_usage();
     assert!(rewrite.is_empty());
     assert_eq!(rewrite.apply(form).unwrap(), form);
@@ -113,8 +112,7 @@ fn does_all_at_once() {
 
 #[test]
 fn refuses_another_body() {
-    let facts = chat(r#"{"model":"a"}"#).unwrap();
-    let mut rewrite = Rewrite::new(&facts);
-    rewrite.rename("a", "b");
+    let mut rewrite = Rewrite::new(chat(r#"{"model":"a"}"#).unwrap());
+    assert!(rewrite.rename("a", "b"));
     assert_eq!(rewrite.apply(b"{}"), None);
 }
