@@ -499,6 +499,7 @@ fn the_readers_differ() {
             "Kelvin sign and long s",
         ),
         (br#"{"model":"a","model":null}"#, "null at last"),
+        (br#"{"model":"a","model\u0000":"b"}"#, "NUL after a key"),
         (b"\xEF\xBB\xBF{\"model\":\"a\"}", "byte order mark"),
         (b"{\0\"\0m\0o\0d\0e\0l\0\"\0:\0\"\0a\0\"\0}\0", "UTF-16"),
         (br#"{"model":"a","x":NaN}"#, "NaN"),

@@ -68,7 +68,7 @@ const KEYS: &[&str] = &[
     "candidateCount", "max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens",
     "num_predict", "generationConfig", "inferenceConfig", "options", "requests", "params", "moderation", "session",
     "input_audio_transcription", "name", "background", "messages", "metadata", "user", "model ", "_model", "mоdel",
-    "model\u{0}", "model\u{301}", "modell", "__proto__", "constructor", "toString", "", "*", "0",
+    "model\u{0}", "model\u{0}x", "stream\u{0}", "model\u{301}", "modell", "__proto__", "constructor", "toString", "", "*", "0",
 ];
 
 #[rustfmt::skip]

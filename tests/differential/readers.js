@@ -5,7 +5,7 @@ const fs = require("node:fs");
 
 function isBound(key) {
   // Upper case first: it folds the long s.
-  return /^max(?!.*(input|prompt)).*tokens$/s.test(key.toUpperCase().toLowerCase());
+  return /^max(?!.*(input|prompt)).*tokens$/s.test(key.split("\0")[0].toUpperCase().toLowerCase());
 }
 
 function find(value, [name, children], found) {

@@ -14,7 +14,7 @@ import sys
 
 
 def is_bound(key):
-    folded = key.casefold()
+    folded = key.partition("\0")[0].casefold()
     ends = folded.startswith("max") and folded.endswith("tokens")
     return ends and "input" not in folded and "prompt" not in folded
 

@@ -285,7 +285,8 @@ impl Tree {
     }
 }
 
-/// Unicode's simple folding as far as it leads to ASCII, and the two letters that other readers add.
+/// Unicode's simple folding as far as it leads to ASCII, and the two letters that other readers add; cut at a NUL,
+/// as strings in C are.
 fn fold(key: &str) -> String {
     let fold = |character| match character {
         '\u{17F}' => 's',
@@ -293,7 +294,10 @@ fn fold(key: &str) -> String {
         '\u{130}' | '\u{131}' => 'i',
         other => other.to_ascii_lowercase(),
     };
-    key.chars().map(fold).collect()
+    key.chars()
+        .take_while(|character| *character != '\0')
+        .map(fold)
+        .collect()
 }
 
 impl<'de> Deserialize<'de> for Tree {
