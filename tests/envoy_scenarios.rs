@@ -71,7 +71,11 @@ async fn play(scenario: &Scenario, hold: bool) -> Result<Vec<String>, String> {
             sent += 1;
             let outcome = exchange(&gateway, &upstream, &step.request, sent).await;
             let differences = expect.differences(&outcome).into_iter();
-            let place = format!("step {} ({time} of {}), hold {hold}", number + 1, step.times);
+            let place = format!(
+                "step {} ({time} of {}), hold {hold}",
+                number + 1,
+                step.times
+            );
             wrong.extend(differences.map(|difference| format!("{place}: {difference}")));
         }
     }
