@@ -62,8 +62,9 @@ unsafe fn take(data: *mut u8, size: usize) -> Vec<u8> {
     if data.is_null() {
         return Vec::new();
     }
+    let capacity = size;
     // SAFETY: the caller's promise is `from_raw_parts`'s.
-    unsafe { Vec::from_raw_parts(data, size, size) }
+    unsafe { Vec::from_raw_parts(data, size, capacity) }
 }
 
 /// A whole header map in its wire form (see [`super::pairs`]), in one call.

@@ -55,10 +55,13 @@ pub(crate) async fn validate(config: &str) -> Option<Result<(), String>> {
         .args([
             "--mode",
             "validate",
+            "--log-level",
+            "warning",
             "--disable-hot-restart",
             "-c",
             "envoy.yaml",
         ])
+        .env("OPENAI_API_KEY", "sk-of-the-test")
         .current_dir(&dir.0)
         .output()
         .await

@@ -21,7 +21,9 @@
 )]
 
 pub(crate) mod client;
+pub(crate) mod core;
 pub(crate) mod envoy;
+pub(crate) mod scenario;
 pub(crate) mod upstream;
 
 /// JSON from YAML: policies in tests read as operators write them.

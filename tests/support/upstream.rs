@@ -5,6 +5,7 @@ use std::future::Future as _;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::process::Stdio;
 use std::sync::Arc;
 #[allow(clippy::disallowed_types, reason = "tests have threads")]
 use std::sync::Mutex;
@@ -18,7 +19,9 @@ use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 
@@ -289,4 +292,19 @@ async fn respond<F: Fn(&Seen) -> Answer>(
         *recorded = seen.clone();
     }
     Ok(answer(&seen).into_response())
+}
+
+/// The upstream that `cohort demo` starts, on a port of its own; it ends with the child.
+pub(crate) async fn demo() -> (Child, SocketAddr) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_cohort"))
+        .args(["demo", "upstream", "--port", "0"])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let stdout = child.stdout.as_mut().unwrap();
+    BufReader::new(stdout).read_line(&mut line).await.unwrap();
+    let address = line.trim().rsplit("http://").next().unwrap();
+    (child, address.parse().unwrap())
 }
