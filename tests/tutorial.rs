@@ -1,4 +1,9 @@
 //! The tutorial's configuration, line by line, in a real Envoy.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 

@@ -38,9 +38,9 @@ pub(crate) async fn quiet_minute() {
         reason = "the gateway under test has a real clock"
     )]
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let left = 60_000 - now.unwrap().as_millis() % 60_000;
-    if left < 5_000 {
-        tokio::time::sleep(std::time::Duration::from_millis(left as u64 + 1)).await;
+    let second = now.unwrap().as_secs() % 60;
+    if second >= 55 {
+        tokio::time::sleep(std::time::Duration::from_secs(60 - second)).await;
     }
 }
 

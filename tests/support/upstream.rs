@@ -60,17 +60,17 @@ pub(crate) fn chat(seen: &Seen) -> Answer {
             &json!({"object": "chat.completion", "model": request["model"], "choices": choices, "usage": usage}),
         );
     }
-    let mut events = String::new();
-    for word in ["Hello", " there"] {
-        let choices = json!([{"index": 0, "delta": {"content": word}, "finish_reason": null}]);
-        let chunk = json!({"object": "chat.completion.chunk", "model": request["model"], "choices": choices});
-        events += &format!("data: {chunk}\n\n");
-    }
+    let chunk = |choices: Value| json!({"object": "chat.completion.chunk", "model": request["model"], "choices": choices});
+    let mut chunks = ["Hello", " there"]
+        .map(|word| chunk(json!([{"index": 0, "delta": {"content": word}, "finish_reason": null}])))
+        .to_vec();
     if request["stream_options"]["include_usage"] == true {
-        let chunk = json!({"object": "chat.completion.chunk", "model": request["model"], "choices": [], "usage": usage});
-        events += &format!("data: {chunk}\n\n");
+        let mut last = chunk(json!([]));
+        last["usage"] = usage;
+        chunks.push(last);
     }
-    Answer::sse(events + "data: [DONE]\n\n")
+    let events = chunks.iter().map(|chunk| format!("data: {chunk}\n\n"));
+    Answer::sse(events.collect::<String>() + "data: [DONE]\n\n")
 }
 
 #[derive(Clone, Debug)]
