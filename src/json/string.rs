@@ -227,6 +227,42 @@ const fn interrupts(word: u64) -> u64 {
     below(word, 0x20) | below(word ^ each(b'"'), 1) | below(word ^ each(b'\\'), 1)
 }
 
+/// What a string says that the scanner has accepted, given as it stands in the document, quotes included. For strings
+/// that are longer than what a sink is shown.
+pub(super) fn unescaped(quoted: &str) -> String {
+    let inner = quoted
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    let inner = inner.unwrap_or_default();
+    let mut text = String::with_capacity(inner.len());
+    let mut high = 0;
+    let mut chars = inner.chars();
+    while let Some(char) = chars.next() {
+        match (char, chars.as_str().chars().next()) {
+            ('\\', Some('u')) => {
+                let digits = chars.by_ref().skip(1).take(4);
+                let unit = digits.fold(0, |unit, digit| {
+                    (unit << 4) | digit.to_digit(16).unwrap_or_default()
+                });
+                match unit {
+                    0xD800..0xDC00 => high = unit & 0x3FF,
+                    0xDC00..0xE000 => {
+                        let pair = (high << 10) | (unit & 0x3FF);
+                        text.extend(char::from_u32(pair.wrapping_add(0x1_0000)));
+                    }
+                    _ => text.extend(char::from_u32(unit)),
+                }
+            }
+            ('\\', Some(escape)) => {
+                chars.next();
+                text.extend(u8::try_from(escape).ok().and_then(unescape).map(char::from));
+            }
+            _ => text.push(char),
+        }
+    }
+    text
+}
+
 const fn unescape(byte: u8) -> Option<u8> {
     match byte {
         b'"' | b'\\' | b'/' => Some(byte),
