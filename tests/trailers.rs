@@ -1,5 +1,4 @@
 //! Request bodies that end with HTTP/2 trailers: judged and rewritten as those that end without.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

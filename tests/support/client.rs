@@ -226,12 +226,16 @@ impl Request {
     }
 }
 
-/// Sends bytes as they are and reads until the other side closes.
+/// Sends bytes as they are and reads the answer to its end.
 pub(crate) async fn send_raw(address: SocketAddr, bytes: &[u8]) -> io::Result<Response> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(bytes).await?;
     let mut answer = Vec::new();
-    let _ = timeout(TIMEOUT, stream.read_to_end(&mut answer)).await?;
+    let read = async {
+        while stream.read_buf(&mut answer).await? > 0 && !Response::is_whole(&answer) {}
+        io::Result::Ok(())
+    };
+    let _ = timeout(TIMEOUT, read).await?;
     Response::parse(&answer).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
