@@ -85,7 +85,8 @@ impl Request {
         self
     }
 
-    /// Sends over a connection of its own and reads the answer to its end. An error: there was no answer.
+    /// Sends over a connection of its own and reads the answer to its end: that of the body, since Envoy keeps a
+    /// connection a second longer after an answer of its own. An error: there was no answer.
     pub(crate) async fn send(&self, address: SocketAddr) -> io::Result<Response> {
         let mut stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
@@ -93,14 +94,21 @@ impl Request {
         let mut answer = Vec::new();
         // A refusal may come, and the connection close, while the body is still being written.
         let write = self.write(&mut writer);
-        let read = reader.read_to_end(&mut answer);
+        let read = async {
+            while reader.read_buf(&mut answer).await? > 0 {
+                if Response::parse(&answer).is_some_and(|response| response.ended()) {
+                    break;
+                }
+            }
+            Ok(())
+        };
         tokio::pin!(write, read);
         let exchange = async {
             tokio::select! {
-                result = &mut read => return result.map(|_| ()),
+                result = &mut read => return result,
                 result = &mut write => if let Ok(true) = result { return Ok(()) },
             }
-            read.await.map(|_| ())
+            read.await
         };
         let result = timeout(TIMEOUT, exchange).await?;
         match Response::parse(&answer) {
@@ -246,6 +254,12 @@ impl Response {
             .iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.as_str())
+    }
+
+    /// Whether the end is here, and not only where the connection ends.
+    fn ended(&self) -> bool {
+        let framed = ["content-length", "transfer-encoding"];
+        self.complete && framed.iter().any(|name| self.header(name).is_some())
     }
 
     pub(crate) fn json(&self) -> Value {
