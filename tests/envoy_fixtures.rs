@@ -1,17 +1,24 @@
 //! Every recorded request and answer through a real Envoy.
 
-#[path = "support/fixture.rs"]
-mod fixture;
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fixture::{Action, Answered, Asked, Usage};
 use serde_json::{Value, json};
 use support::client::{Request, Response};
 use support::envoy::Gateway;
+use support::fixture::{Action, Answered, Asked, Usage};
 use support::upstream::{Answer, Seen, Upstream};
 use tokio::task::JoinSet;
 
@@ -165,7 +172,9 @@ impl<'a> Try<'a> {
         }
         if let Some(models) = &self.allowed_models {
             // No name in an allow-list may begin with a space.
-            let models = models.iter().map(|model| model.replace(char::is_whitespace, "*"));
+            let models = models
+                .iter()
+                .map(|model| model.replace(char::is_whitespace, "*"));
             group["allowed_models"] = models.collect();
         }
         if let Some(model) = self.default_model {

@@ -66,6 +66,7 @@ pub(crate) struct Cost {
 
 /// As events have it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[allow(clippy::struct_field_names, reason = "the names in the files")]
 pub(crate) struct Usage {
     pub(crate) prompt_tokens: u64,
     pub(crate) completion_tokens: u64,
@@ -141,7 +142,8 @@ fn base64(text: &str) -> Vec<u8> {
         let value = ALPHABET.iter().position(|known| *known == byte).unwrap();
         bits = (bits << 6 | u32::try_from(value).unwrap()) & 0xFF_FFFF;
         if index % 4 != 0 {
-            decoded.push((bits >> (6 - 2 * (index % 4))) as u8);
+            let [.., byte] = (bits >> (6 - 2 * (index % 4))).to_be_bytes();
+            decoded.push(byte);
         }
     }
     decoded
