@@ -118,10 +118,11 @@ impl Request {
     /// Writes the request; true when it stopped in the middle.
     async fn write(&self, to: &mut (impl AsyncWrite + Unpin)) -> io::Result<bool> {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.path).into_bytes();
-        if !self.headers.iter().any(|(name, _)| name == "host") {
-            head.extend(b"host: gateway.test\r\n");
+        for (name, value) in [("host", "gateway.test"), ("connection", "close")] {
+            if !self.headers.iter().any(|(known, _)| known == name) {
+                head.extend(format!("{name}: {value}\r\n").bytes());
+            }
         }
-        head.extend(b"connection: close\r\n");
         match self.chunk {
             Some(_) => head.extend(b"transfer-encoding: chunked\r\n"),
             None if self.body.is_empty() && self.method == "GET" => {}

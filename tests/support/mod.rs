@@ -23,6 +23,7 @@
 pub(crate) mod client;
 pub(crate) mod core;
 pub(crate) mod envoy;
+pub(crate) mod fixture;
 pub(crate) mod scenario;
 pub(crate) mod upstream;
 

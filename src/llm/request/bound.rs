@@ -1,6 +1,6 @@
 //! The many keys that bound how much an answer may hold.
 
-use crate::llm::json::Text;
+use crate::json::Text;
 
 /// A key whose number bounds the answer.
 #[derive(Clone, Debug)]

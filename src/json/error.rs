@@ -39,7 +39,7 @@ pub enum JsonErrorKind {
     NumberOutOfRange,
     /// A byte that cannot stand here.
     Syntax,
-    /// More than [`MAX_DEPTH`](super::MAX_DEPTH) containers inside each other.
+    /// More than [`super::MAX_DEPTH`] containers inside each other.
     TooDeep,
     /// Something after the document.
     TrailingBytes,
