@@ -1,8 +1,6 @@
 //! Request bodies in every size and framing, and those that never end.
 #![expect(
     clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a test fails by panicking"
 )]
