@@ -48,7 +48,7 @@ run: build envoy ## Serve the tutorial on 127.0.0.1:41002 (with OPENAI_API_KEY s
 
 test: build envoy $(VENV) ## Run every test, those in a real Envoy too
 	COHORT_WASM="$(abspath $(WASM))" ENVOY="$(abspath $(ENVOY))" PYTHON="$(CURDIR)/.venv/bin/python" \
-		cargo test --locked
+		cargo test --locked --no-fail-fast
 
 lint: fmt-check wasm-target ## Format check and clippy, for the host and for wasm
 	cargo clippy --locked --all-targets -- -D warnings

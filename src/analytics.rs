@@ -168,6 +168,9 @@ pub mod stats {
         format!("cohort.ttft_ms.group.{}", group.unwrap_or(NONE))
     }
 
+    /// A gauge: bytes that a worker's VM holds. Workers write the same gauge; the last that grew is what it shows.
+    pub const MEMORY: &str = "cohort.vm_memory_bytes";
+
     /// A counter: updates of a counter that were given up.
     pub const STORE_ERRORS: &str = "cohort.store_errors";
 }

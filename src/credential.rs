@@ -41,8 +41,7 @@ impl KeyDigest {
 
     /// The first eight bytes, for hash lookup.
     pub fn prefix(&self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+        self.0.first_chunk().copied().map_or(0, u64::from_le_bytes)
     }
 }
 

@@ -1,13 +1,10 @@
 //! Every scenario through the pure core, whole and byte by byte, with a clock that stands where the scenario says.
 
-#[path = "support/core.rs"]
-mod core;
-#[path = "support/scenario.rs"]
-mod scenario;
+mod support;
 
-use self::core::Core;
-use scenario::Scenario;
 use std::path::Path;
+use support::core::Core;
+use support::scenario::Scenario;
 
 fn run(path: &Path) -> datatest_stable::Result<()> {
     let scenario = Scenario::load(path)?;
@@ -16,14 +13,13 @@ fn run(path: &Path) -> datatest_stable::Result<()> {
     for chunk in [usize::MAX, 1] {
         let mut core = Core::new(&config)?;
         core.chunk = chunk;
-        for (number, step) in scenario.steps.iter().enumerate() {
+        for (number, step) in (1..).zip(&scenario.steps) {
             for time in 1..=step.times {
                 let outcome = core.run(&step.request, &step.upstream, step.at);
                 let differences = step.expect.differences(&outcome);
                 let place = format!(
                     "step {} ({time} of {}), pieces of {chunk}",
-                    number + 1,
-                    step.times
+                    number, step.times
                 );
                 wrong.extend(
                     differences

@@ -40,13 +40,10 @@ pub struct Exchange {
     prompt_estimate: u64,
     /// Whether the upstream was already told who asks: then its header is out of reach.
     introduced: bool,
-    injected_usage: bool,
-    filters_models: bool,
-    background: bool,
+    asked: Asked,
     status: u16,
-    stream: bool,
     first_byte: Option<Timestamp>,
-    answer: Option<crate::llm::response::Reader>,
+    answer: Answer,
     /// The last bytes of an answer whose end was rewritten.
     tail: Vec<u8>,
     complete: bool,
@@ -58,6 +55,28 @@ pub struct Exchange {
 struct Identity {
     group: Rc<Group>,
     key_id: Rc<str>,
+}
+
+/// What the request asks of the answer.
+#[derive(Debug, Default)]
+struct Asked {
+    /// To come in parts.
+    stream: bool,
+    /// To be fetched later.
+    background: bool,
+    /// To say its usage, though the client did not ask for that.
+    usage: bool,
+}
+
+/// What becomes of an answer on its way.
+#[derive(Debug)]
+enum Answer {
+    /// Held, and cut down to the models that the group may use.
+    Models,
+    /// Read for what it cost.
+    Read(Box<crate::llm::response::Reader>),
+    /// Passed on.
+    Unread,
 }
 
 /// Where an exchange is.
@@ -135,13 +154,10 @@ impl Exchange {
             standings_at: Timestamp::default(),
             prompt_estimate: 0,
             introduced: false,
-            injected_usage: false,
-            filters_models: false,
-            background: false,
+            asked: Asked::default(),
             status: 0,
-            stream: false,
             first_byte: None,
-            answer: None,
+            answer: Answer::Unread,
             tail: Vec::new(),
             complete: false,
             store_errors: 0,
@@ -160,6 +176,7 @@ impl Exchange {
     fn refuse(&mut self, refusal: &Refusal, now: Timestamp) -> Reply {
         self.state = State::Refused;
         self.refusal = Some(refusal.code());
+        self.status = refusal.status();
         let group = self.group();
         let allowed: Vec<&str> = match group.map(|group| &group.models.allowed) {
             Some(Some(patterns)) => patterns

@@ -7,7 +7,7 @@ use crate::headers::{HeaderEdits, Headers, is_safe_value};
 use crate::inflate::{Coding, InflateError};
 use crate::limit::counter::{self, Demand, Refused};
 use crate::limit::{Clock, SharedData, Unit, failed_auth};
-use crate::llm::endpoint::{self, Body, Call};
+use crate::llm::endpoint::{self, Call};
 use crate::llm::request::{Facts, Reader, Rewrite};
 use crate::policy::Group;
 use crate::refusal::Refusal;
@@ -15,15 +15,13 @@ use crate::reply::NEVER_MS;
 use crate::time::Timestamp;
 use std::rc::Rc;
 
-/// What must never reach an upstream as a caller wrote it.
-const IDENTITY_HEADERS: [&str; 2] = ["x-consumer-group", "x-consumer"];
-const IDENTITY_PREFIX: &[u8] = b"x-cohort-";
-/// They choose an account of the caller's; the credential is not the caller's any more.
-const ACCOUNT_HEADERS: [&str; 3] = [
-    "openai-organization",
-    "openai-project",
-    "x-goog-user-project",
-];
+/// What there is to know of a body when the header was judged.
+enum Body {
+    /// Nothing comes that matters: the facts are those of the path.
+    Absent(Facts),
+    /// It is to be read.
+    Awaited(State),
+}
 
 /// A request's header, and what else there is to know by then.
 #[derive(Clone, Copy)]
@@ -59,19 +57,21 @@ impl Exchange {
             Credential::take(inbound.headers, &self.policy.credential_headers, &mut edits);
         let step = match self.judge_headers(inbound, credential, now, shared) {
             Err(refusal) => Step::Reply(self.refuse(&refusal, now)),
-            Ok(state) => {
-                let inflates = matches!(state, State::Inflating(..));
-                self.scrub(inbound.headers, inflates, &mut edits);
-                match state {
-                    State::Start => self.decide(Facts::default(), None, now, shared),
-                    reading => {
-                        self.state = reading;
-                        if !self.policy.hold_request_headers {
-                            self.introduce_early(&mut edits);
-                        }
-                        Step::NeedBody
-                    }
+            Ok(Body::Absent(facts)) => {
+                self.scrub(inbound.headers, false, &mut edits);
+                self.decide(facts, None, now, shared)
+            }
+            Ok(Body::Awaited(state)) => {
+                self.scrub(
+                    inbound.headers,
+                    matches!(state, State::Inflating(..)),
+                    &mut edits,
+                );
+                self.state = state;
+                if !self.policy.hold_request_headers {
+                    self.introduce_early(&mut edits);
                 }
+                Step::NeedBody
             }
         };
         (edits, step)
@@ -116,14 +116,14 @@ impl Exchange {
         self.request_body(&[], true, now, shared)
     }
 
-    /// Everything that can be known without the body; [`State::Start`] where the body does not matter.
+    /// Everything that can be known without the body.
     fn judge_headers(
         &mut self,
         inbound: Inbound<'_>,
         credential: Credential,
         now: Timestamp,
         shared: &mut impl SharedData,
-    ) -> Result<State, Refusal> {
+    ) -> Result<Body, Refusal> {
         let headers = inbound.headers;
         let target = headers.first(":path").unwrap_or_default();
         let method = headers.first(":method").unwrap_or_default();
@@ -131,16 +131,14 @@ impl Exchange {
         let upgrade = headers.first("upgrade").is_some() || headers.first(":protocol").is_some();
         let call = endpoint::classify(method, target, upgrade, &self.policy.path_prefixes)?;
         self.dialect = call.endpoint.dialect;
+        self.call = Some(call);
         self.identify(credential, inbound, now, shared)?;
-        let Some(identity) = &self.identity else {
-            return Err(Refusal::InvalidKey);
+        let (Some(identity), Some(call)) = (&self.identity, &self.call) else {
+            return Err(Refusal::Internal);
         };
         let group = &identity.group;
-        if headers
-            .all("x-consumer-group")
-            .any(|wish| wish != group.name.as_bytes())
-        {
-            self.call = Some(call);
+        let own = group.name.as_bytes();
+        if headers.all("x-consumer-group").any(|wish| wish != own) {
             return Err(Refusal::ConsumerGroupNotAllowed);
         }
         let permitted = match &group.allowed_endpoints {
@@ -148,36 +146,27 @@ impl Exchange {
             None => call.endpoint.open(),
         };
         if !permitted {
-            self.call = Some(call);
             return Err(Refusal::EndpointNotAllowed);
         }
-        let state = self.reader(&call, headers, inbound.end);
-        self.call = Some(call);
-        state
+        self.reader(call, headers, inbound.end)
     }
 
     /// How the body is to be read. An `upgrade` field makes no difference: whoever sends one may send a body all the same.
-    fn reader(&self, call: &Call, headers: Headers<'_>, end: bool) -> Result<State, Refusal> {
-        if call.endpoint.body == Body::None {
-            return Ok(State::Start);
+    fn reader(&self, call: &Call, headers: Headers<'_>, end: bool) -> Result<Body, Refusal> {
+        if end || call.endpoint.body == endpoint::Body::None {
+            // Where something must come that could be judged, the reader says so.
+            return Ok(Body::Absent(Reader::new(call, None, None)?.finish()?));
         }
         let encoding = only(headers, "content-encoding")?;
         let coding = encoding
             .filter(|_| self.policy.decompress_requests)
             .and_then(Coding::parse);
         let encoding = if coding.is_some() { None } else { encoding };
-        let mut reader = Reader::new(call, only(headers, "content-type")?, encoding)?;
-        if end {
-            // Nothing will come that could be judged; where something must, the reader says so.
-            reader.push(&[])?;
-            reader.finish()?;
-            return Ok(State::Start);
-        }
-        let reader = Box::new(reader);
-        Ok(match coding {
+        let reader = Box::new(Reader::new(call, only(headers, "content-type")?, encoding)?);
+        Ok(Body::Awaited(match coding {
             Some(coding) => State::Inflating(coding, Vec::new(), reader),
             None => State::Reading(reader),
-        })
+        }))
     }
 
     fn identify(
@@ -226,18 +215,23 @@ impl Exchange {
             .as_ref()
             .is_some_and(|call| call.endpoint.charged() || call.endpoint.lists_models());
         for (name, _) in headers.iter() {
-            let Ok(name) = std::str::from_utf8(name) else {
-                continue;
+            let taken = match name {
+                // An answer that is compressed cannot be read.
+                b"accept-encoding" => read,
+                b"content-encoding" | b"content-length" => inflates,
+                // The account of a caller whose credential is not its own any more; what makes some servers (Google's)
+                // take the request for another one than was judged; what only the filter may say.
+                b"openai-organization"
+                | b"openai-project"
+                | b"x-goog-user-project"
+                | b"x-http-method-override"
+                | b"x-http-method"
+                | b"x-method-override"
+                | b"x-consumer-group"
+                | b"x-consumer" => true,
+                _ => name.starts_with(b"x-cohort-"),
             };
-            let identity =
-                IDENTITY_HEADERS.contains(&name) || name.as_bytes().starts_with(IDENTITY_PREFIX);
-            // An answer that is compressed cannot be read.
-            let compressed = inflates && ["content-encoding", "content-length"].contains(&name);
-            if identity
-                || ACCOUNT_HEADERS.contains(&name)
-                || compressed
-                || (read && name == "accept-encoding")
-            {
+            if taken && let Ok(name) = std::str::from_utf8(name) {
                 edits.remove(name);
             }
         }
@@ -274,8 +268,8 @@ impl Exchange {
         let group = Rc::clone(&identity.group);
         let endpoint = call.endpoint;
         self.prompt_estimate = facts.prompt_tokens();
-        self.stream = facts.stream;
-        self.background = facts.background;
+        self.asked.stream = facts.stream;
+        self.asked.background = facts.background;
         let mut rewrite = Rewrite::new(facts);
         self.models = models(&group, call, &mut rewrite)?;
         if let Some(model) = self.models.iter().find(|model| !group.models.allow(model)) {
@@ -293,8 +287,9 @@ impl Exchange {
             .target
             .as_ref()
             .is_none_or(|target| target.takes_stream_options());
-        if asks && self.stream && group.counts_tokens() && endpoint.streams_usage_on_request() {
-            self.injected_usage = rewrite.facts().include_usage != Some(true);
+        if asks && self.asked.stream && group.counts_tokens() && endpoint.streams_usage_on_request()
+        {
+            self.asked.usage = rewrite.facts().include_usage != Some(true);
             rewrite.include_usage();
         }
         let mut release = Release::default();
@@ -363,7 +358,7 @@ impl Exchange {
         if group.mode == Mode::Enforce {
             return Err(refusal);
         }
-        self.shadowed.get_or_insert(refusal.code());
+        self.shadowed = self.shadowed.or_else(|| Some(refusal.code()));
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! The answer's half: what the client is told, what is read on the way, what is taken out.
 
-use super::{Exchange, ResponseStep, State};
+use super::{Answer, Exchange, ResponseStep, State};
 use crate::headers::Headers;
 use crate::llm::models;
 use crate::llm::response::{Forward, Reader};
@@ -66,37 +66,40 @@ impl Exchange {
             && self.status == 200
             && !end
         {
-            self.filters_models = true;
+            self.answer = Answer::Models;
             step.edits.remove("content-length");
             step.hold = policy.hold_request_headers;
         } else if call.endpoint.charged() && !end {
             let encoded = headers
                 .first("content-encoding")
                 .is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"));
-            let strip = self.injected_usage && !encoded;
-            let reader = Reader::new(
+            let strip = self.asked.usage && !encoded;
+            let mut reader = Reader::new(
                 call.endpoint.usage,
                 self.status,
                 headers.first("content-type"),
                 strip,
             );
-            self.stream |= reader.is_stream();
+            for (name, value) in headers.iter() {
+                reader.header(name, value);
+            }
+            self.asked.stream |= reader.is_stream();
             if strip {
                 step.edits.remove("content-length");
             }
-            self.answer = Some(reader);
+            self.answer = Answer::Read(Box::new(reader));
         }
         step
     }
 
     /// Whether the body of the answer has to be shown to [`Self::response_body`].
     pub const fn reads_response(&self) -> bool {
-        self.answer.is_some()
+        matches!(self.answer, Answer::Read(_))
     }
 
     /// Whether the answer has to be held whole and given to [`Self::filter_response`].
     pub const fn filters_response(&self) -> bool {
-        self.filters_models
+        matches!(self.answer, Answer::Models)
     }
 
     /// Takes the next bytes of the answer in and says what goes to the client in their place.
@@ -105,7 +108,7 @@ impl Exchange {
             self.first_byte = Some(now);
         }
         self.complete |= end;
-        let Some(answer) = &mut self.answer else {
+        let Answer::Read(answer) = &mut self.answer else {
             return Forward::Unchanged;
         };
         if !end {

@@ -1,6 +1,6 @@
 //! The end of an exchange: what it cost, counted exactly once, and the event that tells of it.
 
-use super::{Exchange, State};
+use super::{Answer, Exchange, State};
 use crate::analytics::{Charged, Event, Outcome};
 use crate::limit::counter::{self, Tokens};
 use crate::limit::{Clock, SharedData};
@@ -90,7 +90,7 @@ impl Exchange {
             endpoint: self.call.as_ref().map(|call| call.endpoint.name),
             models: &self.models,
             status: self.status,
-            stream: self.stream,
+            stream: self.asked.stream,
             estimated,
             latency_ms,
             ttft_ms,
@@ -121,14 +121,17 @@ impl Exchange {
     fn charged(&self) -> (Charged, bool) {
         let consumed = matches!(self.state, State::Passed)
             && (200..300).contains(&self.status)
-            && !self.background
+            && !self.asked.background
             && self
                 .call
                 .as_ref()
                 .is_some_and(|call| call.endpoint.charged());
-        let Some(answer) = self.answer.as_ref().filter(|_| consumed) else {
+        let Answer::Read(answer) = &self.answer else {
             return (Charged::default(), false);
         };
+        if !consumed {
+            return (Charged::default(), false);
+        }
         let seen = answer.usage();
         match seen {
             Some(usage) if self.complete => (counted(usage), false),

@@ -9,6 +9,11 @@ mod root;
 mod shared_data;
 mod stats;
 
+/// Instead of std's; see the README before choosing it.
+#[cfg(feature = "wee_alloc")]
+#[global_allocator]
+static ALLOCATOR: wee_alloc::WeeAlloc<'static> = wee_alloc::WeeAlloc::INIT;
+
 proxy_wasm::main! {{
     // What is logged is Envoy's own choice (`--component-log-level wasm:…`).
     proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);

@@ -236,11 +236,17 @@ impl PathMatcher {
 }
 
 /// The key with the characters made ASCII that some reader's case folding takes for ASCII letters: Go's takes
-/// `ſ` and the Kelvin sign, Java's the two Turkish i as well. `None` if it is too long to be a watched one.
+/// `ſ` and the Kelvin sign, Java's the two Turkish i as well; and without what follows a NUL, where readers in C
+/// stop. `None` if it is too long to be a watched one.
 pub(super) fn fold<'a>(key: Text<'a>, buffer: &'a mut [u8; MAX_KEY]) -> Option<&'a [u8]> {
-    let text = key.as_str()?;
+    let bytes = match key.bytes.iter().position(|&byte| byte == 0) {
+        Some(nul) => key.bytes.get(..nul)?,
+        None if key.whole => key.bytes,
+        None => return None,
+    };
+    let text = std::str::from_utf8(bytes).ok()?;
     if text.is_ascii() {
-        return (text.len() <= MAX_KEY).then_some(key.bytes);
+        return (text.len() <= MAX_KEY).then_some(bytes);
     }
     let mut used = 0_usize;
     for character in text.chars() {

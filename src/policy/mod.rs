@@ -2,15 +2,16 @@
 //!
 //! Immutable, shared by every request of a VM. Knows no request and no Envoy.
 
+mod group;
 mod model;
 mod provider;
 
+pub use group::Group;
 pub use model::{ModelPattern, ModelRules, OTHER_MODEL};
 pub use provider::{Injection, Target};
 
-use crate::config::{Config, ConfigError, HeaderFamily, Mode};
+use crate::config::{Config, ConfigError, HeaderFamily, Warning};
 use crate::credential::KeyDigest;
-use crate::limit::{Limit, Unit};
 use crate::time::{Timestamp, UtcOffset};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -43,32 +44,6 @@ pub struct Policy {
     pub offset: UtcOffset,
     keys: Vec<Key>,
     index: HashMap<u64, Vec<u32>, BuildHasherDefault<DigestHasher>>,
-}
-
-/// A consumer group with everything that holds for it.
-#[derive(Debug)]
-pub struct Group {
-    /// Its position in the file.
-    pub index: usize,
-    /// As the file has it.
-    pub name: String,
-    /// Whether its refusals are sent.
-    pub mode: Mode,
-    /// Which models it may use.
-    pub models: ModelRules,
-    /// `allowed_endpoints`; `None`: every endpoint that names its models.
-    pub allowed_endpoints: Option<Vec<String>>,
-    /// The limits of the group's one shared counter.
-    pub limits: Vec<Limit>,
-    /// Under which the counter's record is kept.
-    pub record: String,
-}
-
-impl Group {
-    /// Whether anything depends on how many tokens are used.
-    pub fn counts_tokens(&self) -> bool {
-        self.limits.iter().any(|limit| limit.unit != Unit::Requests)
-    }
 }
 
 /// A key, by its digest.
@@ -128,33 +103,12 @@ impl Policy {
                 }
             }
         }
-        if !errors.is_empty() {
-            return Err(errors);
-        }
         let mut keys = Vec::new();
         let mut groups = Vec::with_capacity(config.consumer_groups.len());
-        for (index, group) in config.consumer_groups.into_iter().enumerate() {
-            let compiled = Rc::new(Group {
-                index,
-                record: format!("cohort/1/group/{}", group.name),
-                name: group.name,
-                mode: group.mode.unwrap_or(config.mode),
-                models: ModelRules {
-                    allowed: group
-                        .allowed_models
-                        .map(|list| list.into_iter().map(ModelPattern::new).collect()),
-                    denied: group
-                        .denied_models
-                        .into_iter()
-                        .map(ModelPattern::new)
-                        .collect(),
-                    default: group.default_model,
-                    aliases: group.model_aliases,
-                },
-                allowed_endpoints: group.allowed_endpoints,
-                limits: group.rate_limits,
-            });
-            keys.extend(group.keys.into_iter().map(|key| Key {
+        for (index, mut group) in config.consumer_groups.into_iter().enumerate() {
+            let own = std::mem::take(&mut group.keys);
+            let compiled = Rc::new(Group::compile(index, group, config.mode, &mut errors));
+            keys.extend(own.into_iter().map(|key| Key {
                 id: key.id.into(),
                 group: Rc::clone(&compiled),
                 digest: key.digest,
@@ -163,6 +117,9 @@ impl Policy {
                 not_after: key.not_after,
             }));
             groups.push(compiled);
+        }
+        if !errors.is_empty() {
+            return Err(errors);
         }
         let mut index: HashMap<_, Vec<u32>, _> =
             HashMap::with_capacity_and_hasher(keys.len(), BuildHasherDefault::new());
@@ -184,6 +141,14 @@ impl Policy {
             keys,
             index,
         })
+    }
+
+    /// What is valid, and still not what its author may expect.
+    pub fn warnings(&self) -> Vec<Warning> {
+        self.groups
+            .iter()
+            .flat_map(|group| group.warnings())
+            .collect()
     }
 
     /// The key with this digest, if it opens anything now.
@@ -237,5 +202,82 @@ impl Hasher for DigestHasher {
 
     fn write_u64(&mut self, value: u64) {
         self.0 = value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn errors(document: &serde_json::Value, secret: Option<&str>) -> Vec<String> {
+        let config = Config::from_json(document.to_string().as_bytes()).unwrap();
+        let compiled = Policy::compile(config, |_| secret.map(str::to_owned));
+        compiled
+            .err()
+            .into_iter()
+            .flatten()
+            .map(|error| format!("{}: {}", error.path, error.message))
+            .collect()
+    }
+
+    #[test]
+    fn what_could_never_take_effect_is_an_error() {
+        let document = serde_json::json!({
+            "version": "1",
+            "consumer_groups": [{
+                "name": "a",
+                "api_key": "key-of-a",
+                "allowed_endpoints": ["chat", "/v1/files", "chatt"],
+            }],
+        });
+        assert_eq!(
+            errors(&document, None),
+            ["consumer_groups[0].allowed_endpoints[2]: no endpoint is called 'chatt'",]
+        );
+    }
+
+    #[test]
+    fn models_that_are_put_in_only_to_be_refused_are_warned_of() {
+        let document = serde_json::json!({
+            "version": "1",
+            "consumer_groups": [{
+                "name": "a",
+                "api_key": "key-of-a",
+                "allowed_models": ["gpt-*"],
+                "denied_models": ["gpt-5"],
+                "default_model": "gpt-5",
+                "model_aliases": {"fast": "gpt-4o-mini", "other": "claude"},
+            }],
+        });
+        let config = Config::from_json(document.to_string().as_bytes()).unwrap();
+        let warnings = Policy::compile(config, |_| None).unwrap().warnings();
+        let paths: Vec<_> = warnings
+            .iter()
+            .map(|warning| warning.path.as_str())
+            .collect();
+        assert_eq!(
+            paths,
+            [
+                "consumer_groups[0].default_model",
+                "consumer_groups[0].model_aliases.other"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_secret_must_be_there_and_fit_a_header() {
+        let document = serde_json::json!({
+            "version": "1",
+            "providers": {"targets": [{"id": "a", "provider": "openai", "secret_key_ref": {"env": "KEY"}}]},
+        });
+        assert_eq!(errors(&document, Some("sk-1")), [""; 0]);
+        for secret in [None, Some(""), Some(" "), Some("sk-1\n"), Some("sk\u{e9}")] {
+            let errors = errors(&document, secret);
+            assert_eq!(errors.len(), 1, "{secret:?}");
+            assert!(
+                errors[0].starts_with("providers.targets[0].secret_key_ref.env: the "),
+                "{errors:?}"
+            );
+        }
     }
 }

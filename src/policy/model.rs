@@ -67,6 +67,22 @@ pub struct ModelRules {
 }
 
 impl ModelRules {
+    /// Compiles the fields of the same names.
+    pub(super) fn compile(
+        allowed: Option<Vec<String>>,
+        denied: Vec<String>,
+        default: Option<String>,
+        aliases: Vec<(String, String)>,
+    ) -> Self {
+        let patterns = |list: Vec<String>| list.into_iter().map(ModelPattern::new).collect();
+        Self {
+            allowed: allowed.map(patterns),
+            denied: patterns(denied),
+            default,
+            aliases,
+        }
+    }
+
     /// Whether the group may use this model.
     pub fn allow(&self, model: &str) -> bool {
         let allowed = self

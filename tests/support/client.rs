@@ -85,7 +85,8 @@ impl Request {
         self
     }
 
-    /// Sends over a connection of its own and reads the answer to its end. An error: there was no answer.
+    /// Sends over a connection of its own and reads the answer to the end that its framing tells: after a refusal Envoy
+    /// leaves the connection open for a second. An error: there was no answer.
     pub(crate) async fn send(&self, address: SocketAddr) -> io::Result<Response> {
         let mut stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
@@ -93,14 +94,17 @@ impl Request {
         let mut answer = Vec::new();
         // A refusal may come, and the connection close, while the body is still being written.
         let write = self.write(&mut writer);
-        let read = reader.read_to_end(&mut answer);
+        let read = async {
+            while reader.read_buf(&mut answer).await? > 0 && !Response::is_whole(&answer) {}
+            io::Result::Ok(())
+        };
         tokio::pin!(write, read);
         let exchange = async {
             tokio::select! {
-                result = &mut read => return result.map(|_| ()),
+                result = &mut read => return result,
                 result = &mut write => if let Ok(true) = result { return Ok(()) },
             }
-            read.await.map(|_| ())
+            read.await
         };
         let result = timeout(TIMEOUT, exchange).await?;
         match Response::parse(&answer) {
@@ -114,10 +118,11 @@ impl Request {
     /// Writes the request; true when it stopped in the middle.
     async fn write(&self, to: &mut (impl AsyncWrite + Unpin)) -> io::Result<bool> {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.path).into_bytes();
-        if !self.headers.iter().any(|(name, _)| name == "host") {
-            head.extend(b"host: gateway.test\r\n");
+        for (name, value) in [("host", "gateway.test"), ("connection", "close")] {
+            if !self.headers.iter().any(|(known, _)| known == name) {
+                head.extend(format!("{name}: {value}\r\n").bytes());
+            }
         }
-        head.extend(b"connection: close\r\n");
         match self.chunk {
             Some(_) => head.extend(b"transfer-encoding: chunked\r\n"),
             None if self.body.is_empty() && self.method == "GET" => {}
@@ -221,12 +226,16 @@ impl Request {
     }
 }
 
-/// Sends bytes as they are and reads until the other side closes.
+/// Sends bytes as they are and reads the answer to its end.
 pub(crate) async fn send_raw(address: SocketAddr, bytes: &[u8]) -> io::Result<Response> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(bytes).await?;
     let mut answer = Vec::new();
-    let _ = timeout(TIMEOUT, stream.read_to_end(&mut answer)).await?;
+    let read = async {
+        while stream.read_buf(&mut answer).await? > 0 && !Response::is_whole(&answer) {}
+        io::Result::Ok(())
+    };
+    let _ = timeout(TIMEOUT, read).await?;
     Response::parse(&answer).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
@@ -262,6 +271,16 @@ impl Response {
             .as_str()
             .unwrap_or_default()
             .to_owned()
+    }
+
+    /// Whether an answer that says where it ends is there to its end.
+    fn is_whole(bytes: &[u8]) -> bool {
+        Self::parse(bytes).is_some_and(|answer| {
+            let framed = ["content-length", "transfer-encoding"]
+                .iter()
+                .any(|name| answer.header(name).is_some());
+            framed && answer.complete
+        })
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {

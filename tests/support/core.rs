@@ -1,6 +1,6 @@
 //! The pure core, driven as the host drives it: a fake clock, a map for the shared data, an upstream that answers as told.
 
-use crate::scenario::{Answer, Outcome, Request, Seen};
+use super::scenario::{Answer, Outcome, Request, Seen};
 use cohort::config::Config;
 use cohort::exchange::{Exchange, Inbound, NewBody, Release, Step};
 use cohort::headers::{HeaderEdits, Headers};

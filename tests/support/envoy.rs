@@ -55,10 +55,13 @@ pub(crate) async fn validate(config: &str) -> Option<Result<(), String>> {
         .args([
             "--mode",
             "validate",
+            "--log-level",
+            "warning",
             "--disable-hot-restart",
             "-c",
             "envoy.yaml",
         ])
+        .env("OPENAI_API_KEY", "sk-of-the-test")
         .current_dir(&dir.0)
         .output()
         .await
@@ -80,6 +83,7 @@ pub(crate) struct Gateway {
     buffer_limit: Option<u32>,
     hold_request_headers: bool,
     reloadable: bool,
+    upgrades: Vec<String>,
 }
 
 impl Gateway {
@@ -92,6 +96,7 @@ impl Gateway {
             buffer_limit: None,
             hold_request_headers: true,
             reloadable: false,
+            upgrades: Vec::new(),
         }
     }
 
@@ -126,6 +131,12 @@ impl Gateway {
     /// Reads the filter's configuration from a file that [`Running::reload`] replaces.
     pub(crate) fn reloadable(mut self) -> Self {
         self.reloadable = true;
+        self
+    }
+
+    /// Lets connections upgrade to another protocol, which Envoy does not do by itself.
+    pub(crate) fn upgrades(mut self, protocol: &str) -> Self {
+        self.upgrades.push(protocol.to_owned());
         self
     }
 
@@ -208,6 +219,10 @@ impl Gateway {
         let hcm = at(&mut bootstrap, HCM);
         hcm["access_log"][0]["typed_config"]["path"] = json!(dir.path("events.jsonl"));
         hcm["access_log"][1]["typed_config"]["path"] = json!(dir.path("access.log"));
+        let upgrades = self.upgrades.iter();
+        hcm["upgrade_configs"] = upgrades
+            .map(|protocol| json!({"upgrade_type": protocol}))
+            .collect();
         hcm["http_filters"][0] = if self.reloadable {
             json!({"name": "cohort", "config_discovery": {
                 "type_urls": [filter["@type"]],

@@ -20,6 +20,9 @@ pub(crate) struct Scenario {
     /// Why this scenario cannot run in an Envoy, whose clock nobody can set.
     #[serde(default)]
     pub(crate) core_only: Option<String>,
+    /// Why this scenario cannot run in an Envoy that does not hold the request's header.
+    #[serde(default)]
+    pub(crate) hold_only: Option<String>,
     /// In order.
     pub(crate) steps: Vec<Step>,
 }
@@ -171,6 +174,9 @@ impl Answer {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Expect {
     pub(crate) status: u16,
+    /// Where no header is held: that of an answer is gone before its body turns out to be no good.
+    #[serde(default)]
+    pub(crate) status_without_hold: Option<u16>,
     /// The code of the refusal; also the event's `reason`.
     #[serde(default)]
     pub(crate) code: Option<String>,

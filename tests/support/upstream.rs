@@ -5,6 +5,7 @@ use std::future::Future as _;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::process::Stdio;
 use std::sync::Arc;
 #[allow(clippy::disallowed_types, reason = "tests have threads")]
 use std::sync::Mutex;
@@ -17,8 +18,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 
@@ -44,6 +47,30 @@ impl Seen {
         serde_json::from_slice(self.body.as_deref().expect("the whole body came"))
             .expect("the body is JSON")
     }
+}
+
+/// Answers a chat completion as `OpenAI` does, at a cost of 10 + 5 tokens.
+pub(crate) fn chat(seen: &Seen) -> Answer {
+    let request = seen.json();
+    let usage = json!({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15});
+    if request["stream"] != true {
+        let message = json!({"role": "assistant", "content": "Hello there"});
+        let choices = json!([{"index": 0, "message": message, "finish_reason": "stop"}]);
+        return Answer::json(
+            &json!({"object": "chat.completion", "model": request["model"], "choices": choices, "usage": usage}),
+        );
+    }
+    let chunk = |choices: Value| json!({"object": "chat.completion.chunk", "model": request["model"], "choices": choices});
+    let mut chunks = ["Hello", " there"]
+        .map(|word| chunk(json!([{"index": 0, "delta": {"content": word}, "finish_reason": null}])))
+        .to_vec();
+    if request["stream_options"]["include_usage"] == true {
+        let mut last = chunk(json!([]));
+        last["usage"] = usage;
+        chunks.push(last);
+    }
+    let events = chunks.iter().map(|chunk| format!("data: {chunk}\n\n"));
+    Answer::sse(events.collect::<String>() + "data: [DONE]\n\n")
 }
 
 #[derive(Clone, Debug)]
@@ -289,4 +316,19 @@ async fn respond<F: Fn(&Seen) -> Answer>(
         *recorded = seen.clone();
     }
     Ok(answer(&seen).into_response())
+}
+
+/// The upstream that `cohort demo` starts, on a port of its own; it ends with the child.
+pub(crate) async fn demo() -> (Child, SocketAddr) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_cohort"))
+        .args(["demo", "upstream", "--port", "0"])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let stdout = child.stdout.as_mut().unwrap();
+    BufReader::new(stdout).read_line(&mut line).await.unwrap();
+    let address = line.trim().rsplit("http://").next().unwrap();
+    (child, address.parse().unwrap())
 }

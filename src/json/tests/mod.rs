@@ -79,18 +79,19 @@ fn an_error_stays() {
     assert_eq!(scanner.finish(&mut ()), Err(error));
 }
 
+struct Last<'a>(&'a mut Option<(usize, bool, u64)>);
+impl Sink for Last<'_> {
+    fn scalar(&mut self, value: Scalar<'_>, _: Span) {
+        if let Scalar::String(text) = value {
+            *self.0 = Some((text.bytes.len(), text.whole, text.len));
+        }
+    }
+}
+
 #[test]
 fn long_strings_are_captured_in_part() {
     let long = format!("\"{}\"", "é".repeat(400));
     let mut seen = None;
-    struct Last<'a>(&'a mut Option<(usize, bool, u64)>);
-    impl Sink for Last<'_> {
-        fn scalar(&mut self, value: Scalar<'_>, _: Span) {
-            if let Scalar::String(text) = value {
-                *self.0 = Some((text.bytes.len(), text.whole, text.len));
-            }
-        }
-    }
     let mut scanner = Scanner::new();
     scanner.push(long.as_bytes(), &mut Last(&mut seen)).unwrap();
     assert!(scanner.is_complete());

@@ -141,7 +141,7 @@ proptest! {
 
     #[test]
     fn cuts_change_nothing(document in document(), cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..4)) {
-        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(document.len() + 1)).collect();
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(document.len().saturating_add(1))).collect();
         cuts.sort_unstable();
         let mut pieces = Vec::new();
         let mut from = 0;
@@ -174,9 +174,9 @@ proptest! {
 
     #[test]
     fn numbers_on_the_edge_are_as_serde_json_has_them(digits in "17976931348623(1[0-9]{0,8}|[0-9]{0,20})", point in 1_usize..15) {
-        let (whole, fraction) = digits.split_at(point.min(digits.len() - 1));
+        let (whole, fraction) = digits.split_at(point.min(digits.len().saturating_sub(1)));
         for document in [
-            format!("{whole}.{fraction}e{}", 309 - whole.len()),
+            format!("{whole}.{fraction}e{}", 309_usize.saturating_sub(whole.len())),
             format!("0.00{digits}e311"),
             format!("{digits:0<309}"),
         ] {

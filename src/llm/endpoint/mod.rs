@@ -95,6 +95,8 @@ pub struct Endpoint {
     pub streams: Streams,
     /// Who may use it.
     pub access: Access,
+    /// What `path` begins with before the first segment that is not plain; all of it, if all are.
+    plain: &'static str,
 }
 
 impl Endpoint {
@@ -188,8 +190,9 @@ pub fn classify(
             let Some((own, segments)) = path::after_prefix(prefix, segments) else {
                 continue;
             };
+            let plain = target.plain(own);
             for endpoint in table::candidates(method, upgrade) {
-                let Some(path::Fit { model }) = path::fits(endpoint, segments)? else {
+                let Some(path::Fit { model }) = path::fits(endpoint, segments, plain)? else {
                     continue;
                 };
                 let next = path::Found {

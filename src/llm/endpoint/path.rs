@@ -87,6 +87,13 @@ impl<'a> Target<'a> {
             .flatten()
     }
 
+    /// The decoded path from here on, if that is all there is to compare: no parameters, no slash at the end.
+    pub(super) fn plain(&self, own: usize) -> Option<&str> {
+        let whole = self.path.get(own..)?;
+        let plain = whole.strip_suffix('/').unwrap_or(whole);
+        (!self.path.contains(';')).then_some(plain)
+    }
+
     pub(super) fn into_path(self) -> String {
         self.path
     }
@@ -169,7 +176,21 @@ pub(super) struct Fit {
 }
 
 /// Whether a row's path fits.
-pub(super) fn fits(endpoint: &Endpoint, segments: &[Segment]) -> Result<Option<Fit>, PathError> {
+///
+/// `plain` is the text of the same path where that can be compared as it is; most rows need no more.
+pub(super) fn fits(
+    endpoint: &Endpoint,
+    segments: &[Segment],
+    plain: Option<&str>,
+) -> Result<Option<Fit>, PathError> {
+    if let Some(plain) = plain {
+        if endpoint.plain.len() == endpoint.path.len() {
+            return Ok((plain == endpoint.path).then_some(Fit { model: None }));
+        }
+        if !plain.starts_with(endpoint.plain) {
+            return Ok(None);
+        }
+    }
     let path = endpoint
         .path
         .split_once('?')

@@ -172,6 +172,11 @@ static UNKNOWNS: [Endpoint; 4] = [
 ];
 
 #[expect(clippy::too_many_arguments, reason = "the columns of the table")]
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "runs in constants: a mistake fails the build"
+)]
 const fn row(
     name: &'static str,
     method: &'static str,
@@ -183,6 +188,19 @@ const fn row(
     streams: Streams,
     access: Access,
 ) -> Endpoint {
+    let bytes = path.as_bytes();
+    let (mut at, mut slash) = (0, 0);
+    while at < bytes.len() && !matches!(bytes[at], b'|' | b'*' | b'{' | b'?') {
+        if bytes[at] == b'/' {
+            slash = at;
+        }
+        at += 1;
+    }
+    let plain = if at == bytes.len() {
+        path
+    } else {
+        path.split_at(slash).0
+    };
     Endpoint {
         name,
         method,
@@ -193,6 +211,7 @@ const fn row(
         usage,
         streams,
         access,
+        plain,
     }
 }
 

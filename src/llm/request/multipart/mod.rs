@@ -180,7 +180,7 @@ impl FormReader {
 
     fn byte(&mut self, byte: u8) -> Result<(), BodyError> {
         self.state = match (self.state, byte) {
-            (State::Start | State::Content, _)
+            (State::Start | State::ContentStart | State::Content, _)
                 if self.delimiter.get(self.matched) == Some(&byte) =>
             {
                 self.matched = self.matched.saturating_add(1);

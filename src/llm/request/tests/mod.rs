@@ -1,3 +1,8 @@
+mod forms;
+mod json;
+mod properties;
+mod rewrites;
+
 use super::*;
 use crate::llm::endpoint::classify;
 use serde_json::Value;
@@ -62,16 +67,27 @@ fn judge(request: &Value, pieces: usize) -> Result<(Call, Facts), u16> {
 
 fn base64(text: &str) -> Vec<u8> {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut bits = 0_u32;
-    let mut decoded = Vec::new();
-    for (index, byte) in text.bytes().filter(|&byte| byte != b'=').enumerate() {
-        let value = ALPHABET.iter().position(|&known| known == byte).unwrap();
-        bits = (bits << 6 | u32::try_from(value).unwrap()) & 0xFF_FFFF;
-        if index % 4 != 0 {
-            decoded.push((bits >> (6 - 2 * (index % 4))) as u8);
-        }
-    }
-    decoded
+    let value = |byte: u8| {
+        ALPHABET
+            .iter()
+            .position(|&known| known == byte)
+            .unwrap_or(0)
+    };
+    let three = |four: &[u8]| {
+        let bits = four.iter().fold(0, |bits, &byte| bits << 6 | value(byte));
+        let padding = four
+            .rsplit(|&byte| byte != b'=')
+            .next()
+            .map_or(0, <[u8]>::len);
+        [(bits >> 16) & 0xFF, (bits >> 8) & 0xFF, bits & 0xFF]
+            .into_iter()
+            .take(3_usize.saturating_sub(padding))
+    };
+    text.as_bytes()
+        .chunks(4)
+        .flat_map(three)
+        .map(|byte| u8::try_from(byte).unwrap())
+        .collect()
 }
 
 /// Every request of `testdata/llm-api/requests`, in pieces of several sizes.
@@ -96,7 +112,7 @@ fn fixtures() {
             let judged = judge(&request, pieces);
             match (expected["action"].as_str().unwrap(), judged) {
                 ("check_model" | "check_model_or_reject", Ok((_, facts))) => {
-                    check(stem, &expected, &facts)
+                    check(stem, &expected, &facts);
                 }
                 ("no_model_endpoint", Ok((call, facts))) => {
                     assert!(facts.models.is_empty(), "{stem}");
