@@ -3,6 +3,8 @@
 //! JSON and protobuf come without positions, YAML with them, each from its own module. Holds secrets in plain text for
 //! as long as decoding takes, and so does not implement `Debug`.
 
+use crate::json::decimal;
+
 /// Where a node stands in the text; all zero: not known.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct Span {
@@ -58,30 +60,12 @@ impl Value {
         Self::Float(value)
     }
 
-    /// A number in decimals, as JSON has it. Whole ones from 0 are exact; the last digit of others need not be.
+    /// A number as JSON has it. Whole ones from 0 are exact.
     pub(super) fn decimal(text: &str) -> Self {
         if let Ok(whole) = text.parse() {
             return Self::Integer(whole);
         }
-        let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-        let mut exponent: i64 = exponent.parse().unwrap_or(i64::MIN);
-        let (mut value, mut place) = (0.0, 0);
-        for byte in digits.trim_start_matches('-').bytes() {
-            if byte == b'.' {
-                place = 1;
-            } else {
-                value = value * 10.0 + f64::from(byte.wrapping_sub(b'0'));
-                exponent = exponent.saturating_sub(place);
-            }
-        }
-        for _ in 0..exponent.unsigned_abs().min(700) {
-            value = if exponent < 0 {
-                value / 10.0
-            } else {
-                value * 10.0
-            };
-        }
-        Self::number(if text.starts_with('-') { -value } else { value })
+        Self::number(decimal(text))
     }
 
     /// What it is, for people.

@@ -17,6 +17,7 @@ mod write;
 use self::error::Fault;
 pub use self::error::{JsonError, JsonErrorKind};
 use self::number::Number;
+pub use self::number::decimal;
 pub use self::path::{KeyMatch, PathMatcher, Patterns};
 use self::string::StringState;
 pub use self::token::{Container, Scalar, Span, Text};

@@ -149,3 +149,31 @@ fn is_finite(number: &[u8]) -> bool {
     let rounded = significand as f64 * power;
     rounded.is_finite()
 }
+
+/// The value of a number that the scanner has accepted. Its last digits need not be exact: those that are cost the
+/// standard library 14 KB of tables.
+pub fn decimal(text: &str) -> f64 {
+    let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let negative = exponent.starts_with('-');
+    let limit = if negative { i64::MIN } else { i64::MAX };
+    let mut exponent: i64 = exponent.parse().unwrap_or(limit);
+    let (mut value, mut place) = (0.0, 0);
+    for byte in digits.bytes() {
+        match byte {
+            b'.' => place = 1,
+            b'0'..=b'9' => {
+                value = value * 10.0 + f64::from(byte.wrapping_sub(b'0'));
+                exponent = exponent.saturating_sub(place);
+            }
+            _ => {}
+        }
+    }
+    for _ in 0..exponent.unsigned_abs().min(700) {
+        value = if exponent < 0 {
+            value / 10.0
+        } else {
+            value * 10.0
+        };
+    }
+    if text.starts_with('-') { -value } else { value }
+}
