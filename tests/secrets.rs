@@ -27,7 +27,7 @@ fn respond(seen: &Seen) -> Answer {
         )),
         b"reset" => Answer::new(200).bytes(ANSWER).reset(),
         b"500" => Answer::json(&body).status(500),
-        b"odd" => Answer::json(&json!(ANSWER)).header("content-encoding", ANSWER),
+        b"odd" => Answer::json(&json!(ANSWER)).header("content-encoding", "zstd"),
         _ => Answer::json(&body),
     }
 }
