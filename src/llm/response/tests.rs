@@ -112,7 +112,7 @@ fn every_recorded_answer_gives_its_usage() {
 
 fn recorded(dir: &str) -> usize {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
-    let mut seen = 0;
+    let mut seen = 0_usize;
     for entry in fs::read_dir(&dir).unwrap() {
         let path = entry.unwrap().path();
         if !path.to_string_lossy().ends_with(".expected.json") {
@@ -182,7 +182,7 @@ fn recorded(dir: &str) -> usize {
                 assert_eq!(other.bytes, body.as_bytes(), "{name}");
             }
         }
-        seen += 1;
+        seen = seen.saturating_add(1);
     }
     seen
 }

@@ -103,7 +103,7 @@ fn fixtures() {
 
 fn folder(folder: &str) -> usize {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    let mut seen = 0;
+    let mut seen = 0_usize;
     for entry in fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
@@ -141,7 +141,7 @@ fn folder(folder: &str) -> usize {
                 (action, judged) => panic!("{stem}: {action}, but {judged:?}"),
             }
         }
-        seen += 1;
+        seen = seen.saturating_add(1);
     }
     seen
 }
