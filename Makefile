@@ -102,8 +102,8 @@ $(CLI): cargo FORCE
 
 $(WASM): $(MODULE) $(BINARYEN)/ready
 	@if [ -e $(BINARYEN)/ready ]; then \
-		echo "wasm-opt -Os $< -o $@"; \
-		$(BINARYEN)/node_modules/.bin/wasm-opt -Os --enable-simd $< -o $@; \
+		echo "wasm-opt -Oz $< -o $@"; \
+		$(BINARYEN)/node_modules/.bin/wasm-opt -Oz --enable-simd $< -o $@; \
 	else \
 		echo "NOT OPTIMISED: $@, for want of wasm-opt"; \
 		cp $< $@; \

@@ -2,8 +2,9 @@
 //!
 //! Labels of stats come only from the configuration, so that no caller can make new series.
 
+use crate::json::Writer;
+use crate::reply::shortened;
 use crate::time::Timestamp;
-use std::fmt::Write;
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -83,95 +84,53 @@ pub struct Event<'a> {
 impl Event<'_> {
     /// One line of JSON, without the line's end.
     pub fn to_json(&self) -> String {
-        let mut line = String::with_capacity(512);
-        // Writing into a `String` cannot fail.
-        let _ = self.write(&mut line);
-        line
-    }
-
-    fn write(&self, line: &mut String) -> std::fmt::Result {
-        write!(line, "{{\"time\":\"{}\"", self.time)?;
-        text(line, "consumer_group", self.consumer_group);
-        text(line, "consumer", None);
-        text(line, "key_id", self.key_id);
-        text(line, "provider", self.provider);
-        text(line, "endpoint", self.endpoint);
-        text(
-            line,
-            "model",
-            self.models
-                .first()
-                .map(|model| crate::reply::shortened(model)),
-        );
-        if self.models.len() > 1 {
-            line.push_str(",\"models\":[");
-            for (at, model) in self.models.iter().enumerate() {
-                if at > 0 {
-                    line.push(',');
-                }
-                string(line, crate::reply::shortened(model));
-            }
-            line.push(']');
+        let mut line = Writer::with_capacity(512);
+        line.open('{');
+        line.key("time").string(&self.time.to_string());
+        line.key("consumer_group").optional(self.consumer_group);
+        line.key("consumer").optional(None);
+        line.key("key_id").optional(self.key_id);
+        line.key("provider").optional(self.provider);
+        line.key("endpoint").optional(self.endpoint);
+        let models = self.models.iter().map(|model| shortened(model));
+        line.key("model").optional(models.clone().next());
+        if models.len() > 1 {
+            line.key("models").open('[');
+            models.for_each(|model| {
+                line.string(model);
+            });
+            line.close(']');
         }
-        write!(
-            line,
-            ",\"status\":{},\"stream\":{},\"estimated\":{}",
-            self.status, self.stream, self.estimated
-        )?;
-        write!(
-            line,
-            ",\"cost_usd\":0,\"latency_ms\":{},\"ttft_ms\":",
-            self.latency_ms
-        )?;
+        line.key("status").number(self.status.into());
+        line.key("stream").bool(self.stream);
+        line.key("estimated").bool(self.estimated);
+        line.key("cost_usd").number(0);
+        line.key("latency_ms").number(self.latency_ms);
+        line.key("ttft_ms");
         match self.ttft_ms {
-            Some(ttft) => write!(line, "{ttft}")?,
-            None => line.push_str("null"),
-        }
-        line.push_str(",\"policies\":[],\"features\":[]");
-        text(line, "result", Some(self.result.name()));
-        text(line, "reason", self.reason);
+            Some(ttft) => line.number(ttft),
+            None => line.optional(None),
+        };
+        line.key("policies").open('[').close(']');
+        line.key("features").open('[').close(']');
+        line.key("result").string(self.result.name());
+        line.key("reason").optional(self.reason);
         if self.detail.is_some() {
-            text(line, "detail", self.detail);
+            line.key("detail").optional(self.detail);
         }
-        let Charged {
-            prompt,
-            completion,
-            total,
-            cached,
-            reasoning,
-        } = self.usage;
-        write!(
-            line,
-            ",\"usage\":{{\"prompt_tokens\":{prompt},\"completion_tokens\":{completion},\"total_tokens\":{total},\"cached_tokens\":{cached},\"reasoning_tokens\":{reasoning}}}}}"
-        )
-    }
-}
-
-fn text(line: &mut String, name: &str, value: Option<&str>) {
-    line.push_str(",\"");
-    line.push_str(name);
-    line.push_str("\":");
-    match value {
-        Some(value) => string(line, value),
-        None => line.push_str("null"),
-    }
-}
-
-/// RFC 8259 7.
-fn string(line: &mut String, value: &str) {
-    line.push('"');
-    for char in value.chars() {
-        match char {
-            '"' => line.push_str("\\\""),
-            '\\' => line.push_str("\\\\"),
-            // U+2028 and U+2029 are legal in JSON, but some readers of JSON lines split there.
-            '\0'..='\x1f' | '\x7f' | '\u{2028}' | '\u{2029}' => {
-                let _ = write!(line, "\\u{:04x}", u32::from(char));
-            }
-            _ => line.push(char),
+        line.key("usage").open('{');
+        for (name, count) in [
+            ("prompt_tokens", self.usage.prompt),
+            ("completion_tokens", self.usage.completion),
+            ("total_tokens", self.usage.total),
+            ("cached_tokens", self.usage.cached),
+            ("reasoning_tokens", self.usage.reasoning),
+        ] {
+            line.key(name).number(count);
         }
+        line.close('}').close('}');
+        line.finish()
     }
-    line.push('"');
 }
 
 /// The names of stats. Labels stand between delimiter words, so that Envoy's `stats_tags` can take them out even
@@ -208,6 +167,9 @@ pub mod stats {
     pub fn time_to_first_token(group: Option<&str>) -> String {
         format!("cohort.ttft_ms.group.{}", group.unwrap_or(NONE))
     }
+
+    /// A gauge: bytes that a worker's VM holds. Workers write the same gauge; the last that grew is what it shows.
+    pub const MEMORY: &str = "cohort.vm_memory_bytes";
 
     /// A counter: updates of a counter that were given up.
     pub const STORE_ERRORS: &str = "cohort.store_errors";

@@ -3,7 +3,9 @@
 //! Judging compressed bytes as they stand would be no judgement: small zstd frames keep the plain text. So all of the
 //! body is inflated, the plain body is judged, and the plain body is what goes on.
 
-use std::io::{Read, Write};
+use ruzstd::decoding::errors::FrameDecoderError;
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+use std::io::Write;
 
 /// What comes out of a body at the most, whatever goes in.
 pub const MAX_OUTPUT: usize = 8 << 20;
@@ -24,6 +26,15 @@ pub enum InflateError {
     Malformed,
     /// More than [`MAX_OUTPUT`].
     TooLarge,
+}
+
+impl From<std::io::Error> for InflateError {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::FileTooLarge => Self::TooLarge,
+            _ => Self::Malformed,
+        }
+    }
 }
 
 impl Coding {
@@ -64,32 +75,30 @@ impl Write for Capped {
 }
 
 fn gunzip(body: &[u8]) -> Result<Vec<u8>, InflateError> {
-    let fault = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::FileTooLarge => InflateError::TooLarge,
-        _ => InflateError::Malformed,
-    };
     let mut decoder = flate2::write::MultiGzDecoder::new(Capped::default());
-    decoder.write_all(body).map_err(fault)?;
-    Ok(decoder.finish().map_err(fault)?.0)
+    decoder.write_all(body)?;
+    Ok(decoder.finish()?.0)
 }
 
 fn unzstd(body: &[u8]) -> Result<Vec<u8>, InflateError> {
-    let mut plain = Vec::new();
+    let mut plain = Capped::default();
     let mut rest = body;
+    let mut decoder = FrameDecoder::new();
+    // A window as large as the output is all that a frame can use; RFC 8878 3.1.1.1.2 asks for no more than 8 MB.
+    decoder.set_max_window_size(MAX_OUTPUT as u64);
     while !rest.is_empty() {
-        let mut decoder = ruzstd::decoding::StreamingDecoder::new(&mut rest)
-            .map_err(|_| InflateError::Malformed)?;
-        let room = MAX_OUTPUT.saturating_sub(plain.len());
-        let limit = u64::try_from(room).unwrap_or(u64::MAX).saturating_add(1);
-        let taken = (&mut decoder)
-            .take(limit)
-            .read_to_end(&mut plain)
-            .map_err(|_| InflateError::Malformed)?;
-        if taken > room {
-            return Err(InflateError::TooLarge);
+        decoder.init(&mut rest).map_err(|error| match error {
+            FrameDecoderError::WindowSizeTooBig { .. } => InflateError::TooLarge,
+            _ => InflateError::Malformed,
+        })?;
+        while !decoder.is_finished() {
+            decoder
+                .decode_blocks(&mut rest, BlockDecodingStrategy::UptoBlocks(1))
+                .map_err(|_| InflateError::Malformed)?;
+            decoder.collect_to_writer(&mut plain)?;
         }
     }
-    Ok(plain)
+    Ok(plain.0)
 }
 
 #[cfg(test)]

@@ -27,13 +27,14 @@
 //! | `headers` | |
 //! | `credential` | headers |
 //! | `inflate` | |
+//! | `json` | |
 //! | `limit` | time |
-//! | `llm` | headers |
-//! | `config` | credential, limit, time |
+//! | `llm` | headers, json |
+//! | `config` | credential, json, limit, time |
 //! | `policy` | config, credential, headers, limit, llm, time |
 //! | `refusal` | llm |
-//! | `reply` | config, headers, limit, llm, refusal |
-//! | `analytics` | reply, time |
+//! | `reply` | config, headers, json, limit, llm, refusal |
+//! | `analytics` | json, reply, time |
 //! | `exchange` | analytics, config, credential, headers, inflate, limit, llm, policy, refusal, reply, time |
 //! | `host` | analytics, config, exchange, headers, limit, llm, policy, reply, time |
 //! | `cli` | config, policy, exchange, time |
@@ -44,6 +45,7 @@ pub mod credential;
 pub mod exchange;
 pub mod headers;
 pub mod inflate;
+pub mod json;
 pub mod limit;
 pub mod llm;
 pub mod policy;

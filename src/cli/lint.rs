@@ -51,11 +51,14 @@ fn lint(file: &Path) -> Result<ExitCode, Failure> {
     };
     let checked = config.and_then(|config| {
         // The secrets are Envoy's to have, not the author's.
-        Compiled::compile(config.clone(), |_| Some("secret".to_owned())).map(|_| config)
+        let policy = Compiled::compile(config.clone(), |_| Some("secret".to_owned()))?;
+        let mut warnings = config.warnings();
+        warnings.extend(policy.warnings());
+        Ok((config, warnings))
     });
     match checked {
-        Ok(config) => {
-            say(&report::render_warnings(&config.warnings()));
+        Ok((config, warnings)) => {
+            say(&report::render_warnings(&warnings));
             print(|out| summary(&config, out))?;
             Ok(ExitCode::SUCCESS)
         }

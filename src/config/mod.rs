@@ -10,6 +10,7 @@ mod decode;
 mod document;
 mod error;
 mod group;
+mod json;
 mod limits;
 mod node;
 mod policies;
@@ -61,10 +62,10 @@ pub struct Config {
 impl Config {
     /// Reads a document as JSON. All that is wrong is reported at once.
     pub fn from_json(document: &[u8]) -> Result<Self, Vec<ConfigError>> {
-        match serde_json::from_slice(document) {
+        match json::decode(document) {
             Ok(root) => document::decode(&root).0,
-            Err(error) => {
-                let mut error = ConfigError::new("", format!("not JSON: {error}"));
+            Err(message) => {
+                let mut error = ConfigError::new("", message);
                 error.help = Some("YAML is for the command line; the filter reads JSON".to_owned());
                 Err(vec![error])
             }

@@ -1,10 +1,9 @@
 //! A document as it was written: order, duplicate members and positions kept, nothing judged.
 //!
-//! JSON comes in through serde, without positions; YAML is read in its own module. Holds secrets in plain text for
+//! JSON and protobuf come without positions, YAML with them, each from its own module. Holds secrets in plain text for
 //! as long as decoding takes, and so does not implement `Debug`.
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use std::fmt;
+use crate::json::decimal;
 
 /// Where a node stands in the text; all zero: not known.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
@@ -61,6 +60,14 @@ impl Value {
         Self::Float(value)
     }
 
+    /// A number as JSON has it. Whole ones from 0 are exact.
+    pub(super) fn decimal(text: &str) -> Self {
+        if let Ok(whole) = text.parse() {
+            return Self::Integer(whole);
+        }
+        Self::number(decimal(text))
+    }
+
     /// What it is, for people.
     pub(super) const fn kind(&self) -> &'static str {
         match self {
@@ -74,75 +81,40 @@ impl Value {
     }
 }
 
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = deserializer.deserialize_any(Json)?;
-        Ok(Self {
-            span: Span::default(),
-            value,
-        })
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-struct Json;
-
-impl<'de> Visitor<'de> for Json {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a negative number is refused, whatever its digits"
-    )]
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
-        Ok(u64::try_from(value).map_or(Value::Float(value as f64), Value::Integer))
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Integer(value))
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        Ok(Value::number(value))
-    }
-
-    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::Text(value.to_owned()))
-    }
-
-    fn visit_string<E: Error>(self, value: String) -> Result<Value, E> {
-        Ok(Value::Text(value))
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut list = Vec::new();
-        while let Some(node) = items.next_element()? {
-            list.push(node);
+    #[test]
+    fn numbers_are_what_they_say() {
+        for (text, whole) in [
+            ("0", 0),
+            ("-0", 0),
+            ("0e999", 0),
+            ("18446744073709551615", u64::MAX),
+            ("1e6", 1_000_000),
+            ("1.5E+3", 1_500),
+            ("120e-1", 12),
+            ("0.5e1", 5),
+        ] {
+            assert!(
+                matches!(Value::decimal(text), Value::Integer(value) if value == whole),
+                "{text}"
+            );
         }
-        Ok(Value::List(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let mut map = Vec::new();
-        while let Some((key, node)) = members.next_entry()? {
-            let key_span = Span::default();
-            map.push(Member {
-                key,
-                key_span,
-                node,
-            });
+        for (text, float) in [
+            ("0.7", 0.7),
+            ("-1", -1.0),
+            ("1.5", 1.5),
+            ("-2.5e-3", -0.002_5),
+            ("1e300", 1e300),
+            ("1e-999", 0.0),
+        ] {
+            match Value::decimal(text) {
+                Value::Float(value) => assert!((value / float - 1.0).abs() < 1e-12, "{text}"),
+                Value::Integer(value) => assert!(value == 0 && float == 0.0, "{text}"),
+                _ => unreachable!(),
+            }
         }
-        Ok(Value::Map(map))
     }
 }

@@ -6,7 +6,6 @@ use std::fmt;
 
 /// One thing to think about again.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
 pub struct Warning {
     /// What it is about; empty: the document as a whole.
     pub path: String,

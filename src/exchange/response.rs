@@ -151,7 +151,7 @@ impl Exchange {
         self.complete = true;
         let filtered = self.identity.as_ref().and_then(|identity| {
             let rules = &identity.group.models;
-            models::filter(body, self.dialect, |model| rules.allow(model))
+            models::filter(body, self.dialect, &|model| rules.allow(model))
         });
         filtered.ok_or_else(|| self.refuse(&Refusal::ResponseUnreadable, now))
     }

@@ -30,6 +30,7 @@ pub(super) enum Buffer {
 #[repr(u32)]
 pub(super) enum Metric {
     Counter = 0,
+    Gauge = 1,
     Histogram = 2,
 }
 
@@ -209,8 +210,14 @@ pub(super) fn increment_metric(id: u32, offset: u64) {
     unsafe { proxy_increment_metric(id, i64::try_from(offset).unwrap_or(i64::MAX)) };
 }
 
-/// Records a value of a histogram.
+/// Records a value of a histogram, or sets a gauge.
 pub(super) fn record_metric(id: u32, value: u64) {
     // SAFETY: as in `increment_metric`.
     unsafe { proxy_record_metric(id, value) };
+}
+
+/// Bytes of this VM's memory; it never shrinks.
+pub(super) fn memory_bytes() -> u64 {
+    const PAGE: u64 = 65_536;
+    (core::arch::wasm32::memory_size::<0>() as u64).saturating_mul(PAGE)
 }

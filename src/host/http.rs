@@ -210,6 +210,7 @@ impl HttpContext for Http {
         let settlement = self.exchange.finish(now(), &mut EnvoySharedData);
         abi::set_property("cohort_event", settlement.event.as_bytes());
         self.serving.stats.count(&settlement);
+        self.serving.stats.tell_memory();
     }
 }
 

@@ -29,13 +29,16 @@ impl RootContext for Root {
     fn on_configure(&mut self, _: usize) -> bool {
         let document = self.get_plugin_configuration().unwrap_or_default();
         let compiled = Config::from_plugin(&document).and_then(|config| {
-            for warning in config.warnings() {
-                log::warn!("configuration: {warning}");
-            }
-            Policy::compile(config, |name| std::env::var(name).ok())
+            let mut warnings = config.warnings();
+            let policy = Policy::compile(config, |name| std::env::var(name).ok())?;
+            warnings.extend(policy.warnings());
+            Ok((policy, warnings))
         });
         match compiled {
-            Ok(policy) => {
+            Ok((policy, warnings)) => {
+                for warning in &warnings {
+                    log::warn!("configuration: {warning}");
+                }
                 self.serving = Some(Rc::new(Serving {
                     policy: Rc::new(policy),
                     stats: Stats::default(),

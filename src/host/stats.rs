@@ -3,13 +3,15 @@
 use super::abi::{self, Metric};
 use crate::analytics::stats as names;
 use crate::exchange::Settlement;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 /// The stats that were used so far. Defined when first needed: Envoy cannot forget a stat, so none is made in vain.
 #[derive(Debug, Default)]
 pub(super) struct Stats {
     ids: RefCell<HashMap<Series, Option<u32>>>,
+    /// The memory as last told.
+    memory: Cell<u64>,
 }
 
 /// A stat and its labels, as indices: no name is spelt out on the way of a request.
@@ -30,6 +32,16 @@ enum Kind {
 }
 
 impl Stats {
+    /// Tells how much memory the VM holds, if it grew: a look costs nothing, a word to Envoy does.
+    pub(super) fn tell_memory(&self) {
+        let memory = abi::memory_bytes();
+        if memory != self.memory.replace(memory)
+            && let Some(id) = abi::define_metric(Metric::Gauge, names::MEMORY)
+        {
+            abi::record_metric(id, memory);
+        }
+    }
+
     /// Counts one settled request.
     pub(super) fn count(&self, settlement: &Settlement) {
         let outcome = settlement.outcome;

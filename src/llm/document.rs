@@ -4,9 +4,9 @@
 //! `"usage"` first would have to hold what it searches, and in the streams that matter every event has
 //! that key. Knows nothing of how documents are told apart, nor of any API's names.
 
-use super::json::{Container, JsonErrorKind, Scalar, Scanner, Sink, Span, Text};
 use super::place::Place;
 use super::usage::{Count, Counts, Usage, UsageFormat};
+use crate::json::{Container, JsonErrorKind, Scalar, Scanner, Sink, Span, Text};
 
 /// Reads documents, and keeps what they say of the answer.
 #[derive(Debug)]

@@ -6,7 +6,6 @@ mod base64;
 mod document;
 pub mod endpoint;
 mod event_stream;
-pub mod json;
 pub mod models;
 mod place;
 pub mod request;

@@ -4,84 +4,135 @@
 //! worse than an error. Entries that stay, and all beside them, keep their bytes and their order. Knows
 //! no group: what is allowed is asked.
 
-use std::borrow::Cow;
-use std::fmt;
-
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
-
 use super::endpoint::Dialect;
+use crate::json::{Container, Scalar, Scanner, Sink, Span, Text, Writer};
 
 /// The answer to `GET /v1/models` without the models that are not `allowed`; `None` if it is no list of
 /// models.
-pub fn filter(body: &[u8], dialect: Dialect, allowed: impl Fn(&str) -> bool) -> Option<Vec<u8>> {
-    let list = List { dialect, allowed };
-    // Together has no object around its list.
-    if let Ok(models) = serde_json::from_slice::<Vec<&RawValue>>(body) {
-        let (kept, _) = list.kept(&models)?;
-        return Some(array(&kept).into_bytes());
-    }
-    let Object(members) = serde_json::from_slice(body).ok()?;
-    // Gemini's empty list.
-    let mut is_list = members.is_empty();
-    let mut ends = None;
-    let mut filtered = Vec::with_capacity(members.len());
-    for (key, value) in &members {
-        let value = match key.as_ref() {
-            // llama.cpp gives both, with the same models.
-            "data" | "models" => {
-                let models: Vec<&RawValue> = serde_json::from_str(value.get()).ok()?;
-                let (kept, names) = list.kept(&models)?;
-                is_list = true;
-                ends = Some((names.first().cloned(), names.last().cloned()));
-                array(&kept)
-            }
-            _ => value.get().to_owned(),
-        };
-        filtered.push((key, value));
-    }
-    if !is_list {
-        return None;
-    }
-
-    let mut out = String::with_capacity(body.len());
-    for (key, value) in &filtered {
-        out.push(if out.is_empty() { '{' } else { ',' });
-        out.push_str(&serde_json::to_string(key).ok()?);
-        out.push(':');
-        // Where a page of Anthropic's list starts and ends; both name a model.
-        match (dialect, key.as_ref(), &ends) {
-            (Dialect::Anthropic, "first_id", Some((end, _)))
-            | (Dialect::Anthropic, "last_id", Some((_, end))) => {
-                out.push_str(&serde_json::to_string(end).ok()?);
-            }
-            _ => out.push_str(value),
-        }
-    }
-    out.push_str(if out.is_empty() { "{}" } else { "}" });
-    Some(out.into_bytes())
+pub fn filter(body: &[u8], dialect: Dialect, allowed: &dyn Fn(&str) -> bool) -> Option<Vec<u8>> {
+    let mut answer = Answer {
+        body,
+        dialect,
+        allowed,
+        depth: 0,
+        member: Member::Other,
+        list: None,
+        entry: Entry::default(),
+        kept: String::new(),
+        ends: [None, None],
+        page: Vec::new(),
+        edits: Vec::new(),
+        is_list: true, // `{}` is Gemini's empty list
+        refused: false,
+    };
+    let mut scanner = Scanner::new();
+    scanner.push(body, &mut answer).ok()?;
+    scanner.finish(&mut answer).ok()?;
+    answer.filtered()
 }
 
-struct List<F> {
+/// A walk over an answer: a list of models (Together's), or an object that has one.
+struct Answer<'a> {
+    body: &'a [u8],
     dialect: Dialect,
-    allowed: F,
+    allowed: &'a dyn Fn(&str) -> bool,
+    /// How many containers are open.
+    depth: usize,
+    /// The current one, where the document is an object.
+    member: Member,
+    /// The list being read: the depth of its entries, and where it began.
+    list: Option<(usize, u64)>,
+    entry: Entry,
+    /// The entries of the list that stay.
+    kept: String,
+    /// The names of the first and the last of them.
+    ends: [Option<String>; 2],
+    /// Where the answer says them once more.
+    page: Vec<(Span, usize)>,
+    /// What stands in place of these bytes.
+    edits: Vec<(Span, String)>,
+    is_list: bool,
+    refused: bool,
 }
 
-impl<F: Fn(&str) -> bool> List<F> {
-    /// The allowed ones of `models`, and their names.
-    fn kept<'a>(&self, models: &[&'a RawValue]) -> Option<(Vec<&'a str>, Vec<Cow<'a, str>>)> {
-        let mut kept = Vec::new();
-        let mut names = Vec::new();
-        for model in models {
-            let entry: Entry<'a> = serde_json::from_str(model.get()).ok()?;
-            let name = entry.id.or(entry.model).or(entry.name)?;
-            if (self.allowed)(self.plain(&name)) {
-                kept.push(model.get());
-                names.push(name);
-            }
+/// A member of the document.
+#[derive(Clone, Copy)]
+enum Member {
+    /// A list. llama.cpp gives two, with the same models.
+    Models,
+    Other,
+    /// Where a page of Anthropic's list starts (0) or ends (1); both name a model.
+    Page(usize),
+}
+
+/// An entry of a list.
+#[derive(Default)]
+struct Entry {
+    start: u64,
+    names: [Name; NAMES.len()],
+    /// The one of them whose value is next.
+    next: Option<usize>,
+}
+
+/// An entry goes by whichever of these it has first: beside an `id`, `name` is for people.
+const NAMES: [&str; 3] = ["id", "model", "name"];
+
+#[derive(Default)]
+struct Name {
+    seen: bool,
+    text: Option<String>,
+}
+
+/// Where in an answer a value is.
+enum Level {
+    Document,
+    Member,
+    Entry,
+    /// A member of an entry.
+    Field,
+    Inside,
+}
+
+impl Answer<'_> {
+    fn level(&self) -> Level {
+        match (self.list, self.depth) {
+            (Some((entries, _)), depth) if depth == entries => Level::Entry,
+            (Some((entries, _)), depth) if depth.checked_sub(1) == Some(entries) => Level::Field,
+            (None, 0) => Level::Document,
+            (None, 1) => Level::Member,
+            _ => Level::Inside,
         }
-        Some((kept, names))
+    }
+
+    fn begin_list(&mut self, at: u64) {
+        self.list = Some((self.depth.saturating_add(1), at));
+        self.is_list = true;
+        self.kept.clear();
+        self.ends = [None, None];
+    }
+
+    fn end_list(&mut self, start: u64, end: u64) {
+        self.list = None;
+        let kept = ["[", &self.kept, "]"].concat();
+        self.edits.push((Span { start, end }, kept));
+    }
+
+    fn end_entry(&mut self, end: u64) {
+        let Entry { start, names, .. } = std::mem::take(&mut self.entry);
+        let Some(name) = names.into_iter().find_map(|name| name.text) else {
+            self.refused = true;
+            return;
+        };
+        if !(self.allowed)(self.plain(&name)) {
+            return;
+        }
+        if !self.kept.is_empty() {
+            self.kept.push(',');
+        }
+        self.kept.push_str(Span { start, end }.of(self.body));
+        let [first, last] = &mut self.ends;
+        first.get_or_insert_with(|| name.clone());
+        *last = Some(name);
     }
 
     /// The name as requests have it.
@@ -96,53 +147,106 @@ impl<F: Fn(&str) -> bool> List<F> {
             Dialect::Anthropic | Dialect::Bedrock => name,
         }
     }
-}
 
-fn array(items: &[&str]) -> String {
-    ["[", &items.join(","), "]"].concat()
-}
-
-/// An entry of a list, by whichever of these it has first: beside an `id`, `name` is for people.
-#[derive(Deserialize)]
-struct Entry<'a> {
-    #[serde(borrow)]
-    id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    model: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
-}
-
-/// A JSON object in its own order, with what may stand twice.
-struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-
-        impl<'de> Visitor<'de> for Members {
-            type Value = Object<'de>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some((Key(key), value)) = map.next_entry()? {
-                    members.push((key, value));
-                }
-                Ok(Object(members))
-            }
+    fn filtered(mut self) -> Option<Vec<u8>> {
+        if self.refused || !self.is_list {
+            return None;
         }
-
-        deserializer.deserialize_map(Members)
+        for (span, end) in self.page {
+            let name = self.ends.get(end)?.as_deref();
+            let mut json = Writer::default();
+            json.optional(name);
+            self.edits.push((span, json.finish()));
+        }
+        self.edits.sort_unstable_by_key(|(span, _)| span.start);
+        let mut filtered = String::with_capacity(self.body.len());
+        let mut start = 0;
+        for (span, text) in &self.edits {
+            let end = span.start;
+            filtered.push_str(Span { start, end }.of(self.body));
+            filtered.push_str(text);
+            start = span.end;
+        }
+        let end = self.body.len() as u64;
+        filtered.push_str(Span { start, end }.of(self.body));
+        Some(filtered.into_bytes())
     }
 }
 
-/// Borrowed where it has no escapes, which a bare `Cow` never is.
-#[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+impl Sink for Answer<'_> {
+    fn open(&mut self, container: Container, at: u64) {
+        match (self.level(), container, self.member) {
+            (Level::Document, Container::Array, _)
+            | (Level::Member, Container::Array, Member::Models) => self.begin_list(at),
+            (Level::Entry, Container::Object, _) => self.entry.start = at,
+            (Level::Member, _, Member::Models | Member::Page(_)) | (Level::Entry, ..) => {
+                self.refused = true;
+            }
+            (Level::Field, ..) => self.refused |= self.entry.next.is_some(),
+            _ => {}
+        }
+        self.depth = self.depth.saturating_add(1);
+    }
+
+    fn close(&mut self, _container: Container, at: u64) {
+        self.depth = self.depth.saturating_sub(1);
+        let end = at.saturating_add(1);
+        match self.list {
+            Some((entries, _)) if self.depth == entries => self.end_entry(end),
+            Some((entries, start)) if self.depth < entries => self.end_list(start, end),
+            _ => {}
+        }
+    }
+
+    fn key(&mut self, key: Text<'_>, _span: Span) {
+        match self.level() {
+            Level::Member => {
+                self.is_list &= !self.edits.is_empty();
+                self.member = match (key.as_str(), self.dialect) {
+                    (Some("data" | "models"), _) => Member::Models,
+                    (Some("first_id"), Dialect::Anthropic) => Member::Page(0),
+                    (Some("last_id"), Dialect::Anthropic) => Member::Page(1),
+                    _ => Member::Other,
+                };
+            }
+            Level::Field => {
+                self.entry.next = NAMES.iter().position(|name| key.is(name));
+                let next = self
+                    .entry
+                    .next
+                    .and_then(|next| self.entry.names.get_mut(next));
+                if let Some(name) = next {
+                    self.refused |= name.seen;
+                    name.seen = true;
+                }
+            }
+            Level::Document | Level::Entry | Level::Inside => {}
+        }
+    }
+
+    fn scalar(&mut self, value: Scalar<'_>, span: Span) {
+        match (self.level(), self.member) {
+            (Level::Document | Level::Entry, _) | (Level::Member, Member::Models) => {
+                self.refused = true;
+            }
+            (Level::Member, Member::Page(end)) => self.page.push((span, end)),
+            (Level::Field, _) => {
+                let next = self
+                    .entry
+                    .next
+                    .and_then(|next| self.entry.names.get_mut(next));
+                match (next, value) {
+                    (Some(name), Scalar::String(text)) => {
+                        name.text = Some(text.complete(self.body, span));
+                    }
+                    (None, _) | (_, Scalar::Null) => {}
+                    _ => self.refused = true,
+                }
+            }
+            _ => {}
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -150,7 +254,7 @@ mod tests {
 
     fn filtered(body: &str, dialect: Dialect) -> Option<String> {
         let allowed = |model: &str| model.starts_with("good");
-        filter(body.as_bytes(), dialect, allowed).map(|body| String::from_utf8(body).unwrap())
+        filter(body.as_bytes(), dialect, &allowed).map(|body| String::from_utf8(body).unwrap())
     }
 
     #[test]
@@ -159,7 +263,7 @@ mod tests {
             (
                 Dialect::OpenAi,
                 r#"{"object": "list", "data": [{"id":"good-1","z":1,"a": [2]}, {"id":"bad"}, {"id":"good-2"}], "more":1.50}"#,
-                r#"{"object":"list","data":[{"id":"good-1","z":1,"a": [2]},{"id":"good-2"}],"more":1.50}"#,
+                r#"{"object": "list", "data": [{"id":"good-1","z":1,"a": [2]},{"id":"good-2"}], "more":1.50}"#,
             ),
             (
                 Dialect::OpenAi,
@@ -174,7 +278,7 @@ mod tests {
             (
                 Dialect::OpenAi,
                 r#"{"d\u0061ta":[{"id":"b\u0061d"},{"id":"go\u006fd"}]}"#,
-                r#"{"data":[{"id":"go\u006fd"}]}"#,
+                r#"{"d\u0061ta":[{"id":"go\u006fd"}]}"#,
             ),
             (
                 Dialect::OpenAi,

@@ -51,156 +51,200 @@ impl Place {
 
     /// What an object's member is, in this place.
     pub(crate) fn member(self, key: &[u8]) -> Self {
-        match self {
-            Self::Root(format) => Self::root_member(format, key),
-            Self::Billed => match key {
-                b"input_tokens" => Self::Count(Count::BilledPrompt),
-                b"output_tokens" => Self::Count(Count::BilledCompletion),
-                _ => Self::Other,
-            },
-            Self::InputDetails => match key {
-                b"cached_tokens" => Self::Count(Count::Cached),
-                b"cache_write_tokens" => Self::Count(Count::Written),
-                _ => Self::Other,
-            },
-            Self::Metadata => match key {
-                b"cachedContentTokenCount" => Self::Count(Count::Cached),
-                b"candidatesTokenCount" => Self::Count(Count::Completion),
-                b"promptTokenCount" => Self::Count(Count::Prompt),
-                b"thoughtsTokenCount" => Self::Count(Count::Thoughts),
-                b"toolUsePromptTokenCount" => Self::Count(Count::ToolPrompt),
-                b"totalTokenCount" => Self::Count(Count::Total),
-                _ => Self::Other,
-            },
-            Self::OutputDetails => match key {
-                b"reasoning_tokens" | b"thinking_tokens" => Self::Count(Count::Reasoning),
-                _ => Self::Other,
-            },
-            Self::Result => match key {
-                b"outputText" => Self::Text,
-                b"tokenCount" => Self::Count(Count::Completion),
-                _ => Self::Other,
-            },
-            Self::Text => match key {
-                // Bookkeeping, and what clients send back but do not read.
-                b"data" | b"encrypted_content" | b"finishReason" | b"finish_reason" | b"id"
-                | b"inlineData" | b"logprobs" | b"object" | b"role" | b"signature"
-                | b"stop_reason" | b"thoughtSignature" | b"type" => Self::Other,
-                _ => Self::Text,
-            },
-            Self::Tokens => match key {
-                b"input_tokens" => Self::Count(Count::Input),
-                b"output_tokens" => Self::Count(Count::Output),
-                _ => Self::Other,
-            },
-            Self::Usage => Self::usage_member(key),
-            Self::Wrapper => match key {
-                b"error" => Self::Error,
-                b"message" => Self::Text,
-                b"meta" | b"usage" => Self::Usage,
-                _ => Self::Other,
-            },
-            _ => Self::Other,
-        }
-    }
-
-    /// A member of the document itself.
-    fn root_member(format: UsageFormat, key: &[u8]) -> Self {
-        match (key, format) {
-            (b"error", _) => Self::Error,
-            (b"type", _) => Self::Type,
-            (_, UsageFormat::Anthropic) => Self::claude_member(key),
-            (_, UsageFormat::Bedrock) => Self::bedrock_member(key),
-            (_, UsageFormat::Cohere) => match key {
-                b"delta" | b"response" => Self::Wrapper,
-                b"message" | b"text" => Self::Text,
-                b"meta" | b"usage" => Self::Usage,
-                _ => Self::Other,
-            },
-            (_, UsageFormat::Gemini) => match key {
-                b"candidates" => Self::Text,
-                b"usageMetadata" => Self::Metadata,
-                _ => Self::claude_member(key),
-            },
-            (_, UsageFormat::None) => Self::Other,
-            (_, UsageFormat::Ollama) => match key {
-                b"eval_count" => Self::Count(Count::Completion),
-                b"message" | b"response" | b"thinking" => Self::Text,
-                b"prompt_eval_count" => Self::Count(Count::Prompt),
-                _ => Self::Other,
-            },
-            (_, UsageFormat::OpenAi) => match key {
-                b"choices" => Self::Choices,
-                b"delta" | b"text" => Self::Text,
-                // llama.cpp's.
-                b"timings" => Self::Bookkeeping,
-                b"usage" => Self::Usage,
-                b"x_groq" => Self::Wrapper,
-                _ => Self::Other,
-            },
-            (_, UsageFormat::OpenAiResponses) => match key {
-                b"delta" | b"output" => Self::Text,
-                // In streams, it has all the text once more at the end.
-                b"response" => Self::Wrapper,
-                b"usage" => Self::Usage,
-                _ => Self::Other,
-            },
-        }
-    }
-
-    /// What Claude says, on Vertex and Bedrock too.
-    fn claude_member(key: &[u8]) -> Self {
-        match key {
-            b"content" | b"delta" => Self::Text,
-            b"message" => Self::Wrapper,
-            b"usage" => Self::Usage,
-            _ => Self::Other,
-        }
-    }
-
-    /// What the families of models on Bedrock say: Llama's counts are in snake case, Titan's in camel case.
-    fn bedrock_member(key: &[u8]) -> Self {
-        match key {
-            // In the last chunk of any family's stream.
-            b"amazon-bedrock-invocationMetrics" => Self::Usage,
-            b"bytes" => Self::Wrapped,
-            b"choices" | b"contentBlockDelta" | b"generation" | b"output" | b"outputText"
-            | b"outputs" => Self::Text,
-            b"generation_token_count" | b"totalOutputTextTokenCount" => {
-                Self::Count(Count::Completion)
-            }
-            b"inputTextTokenCount" | b"prompt_token_count" => Self::Count(Count::Prompt),
-            b"metadata" => Self::Wrapper,
-            b"results" => Self::Results,
-            _ => Self::claude_member(key),
-        }
-    }
-
-    /// A member of `usage`.
-    fn usage_member(key: &[u8]) -> Self {
-        Self::Count(match key {
-            b"billed_units" => return Self::Billed,
-            b"prompt_tokens_details" | b"input_tokens_details" | b"input_token_details" => {
-                return Self::InputDetails;
-            }
-            b"completion_tokens_details" | b"output_tokens_details" | b"output_token_details" => {
-                return Self::OutputDetails;
-            }
-            b"tokens" => return Self::Tokens,
-            b"cache_creation_input_tokens"
-            | b"cacheWriteInputTokens"
-            | b"cacheWriteInputTokenCount" => Count::CacheWrite,
-            b"cache_read_input_tokens" | b"cacheReadInputTokens" | b"cacheReadInputTokenCount" => {
-                Count::CacheRead
-            }
-            b"cached_tokens" | b"prompt_cache_hit_tokens" => Count::CacheHit,
-            b"completion_tokens" => Count::Completion,
-            b"input_tokens" | b"inputTokens" | b"inputTokenCount" => Count::Input,
-            b"output_tokens" | b"outputTokens" | b"outputTokenCount" => Count::Output,
-            b"prompt_tokens" => Count::Prompt,
-            b"reasoning_tokens" => Count::Reasoning,
-            b"total_tokens" | b"totalTokens" => Count::Total,
-            _ => return Self::Other,
-        })
+        let (tables, other): (&[Members], _) = match self {
+            Self::Billed => (&[BILLED], Self::Other),
+            Self::InputDetails => (&[INPUT_DETAILS], Self::Other),
+            Self::Metadata => (&[METADATA], Self::Other),
+            Self::OutputDetails => (&[OUTPUT_DETAILS], Self::Other),
+            Self::Result => (&[RESULT], Self::Other),
+            Self::Root(format) => (root(format), Self::Other),
+            Self::Text => (&[NOT_TEXT], Self::Text),
+            Self::Tokens => (&[TOKENS], Self::Other),
+            Self::Usage => (&[USAGE], Self::Other),
+            Self::Wrapper => (&[WRAPPER], Self::Other),
+            _ => (&[], Self::Other),
+        };
+        let mut members = tables.iter().copied().flatten();
+        members
+            .find(|(name, _)| name.as_bytes() == key)
+            .map_or(other, |(_, place)| *place)
     }
 }
+
+/// What members of an object are. Code for all these names would be five times as large.
+type Members = &'static [(&'static str, Place)];
+
+/// The members of the document itself.
+const fn root(format: UsageFormat) -> &'static [Members] {
+    match format {
+        UsageFormat::Anthropic => &[DOCUMENT, CLAUDE],
+        UsageFormat::Bedrock => &[DOCUMENT, BEDROCK, CLAUDE],
+        UsageFormat::Cohere => &[DOCUMENT, COHERE],
+        UsageFormat::Gemini => &[DOCUMENT, GEMINI, CLAUDE],
+        UsageFormat::None => &[DOCUMENT],
+        UsageFormat::Ollama => &[DOCUMENT, OLLAMA],
+        UsageFormat::OpenAi => &[DOCUMENT, OPENAI],
+        UsageFormat::OpenAiResponses => &[DOCUMENT, RESPONSES],
+    }
+}
+
+const DOCUMENT: Members = &[("error", Place::Error), ("type", Place::Type)];
+
+/// What the families of models on Bedrock say: Llama's counts are in snake case, Titan's in camel case.
+const BEDROCK: Members = &[
+    // In the last chunk of any family's stream.
+    ("amazon-bedrock-invocationMetrics", Place::Usage),
+    ("bytes", Place::Wrapped),
+    ("choices", Place::Text),
+    ("contentBlockDelta", Place::Text),
+    ("generation", Place::Text),
+    ("generation_token_count", Place::Count(Count::Completion)),
+    ("inputTextTokenCount", Place::Count(Count::Prompt)),
+    ("metadata", Place::Wrapper),
+    ("output", Place::Text),
+    ("outputText", Place::Text),
+    ("outputs", Place::Text),
+    ("prompt_token_count", Place::Count(Count::Prompt)),
+    ("results", Place::Results),
+    ("totalOutputTextTokenCount", Place::Count(Count::Completion)),
+];
+
+const BILLED: Members = &[
+    ("input_tokens", Place::Count(Count::BilledPrompt)),
+    ("output_tokens", Place::Count(Count::BilledCompletion)),
+];
+
+/// What Claude says, on Vertex and Bedrock too.
+const CLAUDE: Members = &[
+    ("content", Place::Text),
+    ("delta", Place::Text),
+    ("message", Place::Wrapper),
+    ("usage", Place::Usage),
+];
+
+const COHERE: Members = &[
+    ("delta", Place::Wrapper),
+    ("message", Place::Text),
+    ("meta", Place::Usage),
+    ("response", Place::Wrapper),
+    ("text", Place::Text),
+    ("usage", Place::Usage),
+];
+
+const GEMINI: Members = &[
+    ("candidates", Place::Text),
+    ("usageMetadata", Place::Metadata),
+];
+
+const INPUT_DETAILS: Members = &[
+    ("cache_write_tokens", Place::Count(Count::Written)),
+    ("cached_tokens", Place::Count(Count::Cached)),
+];
+
+const METADATA: Members = &[
+    ("cachedContentTokenCount", Place::Count(Count::Cached)),
+    ("candidatesTokenCount", Place::Count(Count::Completion)),
+    ("promptTokenCount", Place::Count(Count::Prompt)),
+    ("thoughtsTokenCount", Place::Count(Count::Thoughts)),
+    ("toolUsePromptTokenCount", Place::Count(Count::ToolPrompt)),
+    ("totalTokenCount", Place::Count(Count::Total)),
+];
+
+/// Bookkeeping, and what clients send back but do not read.
+const NOT_TEXT: Members = &[
+    ("data", Place::Other),
+    ("encrypted_content", Place::Other),
+    ("finishReason", Place::Other),
+    ("finish_reason", Place::Other),
+    ("id", Place::Other),
+    ("inlineData", Place::Other),
+    ("logprobs", Place::Other),
+    ("object", Place::Other),
+    ("role", Place::Other),
+    ("signature", Place::Other),
+    ("stop_reason", Place::Other),
+    ("thoughtSignature", Place::Other),
+    ("type", Place::Other),
+];
+
+const OLLAMA: Members = &[
+    ("eval_count", Place::Count(Count::Completion)),
+    ("message", Place::Text),
+    ("prompt_eval_count", Place::Count(Count::Prompt)),
+    ("response", Place::Text),
+    ("thinking", Place::Text),
+];
+
+const OPENAI: Members = &[
+    ("choices", Place::Choices),
+    ("delta", Place::Text),
+    ("text", Place::Text),
+    // llama.cpp's.
+    ("timings", Place::Bookkeeping),
+    ("usage", Place::Usage),
+    ("x_groq", Place::Wrapper),
+];
+
+const OUTPUT_DETAILS: Members = &[
+    ("reasoning_tokens", Place::Count(Count::Reasoning)),
+    ("thinking_tokens", Place::Count(Count::Reasoning)),
+];
+
+const RESPONSES: Members = &[
+    ("delta", Place::Text),
+    ("output", Place::Text),
+    // In streams, it has all the text once more at the end.
+    ("response", Place::Wrapper),
+    ("usage", Place::Usage),
+];
+
+/// One of Titan's.
+const RESULT: Members = &[
+    ("outputText", Place::Text),
+    ("tokenCount", Place::Count(Count::Completion)),
+];
+
+const TOKENS: Members = &[
+    ("input_tokens", Place::Count(Count::Input)),
+    ("output_tokens", Place::Count(Count::Output)),
+];
+
+const USAGE: Members = &[
+    ("billed_units", Place::Billed),
+    ("cacheReadInputTokenCount", Place::Count(Count::CacheRead)),
+    ("cacheReadInputTokens", Place::Count(Count::CacheRead)),
+    ("cacheWriteInputTokenCount", Place::Count(Count::CacheWrite)),
+    ("cacheWriteInputTokens", Place::Count(Count::CacheWrite)),
+    (
+        "cache_creation_input_tokens",
+        Place::Count(Count::CacheWrite),
+    ),
+    ("cache_read_input_tokens", Place::Count(Count::CacheRead)),
+    ("cached_tokens", Place::Count(Count::CacheHit)),
+    ("completion_tokens", Place::Count(Count::Completion)),
+    ("completion_tokens_details", Place::OutputDetails),
+    ("inputTokenCount", Place::Count(Count::Input)),
+    ("inputTokens", Place::Count(Count::Input)),
+    ("input_token_details", Place::InputDetails),
+    ("input_tokens", Place::Count(Count::Input)),
+    ("input_tokens_details", Place::InputDetails),
+    ("outputTokenCount", Place::Count(Count::Output)),
+    ("outputTokens", Place::Count(Count::Output)),
+    ("output_token_details", Place::OutputDetails),
+    ("output_tokens", Place::Count(Count::Output)),
+    ("output_tokens_details", Place::OutputDetails),
+    ("prompt_cache_hit_tokens", Place::Count(Count::CacheHit)),
+    ("prompt_tokens", Place::Count(Count::Prompt)),
+    ("prompt_tokens_details", Place::InputDetails),
+    ("reasoning_tokens", Place::Count(Count::Reasoning)),
+    ("tokens", Place::Tokens),
+    ("totalTokens", Place::Count(Count::Total)),
+    ("total_tokens", Place::Count(Count::Total)),
+];
+
+const WRAPPER: Members = &[
+    ("error", Place::Error),
+    ("message", Place::Text),
+    ("meta", Place::Usage),
+    ("usage", Place::Usage),
+];

@@ -1,7 +1,7 @@
 //! A consumer group with everything that holds for it.
 
 use super::ModelRules;
-use crate::config::{ConfigError, ConsumerGroup, Mode};
+use crate::config::{ConfigError, ConsumerGroup, Mode, Warning};
 use crate::limit::{Limit, Unit};
 use crate::llm::endpoint;
 
@@ -71,23 +71,26 @@ impl Group {
                 errors.push(error);
             }
         }
-        let default = self
-            .models
+    }
+
+    /// A model that is put into requests is judged like any other: one that the group may not use only ever refuses.
+    pub(super) fn warnings(&self) -> Vec<Warning> {
+        let models = &self.models;
+        let default = models
             .default
             .iter()
             .map(|model| ("default_model".to_owned(), model));
-        let aliases = self
-            .models
+        let aliases = models
             .aliases
             .iter()
             .map(|(alias, model)| (format!("model_aliases.{alias}"), model));
-        for (field, model) in default.chain(aliases) {
-            if !self.models.allow(model) {
-                let message = format!("the group may not use '{model}'");
-                let mut error = ConfigError::new(format!("{path}.{field}"), message);
-                error.help = Some("name it in allowed_models".to_owned());
-                errors.push(error);
-            }
-        }
+        let idle = default
+            .chain(aliases)
+            .filter(|(_, model)| !models.allow(model));
+        idle.map(|(field, model)| Warning {
+            path: format!("consumer_groups[{}].{field}", self.index),
+            message: format!("the group may not use '{model}'; requests with it are refused"),
+        })
+        .collect()
     }
 }

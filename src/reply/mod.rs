@@ -5,9 +5,9 @@
 pub mod rate_limit;
 
 use crate::headers::HeaderEdits;
+use crate::json::Writer;
 use crate::llm::endpoint::Dialect;
 use crate::refusal::Refusal;
-use serde_json::{Map, Value, json};
 
 /// Names of models in answers, events and metrics are cut here.
 pub const MODEL_DISPLAY_BYTES: usize = 128;
@@ -69,35 +69,37 @@ impl Reply {
         if let Some(group) = audience.group {
             headers.set("x-consumer-group", group);
         }
-        let body = match audience.dialect {
-            Dialect::Anthropic => anthropic(refusal, audience),
+        let mut body = Writer::with_capacity(512);
+        match audience.dialect {
+            Dialect::Anthropic => anthropic(&mut body, refusal, audience),
             Dialect::Bedrock => {
                 headers.set("x-amzn-errortype", amazon_type(status));
-                bedrock(refusal, audience)
+                bedrock(&mut body, refusal, audience);
             }
-            Dialect::Gemini => gemini(refusal, audience),
-            Dialect::OpenAi => openai(refusal, audience),
-        };
+            Dialect::Gemini => gemini(&mut body, refusal, audience),
+            Dialect::OpenAi => openai(&mut body, refusal, audience),
+        }
+        body.close('}');
         Self {
             status,
             details: refusal.code(),
             headers,
-            body: body.to_string().into_bytes(),
+            body: body.finish().into_bytes(),
         }
     }
 }
 
-fn openai(refusal: &Refusal, audience: Audience<'_>) -> Value {
-    let mut error = Map::new();
-    error.insert("message".to_owned(), message(refusal, audience).into());
-    error.insert("type".to_owned(), openai_type(refusal).into());
-    error.insert("param".to_owned(), param(refusal).into());
-    error.insert("code".to_owned(), refusal.code().into());
-    error.extend(facts(refusal, audience));
-    json!({ "error": error })
+fn openai(json: &mut Writer, refusal: &Refusal, audience: Audience<'_>) {
+    json.open('{').key("error").open('{');
+    json.key("message").string(&message(refusal, audience));
+    json.key("type").string(openai_type(refusal));
+    json.key("param").optional(param(refusal));
+    json.key("code").string(refusal.code());
+    facts(json, refusal, audience);
+    json.close('}');
 }
 
-fn anthropic(refusal: &Refusal, audience: Audience<'_>) -> Value {
+fn anthropic(json: &mut Writer, refusal: &Refusal, audience: Audience<'_>) {
     let kind = match refusal.status() {
         401 => "authentication_error",
         403 => "permission_error",
@@ -107,19 +109,18 @@ fn anthropic(refusal: &Refusal, audience: Audience<'_>) -> Value {
         500.. => "api_error",
         _ => "invalid_request_error",
     };
-    let mut error = Map::new();
-    error.insert("type".to_owned(), kind.into());
-    error.insert("message".to_owned(), message(refusal, audience).into());
-    error.insert("code".to_owned(), refusal.code().into());
-    error.insert(
-        "details".to_owned(),
-        json!({ "error_code": refusal.code() }),
-    );
-    error.extend(facts(refusal, audience));
-    json!({ "type": "error", "error": error })
+    json.open('{').key("type").string("error");
+    json.key("error").open('{');
+    json.key("type").string(kind);
+    json.key("message").string(&message(refusal, audience));
+    json.key("code").string(refusal.code());
+    json.key("details").open('{');
+    json.key("error_code").string(refusal.code()).close('}');
+    facts(json, refusal, audience);
+    json.close('}');
 }
 
-fn gemini(refusal: &Refusal, audience: Audience<'_>) -> Value {
+fn gemini(json: &mut Writer, refusal: &Refusal, audience: Audience<'_>) {
     let status = match refusal.status() {
         401 => "UNAUTHENTICATED",
         403 => "PERMISSION_DENIED",
@@ -129,29 +130,24 @@ fn gemini(refusal: &Refusal, audience: Audience<'_>) -> Value {
         503 => "UNAVAILABLE",
         _ => "INVALID_ARGUMENT",
     };
-    let mut error = Map::new();
-    error.insert("code".to_owned(), refusal.status().into());
-    error.insert("message".to_owned(), message(refusal, audience).into());
-    error.insert("status".to_owned(), status.into());
-    error.insert(
-        "details".to_owned(),
-        json!([{
-            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-            "reason": refusal.code().to_ascii_uppercase(),
-            "domain": "cohort",
-        }]),
-    );
-    error.extend(facts(refusal, audience));
-    json!({ "error": error })
+    json.open('{').key("error").open('{');
+    json.key("code").number(refusal.status().into());
+    json.key("message").string(&message(refusal, audience));
+    json.key("status").string(status);
+    json.key("details").open('[').open('{');
+    json.key("@type")
+        .string("type.googleapis.com/google.rpc.ErrorInfo");
+    json.key("reason")
+        .string(&refusal.code().to_ascii_uppercase());
+    json.key("domain").string("cohort").close('}').close(']');
+    facts(json, refusal, audience);
+    json.close('}');
 }
 
 /// What the AWS SDKs read, beside what everyone else does.
-fn bedrock(refusal: &Refusal, audience: Audience<'_>) -> Value {
-    let mut body = openai(refusal, audience);
-    if let Some(body) = body.as_object_mut() {
-        body.insert("message".to_owned(), message(refusal, audience).into());
-    }
-    body
+fn bedrock(json: &mut Writer, refusal: &Refusal, audience: Audience<'_>) {
+    openai(json, refusal, audience);
+    json.key("message").string(&message(refusal, audience));
 }
 
 const fn amazon_type(status: u16) -> &'static str {
@@ -188,19 +184,21 @@ fn param(refusal: &Refusal) -> Option<&str> {
 }
 
 /// What a program may want to read out of a refusal.
-fn facts(refusal: &Refusal, audience: Audience<'_>) -> Map<String, Value> {
-    let mut facts = Map::new();
+fn facts(json: &mut Writer, refusal: &Refusal, audience: Audience<'_>) {
     match refusal {
         Refusal::ModelNotAllowed { .. } => {
-            facts.insert("allowed_models".to_owned(), audience.allowed_models.into());
+            json.key("allowed_models").open('[');
+            for model in audience.allowed_models {
+                json.string(model);
+            }
+            json.close(']');
         }
         Refusal::RateLimited { limit, .. } => {
-            facts.insert("limit".to_owned(), limit.as_str().into());
-            facts.insert("consumer_group".to_owned(), audience.group.into());
+            json.key("limit").string(limit);
+            json.key("consumer_group").optional(audience.group);
         }
         _ => {}
     }
-    facts
 }
 
 fn message(refusal: &Refusal, audience: Audience<'_>) -> String {
@@ -252,6 +250,7 @@ pub fn shortened(model: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
 
     fn body(refusal: &Refusal, dialect: Dialect) -> Value {
         let audience = Audience {

@@ -85,8 +85,8 @@ impl Request {
         self
     }
 
-    /// Sends over a connection of its own and reads the answer to its end: that of the body, since Envoy keeps a
-    /// connection a second longer after an answer of its own. An error: there was no answer.
+    /// Sends over a connection of its own and reads the answer to the end that its framing tells: after a refusal Envoy
+    /// leaves the connection open for a second. An error: there was no answer.
     pub(crate) async fn send(&self, address: SocketAddr) -> io::Result<Response> {
         let mut stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
@@ -95,12 +95,8 @@ impl Request {
         // A refusal may come, and the connection close, while the body is still being written.
         let write = self.write(&mut writer);
         let read = async {
-            while reader.read_buf(&mut answer).await? > 0 {
-                if Response::parse(&answer).is_some_and(|response| response.ended()) {
-                    break;
-                }
-            }
-            Ok(())
+            while reader.read_buf(&mut answer).await? > 0 && !Response::is_whole(&answer) {}
+            io::Result::Ok(())
         };
         tokio::pin!(write, read);
         let exchange = async {
@@ -230,12 +226,16 @@ impl Request {
     }
 }
 
-/// Sends bytes as they are and reads until the other side closes.
+/// Sends bytes as they are and reads the answer to its end.
 pub(crate) async fn send_raw(address: SocketAddr, bytes: &[u8]) -> io::Result<Response> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(bytes).await?;
     let mut answer = Vec::new();
-    let _ = timeout(TIMEOUT, stream.read_to_end(&mut answer)).await?;
+    let read = async {
+        while stream.read_buf(&mut answer).await? > 0 && !Response::is_whole(&answer) {}
+        io::Result::Ok(())
+    };
+    let _ = timeout(TIMEOUT, read).await?;
     Response::parse(&answer).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
@@ -256,12 +256,6 @@ impl Response {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Whether the end is here, and not only where the connection ends.
-    fn ended(&self) -> bool {
-        let framed = ["content-length", "transfer-encoding"];
-        self.complete && framed.iter().any(|name| self.header(name).is_some())
-    }
-
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error}: {:?}", self.text()))
@@ -277,6 +271,16 @@ impl Response {
             .as_str()
             .unwrap_or_default()
             .to_owned()
+    }
+
+    /// Whether an answer that says where it ends is there to its end.
+    fn is_whole(bytes: &[u8]) -> bool {
+        Self::parse(bytes).is_some_and(|answer| {
+            let framed = ["content-length", "transfer-encoding"]
+                .iter()
+                .any(|name| answer.header(name).is_some());
+            framed && answer.complete
+        })
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {

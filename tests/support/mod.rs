@@ -32,6 +32,19 @@ pub(crate) fn yaml(text: &str) -> serde_json::Value {
     serde_saphyr::from_str(text).expect("the test's YAML is valid")
 }
 
+/// Waits for the next minute if this one is about to end: for tests that count to a limit exactly.
+pub(crate) async fn quiet_minute() {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the gateway under test has a real clock"
+    )]
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let second = now.unwrap().as_secs() % 60;
+    if second >= 55 {
+        tokio::time::sleep(std::time::Duration::from_secs(60 - second)).await;
+    }
+}
+
 /// A Python script of `tests/sdk`, with the gateway's address as its argument; false when there is no Python.
 pub(crate) async fn python(script: &str, address: std::net::SocketAddr) -> bool {
     let Some(python) = envoy::required("PYTHON") else {

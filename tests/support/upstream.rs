@@ -18,7 +18,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
@@ -47,6 +47,30 @@ impl Seen {
         serde_json::from_slice(self.body.as_deref().expect("the whole body came"))
             .expect("the body is JSON")
     }
+}
+
+/// Answers a chat completion as `OpenAI` does, at a cost of 10 + 5 tokens.
+pub(crate) fn chat(seen: &Seen) -> Answer {
+    let request = seen.json();
+    let usage = json!({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15});
+    if request["stream"] != true {
+        let message = json!({"role": "assistant", "content": "Hello there"});
+        let choices = json!([{"index": 0, "message": message, "finish_reason": "stop"}]);
+        return Answer::json(
+            &json!({"object": "chat.completion", "model": request["model"], "choices": choices, "usage": usage}),
+        );
+    }
+    let chunk = |choices: Value| json!({"object": "chat.completion.chunk", "model": request["model"], "choices": choices});
+    let mut chunks = ["Hello", " there"]
+        .map(|word| chunk(json!([{"index": 0, "delta": {"content": word}, "finish_reason": null}])))
+        .to_vec();
+    if request["stream_options"]["include_usage"] == true {
+        let mut last = chunk(json!([]));
+        last["usage"] = usage;
+        chunks.push(last);
+    }
+    let events = chunks.iter().map(|chunk| format!("data: {chunk}\n\n"));
+    Answer::sse(events.collect::<String>() + "data: [DONE]\n\n")
 }
 
 #[derive(Clone, Debug)]

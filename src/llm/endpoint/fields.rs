@@ -1,6 +1,6 @@
 //! Where the bodies of a kind of endpoint name models, and which other fields are read from any body.
 
-use crate::llm::json::Patterns;
+use crate::json::Patterns;
 
 /// Keys from the top of a document down, `"*"` for any element of an array.
 pub type Path = &'static [&'static str];

@@ -1,6 +1,6 @@
 //! The many keys that bound how much an answer may hold.
 
-use crate::llm::json::Text;
+use crate::json::{Text, decimal};
 
 /// A key whose number bounds the answer.
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ pub(super) fn whole_number(text: &str) -> Option<u64> {
     if let Ok(number) = text.parse() {
         return Some(number);
     }
-    let number: f64 = text.parse().ok()?;
+    let number = decimal(text);
     (number >= 0.0).then_some(number.ceil() as u64)
 }
 

@@ -1,7 +1,7 @@
 //! Why a request body was refused, in words that say what to change. Never with content of the body.
 
 use super::multipart::FormError;
-use crate::llm::json::JsonError;
+use crate::json::JsonError;
 
 use std::fmt;
 

@@ -3,10 +3,8 @@
 use super::bound::{Bound, BoundKind, whole_number};
 use super::names::model_name;
 use super::{Ambiguity, BodyError, Found, Gap, Spans, StreamOptions};
+use crate::json::{Container, JsonError, KeyMatch, PathMatcher, Scalar, Scanner, Sink, Span, Text};
 use crate::llm::endpoint::{Fields, Watched, dotted};
-use crate::llm::json::{
-    Container, JsonError, KeyMatch, PathMatcher, Scalar, Scanner, Sink, Span, Text,
-};
 
 /// More places that name models than this are refused: Anthropic's largest batch.
 const MAX_PLACES: usize = 100_000;

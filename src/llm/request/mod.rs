@@ -22,7 +22,7 @@ use self::names::Names;
 pub use self::rewrite::Rewrite;
 
 use super::endpoint::{Body, Call, Streams};
-use super::json::Span;
+use crate::json::Span;
 
 /// What a picture or a sound costs, about: its bytes say nothing of it.
 const MEDIA_TOKENS: u64 = 1_000;

@@ -1,8 +1,8 @@
 //! The few distinct model names of a request.
 
 use super::{Ambiguity, BodyError};
+use crate::json::Text;
 use crate::llm::MAX_MODEL;
-use crate::llm::json::Text;
 
 /// More distinct models than this are not judged in one request.
 const MAX_NAMES: usize = 64;

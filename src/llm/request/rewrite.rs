@@ -1,7 +1,7 @@
 //! Changes to a JSON body: another model, a model where none was, usage asked for. Every other byte stays.
 
 use super::{Facts, Gap, StreamOptions};
-use crate::llm::json::Span;
+use crate::json::{Span, Writer};
 
 /// Changes to one body, in any order.
 #[derive(Debug)]
@@ -129,5 +129,7 @@ impl Gap {
 
 /// A JSON string.
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    let mut json = Writer::default();
+    json.string(text);
+    json.finish()
 }

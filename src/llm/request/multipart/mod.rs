@@ -9,7 +9,7 @@ use self::part::{Part, watched};
 use super::media_type::MediaType;
 use super::names::model_name;
 use super::{Ambiguity, BodyError, Found};
-use crate::llm::json::{Span, Text};
+use crate::json::{Span, Text};
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
 //! One part of a form: its headers, and which field it is.
 
-use crate::llm::json::Text;
+use crate::json::Text;
 use crate::llm::request::media_type::{MediaType, Parameters, is_token};
 
 /// Of one part.

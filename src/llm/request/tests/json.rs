@@ -1,7 +1,7 @@
 //! JSON bodies, endpoint by endpoint.
 
 use super::{call, chat, read};
-use crate::llm::json::JsonErrorKind;
+use crate::json::JsonErrorKind;
 use crate::llm::request::{Ambiguity, BodyError, Facts, Reader};
 
 fn post(target: &str, body: &str) -> Result<Facts, BodyError> {

@@ -1,6 +1,6 @@
-//! An incremental JSON scanner: bytes in, tokens out, no recursion and no allocation.
+//! JSON: an incremental scanner, bytes in and tokens out, without recursion and without allocation; and a writer.
 //!
-//! It validates the whole document as RFC 8259 has it, and refuses what parsers are known to read differently:
+//! The scanner validates the whole document as RFC 8259 has it, and refuses what parsers are known to read differently:
 //! a byte order mark, NUL, anything but strict UTF-8, lone surrogate escapes, nesting that `serde_json` refuses,
 //! numbers outside a double. What it accepts, every parser accepts; a property test holds it to `serde_json`.
 //! It does not know what the tokens mean; `path` finds the wanted ones.
@@ -12,14 +12,17 @@ mod string;
 #[cfg(test)]
 mod tests;
 mod token;
+mod write;
 
 use self::error::Fault;
 pub use self::error::{JsonError, JsonErrorKind};
 use self::number::Number;
+pub use self::number::decimal;
 pub use self::path::{KeyMatch, PathMatcher, Patterns};
 use self::string::StringState;
 pub use self::token::{Container, Scalar, Span, Text};
 use self::token::{Literal, Token};
+pub use self::write::Writer;
 
 /// At most this many bytes of a string, key or number reach the [`Sink`].
 pub const CAPTURE: usize = 512;

@@ -107,8 +107,8 @@ impl Number {
         Err(JsonErrorKind::NumberOutOfRange)
     }
 
-    /// Numbers near the largest double, which JSON schemas do state as a `maximum`: `serde_json` itself decides,
-    /// since its rounding is part of the question.
+    /// Numbers near the largest double, which JSON schemas do state as a `maximum`. Rounding is part of the question,
+    /// and `serde_json` does it the short way: so is it done here.
     fn on_the_edge(&self, token: &Token) -> bool {
         let exponent = if self.negative_exponent {
             self.exponent.saturating_neg()
@@ -116,8 +116,64 @@ impl Number {
             self.exponent
         };
         let text = token.text();
-        self.leading.saturating_add(exponent) == MAX_EXPONENT
-            && text.whole
-            && serde_json::from_slice::<serde_json::Number>(text.bytes).is_ok()
+        self.leading.saturating_add(exponent) == MAX_EXPONENT && text.whole && is_finite(text.bytes)
     }
+}
+
+/// Powers of ten, from that of the first digit of a number on the edge down to that of its twentieth.
+const POWERS: [f64; 20] = [
+    1e308, 1e307, 1e306, 1e305, 1e304, 1e303, 1e302, 1e301, 1e300, 1e299, 1e298, 1e297, 1e296,
+    1e295, 1e294, 1e293, 1e292, 1e291, 1e290, 1e289,
+];
+
+/// Whether a number whose first digit stands for 10^308 is a double: as many digits as fit an integer of 64 bits, times
+/// a power of ten.
+fn is_finite(number: &[u8]) -> bool {
+    let digits = number
+        .iter()
+        .take_while(|byte| !matches!(byte, b'e' | b'E'))
+        .filter(|byte| byte.is_ascii_digit())
+        .skip_while(|byte| **byte == b'0');
+    let (mut significand, mut power) = (0_u64, 0.0);
+    for (byte, next) in digits.zip(POWERS) {
+        let digit = u64::from(byte.wrapping_sub(b'0'));
+        let Some(longer) = significand
+            .checked_mul(10)
+            .and_then(|shifted| shifted.checked_add(digit))
+        else {
+            break;
+        };
+        (significand, power) = (longer, next);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "the rounding that is asked for")]
+    let rounded = significand as f64 * power;
+    rounded.is_finite()
+}
+
+/// The value of a number that the scanner has accepted. Its last digits need not be exact: those that are cost the
+/// standard library 14 KB of tables.
+pub fn decimal(text: &str) -> f64 {
+    let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let negative = exponent.starts_with('-');
+    let limit = if negative { i64::MIN } else { i64::MAX };
+    let mut exponent: i64 = exponent.parse().unwrap_or(limit);
+    let (mut value, mut place) = (0.0, 0);
+    for byte in digits.bytes() {
+        match byte {
+            b'.' => place = 1,
+            b'0'..=b'9' => {
+                value = value * 10.0 + f64::from(byte.wrapping_sub(b'0'));
+                exponent = exponent.saturating_sub(place);
+            }
+            _ => {}
+        }
+    }
+    for _ in 0..exponent.unsigned_abs().min(700) {
+        value = if exponent < 0 {
+            value / 10.0
+        } else {
+            value * 10.0
+        };
+    }
+    if text.starts_with('-') { -value } else { value }
 }

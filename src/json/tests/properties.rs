@@ -1,9 +1,8 @@
 //! Generated documents, held to `serde_json`.
 
 use super::scan;
-use crate::llm::json::{
-    Container, KeyMatch, PathMatcher, Patterns, Scalar, Scanner, Sink, Span, Text,
-};
+use crate::json::string::unescaped;
+use crate::json::{Container, KeyMatch, PathMatcher, Patterns, Scalar, Scanner, Sink, Span, Text};
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -160,6 +159,29 @@ proptest! {
             let mut found = Strings::default();
             Scanner::new().push(&document, &mut found).unwrap();
             prop_assert_eq!(found.0, [text.clone()]);
+        }
+    }
+
+    #[test]
+    fn unescaped_strings_are_as_serde_json_has_them(text in ".{0,80}", escaped in any::<bool>()) {
+        let mut document = serde_json::to_string(&text).unwrap();
+        if escaped {
+            let units = text.encode_utf16().map(|unit| format!("\\u{unit:04x}"));
+            document = format!("\"{}\"", units.collect::<String>());
+        }
+        prop_assert_eq!(unescaped(&document), text);
+    }
+
+    #[test]
+    fn numbers_on_the_edge_are_as_serde_json_has_them(digits in "17976931348623(1[0-9]{0,8}|[0-9]{0,20})", point in 1_usize..15) {
+        let (whole, fraction) = digits.split_at(point.min(digits.len().saturating_sub(1)));
+        for document in [
+            format!("{whole}.{fraction}e{}", 309_usize.saturating_sub(whole.len())),
+            format!("0.00{digits}e311"),
+            format!("{digits:0<309}"),
+        ] {
+            let ours = scan(&[document.as_bytes()]).is_ok();
+            prop_assert_eq!(ours, serde_json::from_str::<f64>(&document).is_ok(), "{}", document);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::CAPTURE;
 use super::path::{MAX_KEY, fold};
+use super::string::unescaped;
 
 /// What holds other values.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -45,6 +46,12 @@ impl<'a> Text<'a> {
         std::str::from_utf8(self.bytes).ok()
     }
 
+    /// All of the text, out of the document that it stands in.
+    pub fn complete(&self, document: &[u8], span: Span) -> String {
+        self.as_str()
+            .map_or_else(|| unescaped(span.of(document)), str::to_owned)
+    }
+
     /// Whether this is exactly `text`.
     pub fn is(&self, text: &str) -> bool {
         self.whole && self.bytes == text.as_bytes()
@@ -65,6 +72,16 @@ pub struct Span {
     pub start: u64,
     /// The byte after the last.
     pub end: u64,
+}
+
+impl Span {
+    /// What stands there in a document; nothing if the document ends before, or is not UTF-8.
+    pub fn of(self, document: &[u8]) -> &str {
+        let bounds =
+            usize::try_from(self.start).and_then(|start| Ok(start..usize::try_from(self.end)?));
+        let bytes = bounds.ok().and_then(|bounds| document.get(bounds));
+        std::str::from_utf8(bytes.unwrap_or_default()).unwrap_or_default()
+    }
 }
 
 #[derive(Clone, Copy, Debug)]

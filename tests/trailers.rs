@@ -1,0 +1,135 @@
+//! Request bodies that end with HTTP/2 trailers: judged and rewritten as those that end without.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::client::Request;
+use support::envoy::{Gateway, Running};
+use support::upstream::{Upstream, chat};
+
+const POLICY: &str = "
+version: '1'
+consumer_groups:
+  - name: marketing
+    api_key: marketing-key
+    allowed_models: [gpt-4o-mini]
+    model_aliases: {fast: gpt-4o-mini, best: gpt-4o}
+    default_model: gpt-4o-mini
+    rate_limits: {tokens_per_minute: 1000000}
+";
+/// How a body may end.
+const ENDS: [&[(&str, &str)]; 2] = [&[], &[("x-checksum", "0"), ("x-more", "1")]];
+
+async fn start() -> Option<(Upstream, Running)> {
+    let upstream = Upstream::start(chat).await;
+    let gateway = Gateway::new(support::yaml(POLICY)).cluster("openai", upstream.address());
+    Some((upstream, gateway.start().await?))
+}
+
+/// With and without `content-length`, in large and in small frames.
+fn requests(body: &Value) -> [Request; 3] {
+    let request = Request::post("/v1/chat/completions")
+        .bearer("marketing-key")
+        .json(body);
+    let length = body.to_string().len().to_string();
+    [
+        request.clone(),
+        request.clone().chunked(1),
+        request.header("content-length", length),
+    ]
+}
+
+#[tokio::test]
+async fn a_forbidden_model_never_passes() {
+    let Some((upstream, gateway)) = start().await else {
+        return;
+    };
+    let hello = json!([{"role": "user", "content": "Hello"}]);
+    for body in [
+        json!({"model": "gpt-4o", "messages": hello}),
+        json!({"model": "gpt-4o", "messages": hello, "stream": true}),
+        json!({"model": "best", "messages": hello}),
+    ] {
+        for request in requests(&body) {
+            for trailers in ENDS {
+                let answer = request.send_http2(gateway.address(), trailers).await;
+                let answer = answer.unwrap();
+                assert_eq!(
+                    (answer.status, answer.code().as_str()),
+                    (403, "model_not_allowed"),
+                    "{request:?} {trailers:?}"
+                );
+            }
+        }
+    }
+    // What is no JSON yet is none with trailers behind it either.
+    let cut = Request::post("/v1/chat/completions")
+        .bearer("marketing-key")
+        .header("content-type", "application/json")
+        .body(r#"{"model":"gpt-4o-mini""#);
+    for trailers in ENDS {
+        let answer = cut.send_http2(gateway.address(), trailers).await.unwrap();
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (400, "invalid_body")
+        );
+    }
+    // Trailers alone are a body too: an empty one.
+    let empty = Request::post("/v1/chat/completions")
+        .bearer("marketing-key")
+        .header("content-type", "application/json");
+    let answer = empty.send_http2(gateway.address(), ENDS[1]).await.unwrap();
+    assert_eq!(answer.status, 400);
+    assert_eq!(upstream.count(), 0);
+    gateway.assert_healthy().await;
+}
+
+#[tokio::test]
+async fn an_allowed_request_arrives_whole() {
+    let Some((upstream, gateway)) = start().await else {
+        return;
+    };
+    let text = "word ".repeat(40_000); // more than an HTTP/2 window
+    let usage = json!({"include_usage": true});
+    let cases = [
+        (json!({"model": "gpt-4o-mini", "messages": []}), json!({})),
+        (
+            json!({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": text}]}),
+            json!({}),
+        ),
+        (
+            json!({"model": "gpt-4o-mini", "stream": true}),
+            json!({"stream_options": usage}),
+        ),
+        (json!({"messages": []}), json!({"model": "gpt-4o-mini"})),
+        (json!({"model": "fast"}), json!({"model": "gpt-4o-mini"})),
+        (
+            json!({"model": "fast", "stream": true, "messages": [{"role": "user", "content": text}]}),
+            json!({"model": "gpt-4o-mini", "stream_options": usage}),
+        ),
+    ];
+    for (body, changes) in cases {
+        let mut expected = body.clone();
+        for (key, value) in changes.as_object().unwrap() {
+            expected[key] = value.clone();
+        }
+        for mut request in requests(&body) {
+            if body.to_string().len() > 1000 {
+                request = request.chunked(4096);
+            }
+            for trailers in ENDS {
+                let answer = request.send_http2(gateway.address(), trailers).await;
+                let answer = answer.unwrap();
+                assert_eq!(answer.status, 200, "{}", answer.text());
+                assert!(answer.complete);
+                let seen = upstream.last();
+                assert!(seen.json() == expected, "{:.200}", seen.json().to_string());
+                if let Some(length) = seen.header("content-length") {
+                    let length: usize = std::str::from_utf8(length).unwrap().parse().unwrap();
+                    assert_eq!(Some(length), seen.body.map(|body| body.len()));
+                }
+            }
+        }
+    }
+    gateway.assert_healthy().await;
+}
