@@ -201,7 +201,10 @@ async fn nothing_confidential_is_said() {
         if let Some(at) = said.find(secret) {
             let before: Vec<_> = said.chars().take(at).collect();
             let before = before.rchunks(200).next().unwrap_or_default();
-            panic!("{secret} was said behind {}", before.iter().collect::<String>());
+            panic!(
+                "{secret} was said behind {}",
+                before.iter().collect::<String>()
+            );
         }
     }
     for seen in upstream.seen() {
