@@ -27,7 +27,7 @@ fn respond(seen: &Seen) -> Answer {
         )),
         b"reset" => Answer::new(200).bytes(ANSWER).reset(),
         b"500" => Answer::json(&body).status(500),
-        b"odd" => Answer::json(&json!(ANSWER)).header("content-encoding", ANSWER),
+        b"odd" => Answer::json(&json!(ANSWER)).header("content-encoding", "zstd"),
         _ => Answer::json(&body),
     }
 }
@@ -35,10 +35,8 @@ fn respond(seen: &Seen) -> Answer {
 async fn start() -> Option<(Upstream, Running)> {
     let digest = |key: &str| {
         let digest = Sha256::digest(key.as_bytes());
-        digest
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
+        let hex = digest.iter().map(|byte| format!("{byte:02x}"));
+        hex.collect::<Vec<_>>().concat()
     };
     let policy = json!({
         "version": "1",
@@ -191,7 +189,7 @@ async fn nothing_confidential_is_said() {
     let mut passed = 0;
     for answer in &answers {
         let own = answer.header("x-envoy-upstream-service-time").is_none();
-        said.push_str(&format!("{:?}", answer.headers));
+        said.extend([format!("{:?}", answer.headers)]);
         if own {
             said.push_str(&answer.text());
         } else {
@@ -201,12 +199,12 @@ async fn nothing_confidential_is_said() {
     assert!(passed > 0);
     for secret in [KEY, UNKNOWN_KEY, SECOND_KEY, PROVIDER_KEY, PROMPT, ANSWER] {
         if let Some(at) = said.find(secret) {
-            let from = said[..at]
-                .char_indices()
-                .rev()
-                .nth(200)
-                .map_or(0, |(at, _)| at);
-            panic!("{secret} was said: {}", &said[from..at + secret.len()]);
+            let before: Vec<_> = said.chars().take(at).collect();
+            let before = before.rchunks(200).next().unwrap_or_default();
+            panic!(
+                "{secret} was said behind {}",
+                before.iter().collect::<String>()
+            );
         }
     }
     for seen in upstream.seen() {

@@ -191,10 +191,11 @@ impl Sink for Answer<'_> {
         match self.level() {
             Level::Member => {
                 self.is_list &= !self.edits.is_empty();
-                self.member = match (key.as_str(), self.dialect) {
-                    (Some("data" | "models"), _) => Member::Models,
-                    (Some("first_id"), Dialect::Anthropic) => Member::Page(0),
-                    (Some("last_id"), Dialect::Anthropic) => Member::Page(1),
+                self.member = match key.as_str() {
+                    Some("data" | "models") => Member::Models,
+                    // Anthropic's, whose list has the path of OpenAI's: no dialect tells them apart.
+                    Some("first_id") => Member::Page(0),
+                    Some("last_id") => Member::Page(1),
                     _ => Member::Other,
                 };
             }
@@ -280,12 +281,12 @@ mod tests {
                 r#"{"data":[{"id":"models/good"}]}"#,
             ),
             (
-                Dialect::Anthropic,
+                Dialect::OpenAi,
                 r#"{"data":[{"id":"bad-1"},{"id":"good-1"},{"id":"good-2"},{"id":"bad-2"}],"has_more":true,"first_id":"bad-1","last_id":"bad-2"}"#,
                 r#"{"data":[{"id":"good-1"},{"id":"good-2"}],"has_more":true,"first_id":"good-1","last_id":"good-2"}"#,
             ),
             (
-                Dialect::Anthropic,
+                Dialect::OpenAi,
                 r#"{"first_id":"bad","last_id":"bad","data":[{"id":"bad"}],"has_more":false}"#,
                 r#"{"first_id":null,"last_id":null,"data":[],"has_more":false}"#,
             ),

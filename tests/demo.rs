@@ -1,0 +1,78 @@
+//! `cohort demo`, from its first word to Ctrl-C. One test: its ports are fixed.
+
+mod support;
+
+use std::net::TcpListener;
+
+use support::demo::{self, Demo};
+
+#[tokio::test]
+async fn the_demo_does_what_it_says() {
+    let Some(demo) = Demo::start().await else {
+        return;
+    };
+    let greeting = demo.greeting().replace("\\\n", "");
+    let lines: Vec<_> = greeting
+        .lines()
+        .filter(|line| line.starts_with("curl "))
+        .collect();
+    let [allowed, forbidden, stream] = lines[..] else {
+        panic!("not three lines to try: {greeting}");
+    };
+    let said = demo.bash(&format!("{allowed} --silent"));
+    assert!(said.starts_with("HTTP/1.1 200 OK\n"), "{said}");
+    assert!(said.contains("\"model\":\"gpt-4o\""), "{said}");
+    let said = demo.bash(&format!("{forbidden} --silent"));
+    assert!(said.starts_with("HTTP/1.1 403 Forbidden\n"), "{said}");
+    assert!(said.contains("\"code\":\"model_not_allowed\""), "{said}");
+    let said = demo.bash(&format!("{stream} --silent"));
+    assert!(said.starts_with("data: {"), "{said}");
+    assert!(said.ends_with("data: [DONE]\n\n"), "{said}");
+
+    // Where it says that they are.
+    let places = greeting.lines().last().unwrap();
+    let place = |name: &str| {
+        let rest = places.split(&format!("{name}: ")).nth(1).unwrap();
+        rest.split_whitespace().next().unwrap().to_owned()
+    };
+    let flushed = format!(
+        "for i in $(seq 50); do [ $(wc -l < {0}) -ge 3 ] && break; sleep 0.1; done; cat {0}",
+        place("Events")
+    );
+    assert_eq!(demo.bash(&flushed).lines().count(), 3);
+    let access_log = demo.bash(&format!("cat {}", place("Access log")));
+    assert!(access_log.contains("403 model_not_allowed"), "{access_log}");
+    let metrics = demo.bash(&format!("curl --silent {}", place("Metrics")));
+    let counted =
+        "cohort_requests{consumer_group=\"marketing\",model=\"other\",result=\"blocked\"} 1";
+    assert!(metrics.contains(counted), "{metrics}");
+
+    // A second one says why it does not start, and leaves the first alone.
+    let second = demo::refused(None);
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert_eq!(second.status.code(), Some(2), "{said}");
+    assert!(said.contains("127.0.0.1:41001 is taken"), "{said}");
+    assert!(demo.bash(&format!("{allowed} --silent")).contains("200 OK"));
+
+    let status = demo.interrupt().await;
+    assert_eq!(status.code(), Some(0));
+    assert!(demo::are_free());
+
+    let taken = TcpListener::bind("127.0.0.1:41003").unwrap();
+    let said = String::from_utf8(demo::refused(None).stderr).unwrap();
+    assert!(
+        said.contains("127.0.0.1:41003 is taken, the demo upstream needs it"),
+        "{said}"
+    );
+    drop(taken);
+    for (option, hint) in [("--envoy", "make envoy"), ("--wasm", "make build")] {
+        let refused = demo::refused(Some((option, "nowhere/to/be/found")));
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert!(
+            said.contains("nowhere/to/be/found") && said.contains(hint),
+            "{said}"
+        );
+        assert_eq!(refused.status.code(), Some(2));
+    }
+    assert!(demo::are_free());
+}
