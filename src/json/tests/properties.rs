@@ -179,7 +179,7 @@ proptest! {
         let exact: f64 = number.parse().unwrap();
         if exact.is_finite() {
             let ours = decimal(&number);
-            prop_assert!(ours == exact || (ours - exact).abs() <= exact.abs() * 1e-13 || exact.abs() < 1e-300, "{} {}", ours, exact);
+            prop_assert!((ours - exact).abs() <= exact.abs() * 1e-13 || exact.abs() < 1e-300, "{} {}", ours, exact);
         }
     }
 
