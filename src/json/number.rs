@@ -161,19 +161,24 @@ pub fn decimal(text: &str) -> f64 {
     for byte in digits.bytes() {
         match byte {
             b'.' => place = 1,
-            b'0'..=b'9' => {
+            b'0'..=b'9' if value < 1e300 => {
                 value = value * 10.0 + f64::from(byte.wrapping_sub(b'0'));
                 exponent = exponent.saturating_sub(place);
             }
+            b'0'..=b'9' => exponent = exponent.saturating_add(1).saturating_sub(place),
             _ => {}
         }
     }
-    let power = exponent.unsigned_abs().min(308);
-    let power = 10_f64.powi(i32::try_from(power).unwrap_or_default());
-    if exponent < 0 {
-        value /= power;
-    } else {
-        value *= power;
+    // A double holds no larger power of ten; after three of them the smallest are zero.
+    for _ in 0..3 {
+        let step = exponent.clamp(-MAX_EXPONENT, MAX_EXPONENT);
+        exponent = exponent.saturating_sub(step);
+        let power = 10_f64.powi(i32::try_from(step.unsigned_abs()).unwrap_or_default());
+        if step < 0 {
+            value /= power;
+        } else {
+            value *= power;
+        }
     }
     if text.starts_with('-') { -value } else { value }
 }

@@ -2,7 +2,9 @@
 
 use super::scan;
 use crate::json::string::unescaped;
-use crate::json::{Container, KeyMatch, PathMatcher, Patterns, Scalar, Scanner, Sink, Span, Text};
+use crate::json::{
+    Container, KeyMatch, PathMatcher, Patterns, Scalar, Scanner, Sink, Span, Text, decimal,
+};
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -170,6 +172,15 @@ proptest! {
             document = format!("\"{}\"", units.collect::<String>());
         }
         prop_assert_eq!(unescaped(&document), text);
+    }
+
+    #[test]
+    fn decimals_are_as_the_standard_library_has_them(number in "-?(0|[1-9][0-9]{0,330})(\\.[0-9]{1,330})?([eE][-+]?[0-9]{1,3})?") {
+        let exact: f64 = number.parse().unwrap();
+        if exact.is_finite() {
+            let ours = decimal(&number);
+            prop_assert!((ours - exact).abs() <= exact.abs() * 1e-13 || exact.abs() < 1e-300, "{} {}", ours, exact);
+        }
     }
 
     #[test]
