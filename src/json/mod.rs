@@ -5,6 +5,7 @@
 //! numbers outside a double. What it accepts, every parser accepts; a property test holds it to `serde_json`.
 //! It does not know what the tokens mean; `path` finds the wanted ones.
 
+mod edit;
 mod error;
 mod number;
 mod path;
@@ -14,6 +15,7 @@ mod tests;
 mod token;
 mod write;
 
+pub use self::edit::edited;
 use self::error::Fault;
 pub use self::error::{JsonError, JsonErrorKind};
 use self::number::Number;

@@ -168,12 +168,12 @@ pub fn decimal(text: &str) -> f64 {
             _ => {}
         }
     }
-    for _ in 0..exponent.unsigned_abs().min(700) {
-        value = if exponent < 0 {
-            value / 10.0
-        } else {
-            value * 10.0
-        };
+    let power = exponent.unsigned_abs().min(308);
+    let power = 10_f64.powi(i32::try_from(power).unwrap_or_default());
+    if exponent < 0 {
+        value /= power;
+    } else {
+        value *= power;
     }
     if text.starts_with('-') { -value } else { value }
 }

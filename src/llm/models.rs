@@ -5,7 +5,7 @@
 //! no group: what is allowed is asked.
 
 use super::endpoint::Dialect;
-use crate::json::{Container, Scalar, Scanner, Sink, Span, Text, Writer};
+use crate::json::{Container, Scalar, Scanner, Sink, Span, Text, Writer, edited};
 
 /// The answer to `GET /v1/models` without the models that are not `allowed`; `None` if it is no list of
 /// models.
@@ -158,18 +158,7 @@ impl Answer<'_> {
             json.optional(name);
             self.edits.push((span, json.finish()));
         }
-        self.edits.sort_unstable_by_key(|(span, _)| span.start);
-        let mut filtered = String::with_capacity(self.body.len());
-        let mut start = 0;
-        for (span, text) in &self.edits {
-            let end = span.start;
-            filtered.push_str(Span { start, end }.of(self.body));
-            filtered.push_str(text);
-            start = span.end;
-        }
-        let end = self.body.len() as u64;
-        filtered.push_str(Span { start, end }.of(self.body));
-        Some(filtered.into_bytes())
+        edited(self.body, self.edits)
     }
 }
 

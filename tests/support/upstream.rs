@@ -320,8 +320,24 @@ async fn respond<F: Fn(&Seen) -> Answer>(
 
 /// The upstream that `cohort demo` starts, on a port of its own; it ends with the child.
 pub(crate) async fn demo() -> (Child, SocketAddr) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_cohort"))
-        .args(["demo", "upstream", "--port", "0"])
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cohort"));
+    serving(command.args(["demo", "upstream", "--port", "0"])).await
+}
+
+/// `testdata/llm-api/mock_upstream.py`, which speaks every API and cuts its answers as the caller says. `None`: there
+/// is no Python.
+pub(crate) async fn mock() -> Option<(Child, SocketAddr)> {
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/testdata/llm-api/mock_upstream.py"
+    );
+    let mut command = Command::new(super::envoy::required("PYTHON")?);
+    Some(serving(command.args([script, "--port", "0"])).await)
+}
+
+/// Starts a server that says where it is in its first line.
+async fn serving(command: &mut Command) -> (Child, SocketAddr) {
+    let mut child = command
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()

@@ -102,6 +102,12 @@ enum ReaderKind {
     Form(Box<FormReader>),
     Json(Box<JsonReader>),
     Unread,
+    /// Nothing came so far. What the content type calls JSON is JSON; of anything else, what begins like an object is
+    /// taken for one, as by servers that do not look at the content type.
+    Untold {
+        reader: Box<JsonReader>,
+        json: bool,
+    },
 }
 
 impl Reader {
@@ -116,15 +122,19 @@ impl Reader {
             return Err(BodyError::ContentEncoding);
         }
         let media_type = MediaType::parse(content_type);
-        let json = |object| ReaderKind::Json(Box::new(JsonReader::new(endpoint.fields, object)));
+        let json = |object| Box::new(JsonReader::new(endpoint.fields, object));
         let kind = match (endpoint.body, media_type.kind) {
-            (Body::Any, Kind::Json) => json(false),
-            (Body::Any | Body::None, _) => ReaderKind::Unread,
+            (Body::None, _) => ReaderKind::Unread,
+            (Body::Any, _) if endpoint.fields.models.is_empty() => ReaderKind::Unread,
+            (Body::Any, kind @ (Kind::Json | Kind::Other | Kind::Unstated)) => ReaderKind::Untold {
+                reader: json(false),
+                json: kind == Kind::Json,
+            },
             // Servers that do not look at the content type parse these as JSON too.
             (Body::Json, Kind::Json | Kind::Unstated) | (Body::JsonOrForm, Kind::Json) => {
-                json(true)
+                ReaderKind::Json(json(true))
             }
-            (Body::Form | Body::JsonOrForm, Kind::Form) => {
+            (Body::Any | Body::Form | Body::JsonOrForm, Kind::Form) => {
                 let in_path = endpoint.path.contains("{model");
                 ReaderKind::Form(Box::new(
                     FormReader::new(&media_type, !in_path).map_err(BodyError::Form)?,
@@ -160,6 +170,21 @@ impl Reader {
             ReaderKind::Form(reader) => reader.push(bytes),
             ReaderKind::Json(reader) => reader.push(bytes),
             ReaderKind::Unread => Ok(()),
+            ReaderKind::Untold { json, .. } => {
+                let json = *json;
+                let first = |byte: &u8| json || !byte.is_ascii_whitespace();
+                let Some(start) = bytes.iter().position(first) else {
+                    return Ok(());
+                };
+                let rest = bytes.get(start..).unwrap_or_default();
+                match std::mem::replace(&mut self.kind, ReaderKind::Unread) {
+                    ReaderKind::Untold { reader, .. } if json || rest.first() == Some(&b'{') => {
+                        self.kind = ReaderKind::Json(reader);
+                        self.push(rest)
+                    }
+                    _ => Ok(()),
+                }
+            }
         }
     }
 
@@ -168,7 +193,7 @@ impl Reader {
         let found = match self.kind {
             ReaderKind::Form(reader) => reader.finish()?,
             ReaderKind::Json(reader) => reader.finish()?,
-            ReaderKind::Unread => Found::default(),
+            ReaderKind::Unread | ReaderKind::Untold { .. } => Found::default(),
         };
         let in_path = !self.path_models.is_empty();
         let mut names = Names::of(&self.path_models);

@@ -1,7 +1,7 @@
 //! Changes to a JSON body: another model, a model where none was, usage asked for. Every other byte stays.
 
 use super::{Facts, Gap, StreamOptions};
-use crate::json::{Span, Writer};
+use crate::json::{Span, Writer, edited};
 
 /// Changes to one body, in any order.
 #[derive(Debug)]
@@ -100,17 +100,7 @@ impl Rewrite {
             let top = self.facts.edits.as_ref()?.top;
             self.changes.push(top.insert(&self.members.join(",")));
         }
-        self.changes.sort_by_key(|&(span, _)| span.start);
-        let grown: usize = self.changes.iter().map(|(_, text)| text.len()).sum();
-        let mut rewritten = Vec::with_capacity(body.len().saturating_add(grown));
-        let mut copied = 0;
-        for (span, text) in &self.changes {
-            rewritten.extend_from_slice(body.get(copied..usize::try_from(span.start).ok()?)?);
-            rewritten.extend_from_slice(text.as_bytes());
-            copied = usize::try_from(span.end).ok()?;
-        }
-        rewritten.extend_from_slice(body.get(copied..)?);
-        Some(rewritten)
+        edited(body, self.changes)
     }
 }
 

@@ -99,8 +99,20 @@ fn counts(usage: Option<Usage>) -> Option<[u64; 6]> {
 
 #[test]
 fn every_recorded_answer_gives_its_usage() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/llm-api/responses");
-    let mut seen = 0;
+    let seen = [
+        "testdata/llm-api/responses",
+        "testdata/llm-api-more/responses",
+    ]
+    .map(recorded);
+    assert!(
+        seen[0] >= 20 && seen[1] >= 40,
+        "fixtures are missing: {seen:?}"
+    );
+}
+
+fn recorded(dir: &str) -> usize {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
+    let mut seen = 0_usize;
     for entry in fs::read_dir(&dir).unwrap() {
         let path = entry.unwrap().path();
         if !path.to_string_lossy().ends_with(".expected.json") {
@@ -170,9 +182,9 @@ fn every_recorded_answer_gives_its_usage() {
                 assert_eq!(other.bytes, body.as_bytes(), "{name}");
             }
         }
-        seen += 1;
+        seen = seen.saturating_add(1);
     }
-    assert!(seen >= 20, "fixtures are missing: {seen}");
+    seen
 }
 
 /// A name, how the answer is to be read, the answer, and the counts it has.

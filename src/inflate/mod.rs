@@ -3,6 +3,8 @@
 //! Judging compressed bytes as they stand would be no judgement: small zstd frames keep the plain text. So all of the
 //! body is inflated, the plain body is judged, and the plain body is what goes on.
 
+mod gzip;
+
 use ruzstd::decoding::errors::FrameDecoderError;
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use std::io::Write;
@@ -50,7 +52,7 @@ impl Coding {
     /// The whole plain body of a whole compressed one.
     pub fn inflate(self, body: &[u8]) -> Result<Vec<u8>, InflateError> {
         match self {
-            Self::Gzip => gunzip(body),
+            Self::Gzip => gzip::inflate(body),
             Self::Zstd => unzstd(body),
         }
     }
@@ -72,12 +74,6 @@ impl Write for Capped {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
-}
-
-fn gunzip(body: &[u8]) -> Result<Vec<u8>, InflateError> {
-    let mut decoder = flate2::write::MultiGzDecoder::new(Capped::default());
-    decoder.write_all(body)?;
-    Ok(decoder.finish()?.0)
 }
 
 fn unzstd(body: &[u8]) -> Result<Vec<u8>, InflateError> {
