@@ -1,6 +1,7 @@
 //! Lists of models, cut down to the group's own, and the endpoints beside them.
 #![expect(
-    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::string_slice,
     clippy::unwrap_used,
     reason = "a test fails by panicking"
 )]
