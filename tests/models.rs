@@ -1,5 +1,6 @@
 //! Lists of models, cut down to the group's own, and the endpoints beside them.
-#![expect(
+#![allow(
+    clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
     clippy::string_slice,
     clippy::unwrap_used,
