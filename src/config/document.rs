@@ -158,29 +158,15 @@ fn check_held_headers(d: &mut Decoder, map: &Map<'_>, config: &Config) {
             .providers
             .iter()
             .any(|target| target.models.is_some());
-    let rewrites = (config.consumer_groups.iter())
-        .find(|group| group.default_model.is_some() || !group.model_aliases.is_empty());
-    d.within("hold_request_headers", |d| {
-        if by_model {
-            let message = "cannot be false while `models` choose between several providers";
+    if by_model {
+        d.within("hold_request_headers", |d| {
             d.error_help(
                 node.span,
-                message,
+                "cannot be false while `models` choose between several providers",
                 "the provider's credential is sent before the model is known",
             );
-        }
-        if let Some(group) = rewrites {
-            let message = format!(
-                "cannot be false while group `{}` rewrites models",
-                group.name
-            );
-            d.error_help(
-                node.span,
-                message,
-                "leave out its `default_model` and `model_aliases`",
-            );
-        }
-    });
+        });
+    }
 }
 
 fn version(d: &mut Decoder, node: &Node) -> Option<()> {

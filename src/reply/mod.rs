@@ -126,7 +126,7 @@ fn gemini(json: &mut Writer, refusal: &Refusal, audience: Audience<'_>) {
         403 => "PERMISSION_DENIED",
         404 => "NOT_FOUND",
         429 => "RESOURCE_EXHAUSTED",
-        502 => "INTERNAL",
+        500 | 502 => "INTERNAL",
         503 => "UNAVAILABLE",
         _ => "INVALID_ARGUMENT",
     };
@@ -155,7 +155,7 @@ const fn amazon_type(status: u16) -> &'static str {
         401 | 403 => "AccessDeniedException",
         404 => "ResourceNotFoundException",
         429 => "ThrottlingException",
-        502 => "InternalServerException",
+        500 | 502 => "InternalServerException",
         503 => "ServiceUnavailableException",
         _ => "ValidationException",
     }
@@ -284,6 +284,22 @@ mod tests {
             (&json!(403), &json!("PERMISSION_DENIED"))
         );
         assert_eq!(body(&refusal, Dialect::Bedrock)["message"], message);
+    }
+
+    #[test]
+    fn a_failure_of_ours_is_not_put_on_the_caller() {
+        let gemini = body(&Refusal::Internal, Dialect::Gemini);
+        assert_eq!(gemini["error"]["status"], "INTERNAL");
+        let audience = Audience {
+            dialect: Dialect::Bedrock,
+            ..Audience::default()
+        };
+        let kind = (
+            "x-amzn-errortype".into(),
+            b"InternalServerException".to_vec(),
+        );
+        let reply = Reply::new(&Refusal::Internal, audience);
+        assert!(reply.headers.set.contains(&kind));
     }
 
     #[test]
