@@ -139,11 +139,7 @@ impl Decoder {
 
     /// A model, or a glob of models.
     pub(super) fn model_glob(&mut self, node: &Node) -> Option<String> {
-        self.checked(
-            node,
-            is_model,
-            "a model's name, `*` standing for anything",
-        )
+        self.checked(node, is_model, "a model's name, `*` standing for anything")
     }
 
     /// One model.
