@@ -76,6 +76,9 @@ fn of_group(group: &ConsumerGroup, mut warn: impl FnMut(&str, &str)) {
         }
         Some(_) => {}
     }
+    if !group.policies.is_empty() {
+        warn(".policies", NOT_ENFORCED);
+    }
     if !group.input_policies.is_empty() {
         warn(".input_policies", NOT_ENFORCED);
     }
