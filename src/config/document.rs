@@ -200,15 +200,14 @@ fn header_families(d: &mut Decoder, node: &Node) -> Option<Vec<HeaderFamily>> {
     d.set(node, |d, item| d.choice(item, &HEADER_FAMILIES))
 }
 
-/// RFC 9110, section 5.1, in HTTP/2's lower case.
+/// RFC 9110, section 5.1, in whatever case; kept in HTTP/2's lower case.
 fn header_name(d: &mut Decoder, node: &Node) -> Option<String> {
     let rule = |text: &str| {
-        let token = |byte: u8| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte)
-        };
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         (1..=64).contains(&text.len()) && text.bytes().all(token)
     };
-    d.checked(node, rule, "a header's name in lower case")
+    let name = d.checked(node, rule, "a header's name")?;
+    Some(name.to_ascii_lowercase())
 }
 
 fn path_prefix(d: &mut Decoder, node: &Node) -> Option<String> {

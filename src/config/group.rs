@@ -22,6 +22,7 @@ const GROUP: Fields = Fields {
         "model_aliases",
         "allowed_endpoints",
         "rate_limits",
+        "policies",
         "input_policies",
     ],
     later: &[
@@ -36,7 +37,6 @@ const GROUP: Fields = Fields {
         "not_before",
         "output_policies",
         "parent",
-        "policies",
         "pricing",
         "priority",
         "request_limits",
@@ -104,6 +104,9 @@ fn group(
             .unwrap_or_default(),
         allowed_endpoints: d.field(map, "allowed_endpoints", |d, node| d.set(node, endpoint)),
         rate_limits: d.field(map, "rate_limits", rate_limits).unwrap_or_default(),
+        policies: d
+            .field(map, "policies", policies::policies)
+            .unwrap_or_default(),
         input_policies: d
             .field(map, "input_policies", policies::policies)
             .unwrap_or_default(),

@@ -168,6 +168,8 @@ pub struct ConsumerGroup {
     pub allowed_endpoints: Option<Vec<String>>,
     /// The group's one shared counter.
     pub rate_limits: Vec<Limit>,
+    /// `policies[]` (validated, not enforced yet).
+    pub policies: Vec<PolicyRule>,
     /// `input_policies[]` (validated, not enforced yet).
     pub input_policies: Vec<PolicyRule>,
 }

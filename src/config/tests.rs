@@ -196,6 +196,7 @@ fn a_hundred_thousand_keys_are_no_trouble() {
 fn warnings_say_what_is_not_as_it_looks() {
     let document = br#"{"version":"1","consumer_groups":[
         {"name":"a","api_key":"kt_one","rate_limits":{"tokens_per_day":1},
+         "policies":[{"name":"p","type":"content_filter"}],
          "input_policies":[{"name":"p","type":"pii_detector","config":{"entities":["ssn"]}}]},
         {"name":"b","allowed_models":[]}]}"#;
     let warnings = Config::from_json(document).unwrap().warnings();
@@ -206,11 +207,12 @@ fn warnings_say_what_is_not_as_it_looks() {
     let groups = [
         "consumer_groups[0]",
         "consumer_groups[0]",
+        "consumer_groups[0].policies",
         "consumer_groups[0].input_policies",
     ];
-    assert_eq!(paths[..3], groups);
+    assert_eq!(paths[..4], groups);
     assert_eq!(
-        paths[3..],
+        paths[4..],
         [
             "consumer_groups[1]",
             "consumer_groups[1].allowed_models",
@@ -218,6 +220,7 @@ fn warnings_say_what_is_not_as_it_looks() {
         ]
     );
     assert!(warnings[2].message.contains("NOT ENFORCED YET"));
+    assert!(warnings[3].message.contains("NOT ENFORCED YET"));
     assert!(
         Config::from_json(br#"{"version":"1"}"#).unwrap().warnings()[0]
             .message

@@ -86,6 +86,9 @@ fn of_group(group: &ConsumerGroup, mut warn: impl FnMut(&str, &str)) {
             "has a model with a space at an end: names are compared byte for byte",
         );
     }
+    if !group.policies.is_empty() {
+        warn(".policies", NOT_ENFORCED);
+    }
     if !group.input_policies.is_empty() {
         warn(".input_policies", NOT_ENFORCED);
     }

@@ -294,7 +294,7 @@ impl Exchange {
         }
         let mut release = Release::default();
         if !self.introduced {
-            self.introduce(&group, true, &mut release.edits);
+            self.introduce(&group, policy.hold_request_headers, &mut release.edits);
         }
         if !rewrite.is_empty() && !self.introduced {
             release.edits.remove("content-length");

@@ -87,7 +87,10 @@ impl Target {
 /// Whether an endpoint belongs to the APIs that a provider offers.
 fn speaks(provider: Provider, endpoint: &Endpoint) -> bool {
     match provider {
-        Provider::Anthropic => endpoint.dialect == Dialect::Anthropic,
+        // Its models are where OpenAI's are.
+        Provider::Anthropic => {
+            endpoint.dialect == Dialect::Anthropic || endpoint.path.starts_with("/v1/models")
+        }
         Provider::AzureOpenAi | Provider::Mistral | Provider::OpenAi => {
             endpoint.dialect == Dialect::OpenAi
                 && !matches!(endpoint.usage, UsageFormat::Cohere | UsageFormat::Ollama)
@@ -96,7 +99,12 @@ fn speaks(provider: Provider, endpoint: &Endpoint) -> bool {
         Provider::Cohere => {
             endpoint.dialect == Dialect::OpenAi && endpoint.usage != UsageFormat::Ollama
         }
-        Provider::Gemini => endpoint.dialect == Dialect::Gemini,
+        // Its compatible paths, and Vertex's, have the shapes of OpenAI's.
+        Provider::Gemini => {
+            endpoint.dialect == Dialect::Gemini
+                || endpoint.path.starts_with("/v1beta|v1alpha/openai/")
+                || endpoint.path.contains("/endpoints/openapi/")
+        }
         Provider::Ollama => {
             endpoint.dialect == Dialect::OpenAi && endpoint.usage != UsageFormat::Cohere
         }

@@ -10,7 +10,7 @@ use crate::limit::{Limit, Unit};
 use std::fmt::Write;
 
 /// Prefixes of an upstream's own rate-limit headers: they describe the shared account, which is no caller's business.
-const UPSTREAM_PREFIXES: [&[u8]; 3] = [b"x-ratelimit-", b"anthropic-ratelimit-", b"ratelimit"];
+const UPSTREAM_PREFIXES: [&[u8]; 3] = [b"x-ratelimit", b"anthropic-ratelimit-", b"ratelimit"];
 
 /// Whether a field of an upstream's answer describes the shared account's limits.
 pub fn is_upstream_limit(name: &[u8]) -> bool {
@@ -181,6 +181,23 @@ mod tests {
         list.iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect()
+    }
+
+    #[test]
+    fn an_upstreams_limits_are_known_by_their_names() {
+        // OpenAI, Anthropic, the drafts, and Mistral.
+        for name in [
+            "x-ratelimit-reset-tokens",
+            "anthropic-ratelimit-input-tokens-limit",
+            "ratelimit-policy",
+            "ratelimit",
+            "x-ratelimitbysize-limit-month",
+        ] {
+            assert!(is_upstream_limit(name.as_bytes()), "{name}");
+        }
+        for name in ["retry-after", "x-request-id", "x-rate"] {
+            assert!(!is_upstream_limit(name.as_bytes()), "{name}");
+        }
     }
 
     #[test]
