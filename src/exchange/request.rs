@@ -13,7 +13,25 @@ use crate::policy::Group;
 use crate::refusal::Refusal;
 use crate::reply::NEVER_MS;
 use crate::time::Timestamp;
+use std::borrow::Cow;
 use std::rc::Rc;
+
+/// Fields in which Azure and vLLM (as `SageMaker` has it) are told of a further model, or of another one.
+const MODEL_HEADERS: [&str; 2] = [
+    "x-amzn-sagemaker-adapter-identifier",
+    "x-ms-oai-image-generation-deployment",
+];
+
+/// What no caller may say: what only the filter says; what makes Envoy's router send a request more often than it was
+/// counted, elsewhere, or under a stat of the caller's choice.
+const TAKEN_PREFIXES: [&[u8]; 6] = [
+    b"x-cohort-",
+    b"x-envoy-hedge-",
+    b"x-envoy-max-retries",
+    b"x-envoy-original-dst-",
+    b"x-envoy-retr",
+    b"x-envoy-upstream-alt-",
+];
 
 /// What there is to know of a body when the header was judged.
 enum Body {
@@ -148,7 +166,12 @@ impl Exchange {
         if !permitted {
             return Err(Refusal::EndpointNotAllowed);
         }
-        self.reader(call, headers, inbound.end)
+        let body = self.reader(call, headers, inbound.end)?;
+        let named = MODEL_HEADERS.iter().flat_map(|name| headers.all(name));
+        self.models = named
+            .map(|model| String::from_utf8_lossy(model).into_owned())
+            .collect();
+        Ok(body)
     }
 
     /// How the body is to be read. An `upgrade` field makes no difference: whoever sends one may send a body all the same.
@@ -214,7 +237,15 @@ impl Exchange {
             .call
             .as_ref()
             .is_some_and(|call| call.endpoint.charged() || call.endpoint.lists_models());
-        for (name, _) in headers.iter() {
+        for (field, _) in headers.iter() {
+            // Behind CGI and what came of it an underscore is a hyphen.
+            let hyphened: Cow<'_, [u8]> = if field.contains(&b'_') {
+                let hyphen = |byte: &u8| if *byte == b'_' { b'-' } else { *byte };
+                field.iter().map(hyphen).collect()
+            } else {
+                field.into()
+            };
+            let name = &*hyphened;
             let taken = match name {
                 // An answer that is compressed cannot be read.
                 b"accept-encoding" => read,
@@ -229,10 +260,10 @@ impl Exchange {
                 | b"x-method-override"
                 | b"x-consumer-group"
                 | b"x-consumer" => true,
-                _ => name.starts_with(b"x-cohort-"),
+                _ => TAKEN_PREFIXES.iter().any(|taken| name.starts_with(taken)),
             };
-            if taken && let Ok(name) = std::str::from_utf8(name) {
-                edits.remove(name);
+            if taken && let Ok(field) = std::str::from_utf8(field) {
+                edits.remove(field);
             }
         }
     }
@@ -271,7 +302,9 @@ impl Exchange {
         self.asked.stream = facts.stream;
         self.asked.background = facts.background;
         let mut rewrite = Rewrite::new(facts);
+        let in_headers = std::mem::take(&mut self.models);
         self.models = models(&group, call, &mut rewrite)?;
+        self.models.extend(in_headers);
         if let Some(model) = self.models.iter().find(|model| !group.models.allow(model)) {
             let refusal = Refusal::ModelNotAllowed {
                 model: model.clone(),

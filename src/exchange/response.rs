@@ -63,7 +63,7 @@ impl Exchange {
         let Some(call) = &self.call else { return step };
         if call.endpoint.lists_models()
             && identity.group.models.restrict()
-            && self.status == 200
+            && (200..300).contains(&self.status)
             && !end
         {
             self.answer = Answer::Models;

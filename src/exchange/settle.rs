@@ -121,7 +121,6 @@ impl Exchange {
     fn charged(&self) -> (Charged, bool) {
         let consumed = matches!(self.state, State::Passed)
             && (200..300).contains(&self.status)
-            && !self.asked.background
             && self
                 .call
                 .as_ref()
@@ -136,6 +135,8 @@ impl Exchange {
         match seen {
             Some(usage) if self.complete => (counted(usage), false),
             None if answer.saw_error() => (Charged::default(), false),
+            // To be fetched later; what came at once was paid for, whatever was asked.
+            None if self.asked.background && !self.asked.stream => (Charged::default(), false),
             seen => {
                 let seen = seen.unwrap_or_default();
                 let prompt = seen.prompt_tokens.unwrap_or(self.prompt_estimate);

@@ -15,11 +15,14 @@ const NAME: u8 = 1 << 3;
 const COMMENT: u8 = 1 << 4;
 const RESERVED: u8 = 0b1110_0000;
 
+/// More members than this are refused: each costs far more than the 20 bytes that an empty one has.
+const MAX_MEMBERS: usize = 64;
+
 /// The plain text of all members, one behind the other.
 pub(super) fn inflate(body: &[u8]) -> Result<Vec<u8>, InflateError> {
     let mut plain = Vec::new();
     let mut rest = body;
-    loop {
+    for _ in 0..MAX_MEMBERS {
         let start = plain.len();
         rest = after_header(rest).ok_or(InflateError::Malformed)?;
         rest = inflate_stream(rest, &mut plain)?;
@@ -29,6 +32,7 @@ pub(super) fn inflate(body: &[u8]) -> Result<Vec<u8>, InflateError> {
             return Ok(plain);
         }
     }
+    Err(InflateError::Malformed)
 }
 
 fn after_header(bytes: &[u8]) -> Option<&[u8]> {

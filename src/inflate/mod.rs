@@ -154,6 +154,16 @@ mod tests {
     }
 
     #[test]
+    fn members_of_nothing_do_not_keep_a_worker_busy() {
+        let members = |count| gzip(b"").repeat(count);
+        assert_eq!(Coding::Gzip.inflate(&members(64)).as_deref(), Ok(&b""[..]));
+        assert_eq!(
+            Coding::Gzip.inflate(&members(100_000)),
+            Err(InflateError::Malformed)
+        );
+    }
+
+    #[test]
     fn codings() {
         assert_eq!(Coding::parse(b" GZip"), Some(Coding::Gzip));
         assert_eq!(Coding::parse(b"zstd"), Some(Coding::Zstd));

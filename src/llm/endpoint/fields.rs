@@ -205,6 +205,11 @@ pub(super) static GEMINI: Fields = Fields::agreeing(&[
     &["requests", "*", "model"],
     &["generateContentRequest", "model"],
     &["generate_content_request", "model"],
+    // Vertex may be told to choose, or to take another: neither can be judged, and no model's name is an object.
+    &["generationConfig", "routingConfig"],
+    &["generationConfig", "routing_config"],
+    &["generation_config", "routingConfig"],
+    &["generation_config", "routing_config"],
 ]);
 
 /// Ollama's management calls: `name` is the old word for `model`.
