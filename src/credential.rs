@@ -69,12 +69,11 @@ impl Credential {
         for name in names {
             for value in headers.all(name) {
                 edits.remove(name);
-                let key = if name == "authorization" {
-                    bearer(value)
+                if name == "authorization" {
+                    found.add_authorization(value);
                 } else {
-                    Some(value.trim_ascii())
-                };
-                found.add(key);
+                    found.add(Some(value.trim_ascii()));
+                }
             }
         }
         if let Some(target) = headers.first(":path")
@@ -92,6 +91,17 @@ impl Credential {
             }
         }
         found
+    }
+
+    /// Envoy joins several `Authorization` fields with commas, as RFC 9110 5.3 has it for lists. A key that holds a comma
+    /// is still one: all that is between the commas must be a credential of its own to count as such.
+    fn add_authorization(&mut self, value: &[u8]) {
+        let mut fields = value.split(|byte| *byte == b',');
+        if fields.clone().all(|field| bearer(field).is_some()) {
+            fields.for_each(|field| self.add(bearer(field)));
+        } else {
+            self.add(bearer(value));
+        }
     }
 
     fn add(&mut self, key: Option<&[u8]>) {
@@ -211,6 +221,12 @@ mod tests {
             (&[("authorization", "Bearerk1")], Credential::Missing),
             (&[("authorization", "Basic azE=")], Credential::Missing),
             (&[("authorization", "Bearer ")], Credential::Missing),
+            (&[("authorization", "Bearer k1,Bearer k1")], key("k1")),
+            (
+                &[("authorization", "Bearer k1, bearer k2")],
+                Credential::Ambiguous,
+            ),
+            (&[("authorization", "Bearer k,1")], key("k,1")),
             (&[("x-api-key", "k1")], key("k1")),
             (&[("api-key", "k1"), ("x-api-key", "k1")], key("k1")),
             (

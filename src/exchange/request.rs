@@ -148,6 +148,10 @@ impl Exchange {
         self.dialect = endpoint::dialect_of(target);
         let upgrade = headers.first("upgrade").is_some() || headers.first(":protocol").is_some();
         let call = endpoint::classify(method, target, upgrade, &self.policy.path_prefixes)?;
+        let call = match headers.first("anthropic-version") {
+            Some(_) => call.with_anthropic_version(),
+            None => call,
+        };
         self.dialect = call.endpoint.dialect;
         self.call = Some(call);
         self.identify(credential, inbound, now, shared)?;

@@ -149,6 +149,14 @@ pub struct Call {
 }
 
 impl Call {
+    /// The same call as a caller means it who sends `anthropic-version`.
+    pub fn with_anthropic_version(mut self) -> Self {
+        let rows = &table::ANTHROPIC_MODELS;
+        let own = rows.iter().find(|row| row.path == self.endpoint.path);
+        self.endpoint = own.unwrap_or(self.endpoint);
+        self
+    }
+
     /// Whether one of these entries of an `allowed_endpoints` list covers the request: the endpoint's name, or the
     /// beginning of the path in whole segments, with or without the configured prefix. `/` covers everything.
     pub fn allowed_by(&self, allowed: &[String]) -> bool {

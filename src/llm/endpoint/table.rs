@@ -171,6 +171,13 @@ static UNKNOWNS: [Endpoint; 4] = [
     row(UNKNOWN, "*", "/**", Any, &MODEL, OpenAi,    U::OpenAi,    Asked, Closed),
 ];
 
+/// Anthropic's models, whose paths are OpenAI's: only a header tells the two apart.
+#[rustfmt::skip]
+pub(super) static ANTHROPIC_MODELS: [Endpoint; 2] = [
+    row("models", "GET", "/v1/models",           Body::None, &NONE, Anthropic, U::None, Never, List),
+    row("models", "GET", "/v1/models/{model..}", Body::None, &NONE, Anthropic, U::None, Never, Free),
+];
+
 #[expect(clippy::too_many_arguments, reason = "the columns of the table")]
 #[expect(
     clippy::arithmetic_side_effects,
