@@ -203,9 +203,7 @@ fn header_families(d: &mut Decoder, node: &Node) -> Option<Vec<HeaderFamily>> {
 /// RFC 9110, section 5.1, in whatever case; kept in HTTP/2's lower case.
 fn header_name(d: &mut Decoder, node: &Node) -> Option<String> {
     let rule = |text: &str| {
-        let token = |byte: u8| {
-            byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-        };
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         (1..=64).contains(&text.len()) && text.bytes().all(token)
     };
     let name = d.checked(node, rule, "a header's name")?;
@@ -232,21 +230,18 @@ fn providers(d: &mut Decoder, node: &Node) -> Option<Vec<ProviderTarget>> {
     let map = d.map(node, &PROVIDERS)?;
     let mut ids: Vec<String> = Vec::new();
     d.required(&map, "targets", |d, node| {
-        d.list(node, |d, item| {
-            let target = target(d, item, &ids)?;
-            ids.push(target.id.clone());
-            Some(target)
-        })
+        d.list(node, |d, item| target(d, item, &mut ids))
     })
 }
 
-fn target(d: &mut Decoder, node: &Node, ids: &[String]) -> Option<ProviderTarget> {
+fn target(d: &mut Decoder, node: &Node, ids: &mut Vec<String>) -> Option<ProviderTarget> {
     let map = d.map(node, &TARGET)?;
     let id = d.required(&map, "id", |d, node| {
         let id = d.name(node)?;
         if ids.contains(&id) {
             d.error(node.span, "another target has this id");
         }
+        ids.push(id.clone());
         Some(id)
     });
     let provider = d.required(&map, "provider", |d, node| d.choice(node, &PROVIDER_NAMES));
