@@ -230,21 +230,18 @@ fn providers(d: &mut Decoder, node: &Node) -> Option<Vec<ProviderTarget>> {
     let map = d.map(node, &PROVIDERS)?;
     let mut ids: Vec<String> = Vec::new();
     d.required(&map, "targets", |d, node| {
-        d.list(node, |d, item| {
-            let target = target(d, item, &ids)?;
-            ids.push(target.id.clone());
-            Some(target)
-        })
+        d.list(node, |d, item| target(d, item, &mut ids))
     })
 }
 
-fn target(d: &mut Decoder, node: &Node, ids: &[String]) -> Option<ProviderTarget> {
+fn target(d: &mut Decoder, node: &Node, ids: &mut Vec<String>) -> Option<ProviderTarget> {
     let map = d.map(node, &TARGET)?;
     let id = d.required(&map, "id", |d, node| {
         let id = d.name(node)?;
         if ids.contains(&id) {
             d.error(node.span, "another target has this id");
         }
+        ids.push(id.clone());
         Some(id)
     });
     let provider = d.required(&map, "provider", |d, node| d.choice(node, &PROVIDER_NAMES));
