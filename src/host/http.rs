@@ -20,6 +20,8 @@ pub(super) struct Http {
     exchange: Exchange,
     /// How much of the request's body the exchange has seen: while it is held, Envoy shows all of it each time.
     scanned: usize,
+    /// How much of an answer's body is held.
+    held: usize,
     phase: Phase,
 }
 
@@ -41,6 +43,7 @@ impl Http {
             serving,
             exchange,
             scanned: 0,
+            held: 0,
             phase: Phase::Held,
         }
     }
@@ -183,6 +186,7 @@ impl HttpContext for Http {
             return Action::Continue;
         }
         if self.exchange.filters_response() {
+            self.held = size;
             return self.filter_response(size, end_of_stream);
         }
         if !self.exchange.reads_response() {
@@ -200,8 +204,12 @@ impl HttpContext for Http {
         Action::Continue
     }
 
+    /// Trailers end a held answer as well: without this it would go on as it came.
     fn on_http_response_trailers(&mut self, _: usize) -> Action {
         self.exchange.response_trailers();
+        if self.phase != Phase::Answered && self.exchange.filters_response() {
+            return self.filter_response(self.held, true);
+        }
         Action::Continue
     }
 
