@@ -180,7 +180,11 @@ async fn a_list_of_models_is_cut_down() {
         };
         let request = Request::get("/v1/models").bearer("marketing-key");
         let answer = gateway.send(request).await;
-        assert_eq!(answer.text(), r#"{"data":[{"id":"gpt-4o-mini"}]}"#, "{hold}");
+        assert_eq!(
+            answer.text(),
+            r#"{"data":[{"id":"gpt-4o-mini"}]}"#,
+            "{hold}"
+        );
         gateway.assert_healthy().await;
     }
 }
