@@ -336,3 +336,25 @@ async fn a_key_in_the_query_is_read_as_one_elsewhere() {
     assert_eq!(paths, [CHAT, &with, CHAT, CHAT, CHAT]);
     assert_serves(&gateway).await;
 }
+
+#[tokio::test]
+async fn nothing_of_a_list_that_is_too_large_follows_the_error() {
+    let upstream = Upstream::start(|_| {
+        let models = vec![json!({"id": "gpt-4o"}); 2_000];
+        Answer::json(&json!({"data": models})).split(4_096, std::time::Duration::from_millis(2))
+    })
+    .await;
+    let mut policy = support::yaml(POLICY);
+    policy["hold_request_headers"] = false.into();
+    policy["max_response_bytes"] = 10_000.into();
+    let gateway = Gateway::new(policy)
+        .cluster("openai", upstream.address())
+        .without_header_hold();
+    let Some(gateway) = gateway.start().await else {
+        return;
+    };
+    let request = Request::get("/v1/models").bearer("marketing-key");
+    let answer = gateway.send(request).await;
+    assert_eq!(answer.code(), "response_too_large", "{}", answer.text());
+    assert_serves(&gateway).await;
+}

@@ -1,4 +1,4 @@
-//! Request bodies that end with HTTP/2 trailers: judged and rewritten as those that end without.
+//! Bodies that end with HTTP/2 trailers: judged, rewritten and cut down as those that end without.
 
 mod support;
 
@@ -132,4 +132,59 @@ async fn an_allowed_request_arrives_whole() {
         }
     }
     gateway.assert_healthy().await;
+}
+
+/// An HTTP/2 upstream that ends every answer, a list of models, with trailers.
+async fn listing() -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    let head = hyper::Response::builder()
+                        .header("content-type", "application/json")
+                        .body(())
+                        .unwrap();
+                    let mut body = respond.send_response(head, false).unwrap();
+                    let list = json!({"data": [{"id": "gpt-4o"}, {"id": "gpt-4o-mini"}]});
+                    body.send_data(list.to_string().into(), false).unwrap();
+                    let mut trailers = hyper::HeaderMap::new();
+                    trailers.insert("x-checksum", "0".parse().unwrap());
+                    body.send_trailers(trailers).unwrap();
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_list_of_models_is_cut_down() {
+    let upstream = listing().await;
+    for hold in [true, false] {
+        let mut policy = support::yaml(
+            "{version: '1', consumer_groups: [{name: marketing, api_key: marketing-key, allowed_models: [gpt-4o-mini]}]}",
+        );
+        policy["hold_request_headers"] = hold.into();
+        let mut gateway = Gateway::new(policy)
+            .cluster("openai", upstream)
+            .http2_upstreams();
+        if !hold {
+            gateway = gateway.without_header_hold();
+        }
+        let Some(gateway) = gateway.start().await else {
+            return;
+        };
+        let request = Request::get("/v1/models").bearer("marketing-key");
+        let answer = gateway.send(request).await;
+        assert_eq!(
+            answer.text(),
+            r#"{"data":[{"id":"gpt-4o-mini"}]}"#,
+            "{hold}"
+        );
+        gateway.assert_healthy().await;
+    }
 }

@@ -20,6 +20,8 @@ pub(super) struct Http {
     exchange: Exchange,
     /// How much of the request's body the exchange has seen: while it is held, Envoy shows all of it each time.
     scanned: usize,
+    /// How much of an answer's body is held.
+    held: usize,
     phase: Phase,
 }
 
@@ -32,6 +34,8 @@ enum Phase {
     Released,
     /// Nothing: it was answered here.
     Answered,
+    /// Nothing: our error stands under the upstream's header, and no more of its body goes on.
+    Cut,
 }
 
 impl Http {
@@ -41,6 +45,7 @@ impl Http {
             serving,
             exchange,
             scanned: 0,
+            held: 0,
             phase: Phase::Held,
         }
     }
@@ -88,7 +93,7 @@ impl Http {
             }
             // The header has gone out already: what is left is to put the error where the list was.
             Err(reply) => {
-                self.phase = Phase::Answered;
+                self.phase = Phase::Cut;
                 abi::replace_buffer(Buffer::ResponseBody, size, &reply.body);
             }
         }
@@ -123,7 +128,7 @@ impl HttpContext for Http {
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         match self.phase {
             Phase::Released => return Action::Continue,
-            Phase::Answered => return Action::Pause,
+            Phase::Answered | Phase::Cut => return Action::Pause,
             Phase::Held => {}
         }
         let fresh = size.saturating_sub(self.scanned);
@@ -149,7 +154,7 @@ impl HttpContext for Http {
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
         match self.phase {
             Phase::Released => return Action::Continue,
-            Phase::Answered => return Action::Pause,
+            Phase::Answered | Phase::Cut => return Action::Pause,
             Phase::Held => {}
         }
         let step = self.exchange.request_trailers(now(), &mut EnvoySharedData);
@@ -179,10 +184,14 @@ impl HttpContext for Http {
     }
 
     fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        if self.phase == Phase::Answered {
+        if self.phase == Phase::Cut {
+            abi::replace_buffer(Buffer::ResponseBody, size, &[]);
+        }
+        if matches!(self.phase, Phase::Answered | Phase::Cut) {
             return Action::Continue;
         }
         if self.exchange.filters_response() {
+            self.held = size;
             return self.filter_response(size, end_of_stream);
         }
         if !self.exchange.reads_response() {
@@ -200,8 +209,12 @@ impl HttpContext for Http {
         Action::Continue
     }
 
+    /// Trailers end a held answer as well: without this it would go on as it came.
     fn on_http_response_trailers(&mut self, _: usize) -> Action {
         self.exchange.response_trailers();
+        if !matches!(self.phase, Phase::Answered | Phase::Cut) && self.exchange.filters_response() {
+            return self.filter_response(self.held, true);
+        }
         Action::Continue
     }
 

@@ -84,6 +84,7 @@ pub(crate) struct Gateway {
     hold_request_headers: bool,
     reloadable: bool,
     upgrades: Vec<String>,
+    http2_upstreams: bool,
 }
 
 impl Gateway {
@@ -97,7 +98,14 @@ impl Gateway {
             hold_request_headers: true,
             reloadable: false,
             upgrades: Vec::new(),
+            http2_upstreams: false,
         }
+    }
+
+    /// Speaks HTTP/2 to the upstreams, without TLS.
+    pub(crate) fn http2_upstreams(mut self) -> Self {
+        self.http2_upstreams = true;
+        self
     }
 
     /// A cluster, and the route that the filter picks with `x-cohort-provider: NAME`; the first is the default route's.
@@ -258,7 +266,15 @@ impl Gateway {
         routes.push(default);
 
         let clusters = at(&mut bootstrap, "/static_resources/clusters");
-        let cluster = clusters[0].take();
+        let mut cluster = clusters[0].take();
+        if self.http2_upstreams {
+            cluster["typed_extension_protocol_options"] = json!({
+                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                    "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                    "explicit_http_config": {"http2_protocol_options": {}},
+                },
+            });
+        }
         *clusters = self
             .clusters
             .iter()
