@@ -96,7 +96,7 @@ impl Credential {
     /// Envoy joins several `Authorization` fields with commas, as RFC 9110 5.3 has it for lists. A key that holds a comma
     /// is still one: all that is between the commas must be a credential of its own to count as such.
     fn add_authorization(&mut self, value: &[u8]) {
-        let mut fields = value.split(|byte| *byte == b',');
+        let fields = value.split(|byte| *byte == b',');
         if fields.clone().all(|field| bearer(field).is_some()) {
             fields.for_each(|field| self.add(bearer(field)));
         } else {

@@ -211,7 +211,11 @@ async fn no_header_opens_a_door() {
             "engineering",
             "consumer_group_not_allowed",
         ),
-        ("authorization", "Bearer another-key", "invalid_api_key"),
+        (
+            "authorization",
+            "Bearer another-key",
+            "ambiguous_credentials",
+        ),
         ("x-api-key", "another-key", "ambiguous_credentials"),
         ("connection", "authorization", "missing_api_key"),
     ] {

@@ -3,6 +3,7 @@
 //! Sans-IO: the driver feeds in what Envoy has and carries out what comes back. It must call [`Exchange::finish`]
 //! exactly once, on every ending. Knows no Envoy; the clock and the store are arguments.
 
+mod decide;
 mod request;
 mod response;
 mod settle;

@@ -69,7 +69,7 @@ impl Exchange {
             self.answer = Answer::Models;
             step.edits.remove("content-length");
             step.hold = policy.hold_request_headers;
-        } else if call.endpoint.charged() && !end {
+        } else if call.endpoint.charged() {
             let encoded = headers
                 .first("content-encoding")
                 .is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"));

@@ -137,23 +137,22 @@ impl Exchange {
             None if answer.saw_error() => (Charged::default(), false),
             // To be fetched later; what came at once was paid for, whatever was asked.
             None if self.asked.background && !self.asked.stream => (Charged::default(), false),
+            // Cut short, or silent: whichever is more, what was said so far or what was asked and sent.
             seen => {
-                let seen = seen.unwrap_or_default();
-                let prompt = seen.prompt_tokens.unwrap_or(self.prompt_estimate);
-                let completion = answer
-                    .text_bytes()
-                    .div_ceil(4)
-                    .max(seen.completion_tokens.unwrap_or(0));
+                let seen = counted(seen.unwrap_or_default());
+                let prompt = self.prompt_estimate;
+                let completion = answer.text_bytes().div_ceil(4);
                 let total = prompt.saturating_add(completion);
-                (
-                    Charged {
-                        prompt,
-                        completion,
-                        total,
-                        ..counted(seen)
-                    },
-                    true,
-                )
+                if seen.total >= total {
+                    return (seen, true);
+                }
+                let estimate = Charged {
+                    prompt,
+                    completion,
+                    total,
+                    ..seen
+                };
+                (estimate, true)
             }
         }
     }

@@ -150,6 +150,7 @@ pub struct Call {
 
 impl Call {
     /// The same call as a caller means it who sends `anthropic-version`.
+    #[must_use]
     pub fn with_anthropic_version(mut self) -> Self {
         let rows = &table::ANTHROPIC_MODELS;
         let own = rows.iter().find(|row| row.path == self.endpoint.path);

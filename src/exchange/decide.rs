@@ -1,0 +1,200 @@
+//! The decision: may this request, whose models are known now, go on, where to, and as what?
+
+use super::{Exchange, NewBody, Release, State, Step};
+use crate::config::Mode;
+use crate::headers::{HeaderEdits, is_safe_value};
+use crate::limit::counter::{self, Demand, Refused};
+use crate::limit::{Clock, SharedData, Unit};
+use crate::llm::endpoint::Call;
+use crate::llm::request::{Facts, Rewrite};
+use crate::policy::Group;
+use crate::refusal::Refusal;
+use crate::reply::NEVER_MS;
+use crate::time::Timestamp;
+use std::rc::Rc;
+
+impl Exchange {
+    /// Lets a request go on, or answers it.
+    pub(super) fn decide(
+        &mut self,
+        facts: Facts,
+        plain: Option<Vec<u8>>,
+        now: Timestamp,
+        shared: &mut impl SharedData,
+    ) -> Step {
+        match self.judge(facts, plain, now, shared) {
+            Ok(release) => {
+                self.state = State::Passed;
+                Step::Continue(release)
+            }
+            Err(refusal) => Step::Reply(self.refuse(&refusal, now)),
+        }
+    }
+
+    /// Everything else: the models, where it goes, the limits.
+    fn judge(
+        &mut self,
+        facts: Facts,
+        plain: Option<Vec<u8>>,
+        now: Timestamp,
+        shared: &mut impl SharedData,
+    ) -> Result<Release, Refusal> {
+        let policy = Rc::clone(&self.policy);
+        let (Some(identity), Some(call)) = (&self.identity, &self.call) else {
+            return Err(Refusal::Internal);
+        };
+        let group = Rc::clone(&identity.group);
+        let endpoint = call.endpoint;
+        self.prompt_estimate = facts.prompt_tokens();
+        self.asked.stream = facts.stream;
+        self.asked.background = facts.background;
+        let mut rewrite = Rewrite::new(facts);
+        let in_headers = std::mem::take(&mut self.models);
+        self.models = models(&group, call, &mut rewrite)?;
+        self.models.extend(in_headers);
+        if let Some(model) = self.models.iter().find(|model| !group.models.allow(model)) {
+            let refusal = Refusal::ModelNotAllowed {
+                model: model.clone(),
+            };
+            self.waive(refusal, &group)?;
+        }
+        self.target = policy.target(endpoint, &self.models).cloned();
+        if self.target.is_none() && !policy.targets.is_empty() {
+            return Err(Refusal::NoProvider);
+        }
+        self.admit(&group, now, shared)?;
+        let asks = self
+            .target
+            .as_ref()
+            .is_none_or(|target| target.takes_stream_options());
+        if asks && self.asked.stream && group.counts_tokens() && endpoint.streams_usage_on_request()
+        {
+            self.asked.usage = rewrite.facts().include_usage != Some(true);
+            rewrite.include_usage();
+        }
+        let mut release = Release::default();
+        if !self.introduced {
+            self.introduce(&group, policy.hold_request_headers, &mut release.edits);
+        }
+        if !rewrite.is_empty() && !self.introduced {
+            release.edits.remove("content-length");
+        }
+        release.body = match plain {
+            Some(plain) if rewrite.is_empty() => Some(NewBody::Whole(plain)),
+            Some(plain) => Some(NewBody::Whole(
+                rewrite.apply(&plain).ok_or(Refusal::Internal)?,
+            )),
+            None if rewrite.is_empty() => None,
+            None => Some(NewBody::Rewritten(rewrite)),
+        };
+        Ok(release)
+    }
+
+    /// Checks the limits and counts the request.
+    fn admit(
+        &mut self,
+        group: &Group,
+        now: Timestamp,
+        shared: &mut impl SharedData,
+    ) -> Result<(), Refusal> {
+        let clock = Clock {
+            now,
+            offset: self.policy.offset,
+        };
+        let demand = Demand::REQUEST;
+        self.standings_at = now;
+        match counter::admit(shared, &group.record, &group.limits, demand, clock) {
+            Ok(standings) => self.standings = standings,
+            Err(Refused::Contended) => {
+                self.store_errors = self.store_errors.saturating_add(1);
+                return Err(Refusal::LimiterUnavailable);
+            }
+            Err(Refused::Over {
+                limit,
+                retry_after_ms,
+                standings,
+            }) => {
+                self.standings = standings;
+                let limit = group.limits.get(limit).ok_or(Refusal::Internal)?;
+                let refusal = Refusal::RateLimited {
+                    limit: limit.name().to_string(),
+                    requests: limit.unit == Unit::Requests,
+                    quota: limit.quota,
+                    wait_ms: retry_after_ms.unwrap_or(NEVER_MS),
+                };
+                self.waive(refusal, group)?;
+                if let Ok(standings) =
+                    counter::count(shared, &group.record, &group.limits, demand, clock)
+                {
+                    self.standings = standings;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// In shadow mode a refusal is only noted.
+    fn waive(&mut self, refusal: Refusal, group: &Group) -> Result<(), Refusal> {
+        if group.mode == Mode::Enforce {
+            return Err(refusal);
+        }
+        self.shadowed = self.shadowed.or_else(|| Some(refusal.code()));
+        Ok(())
+    }
+
+    /// The same where the header cannot be held until the body is judged: without the model, and with room for a body
+    /// that may be rewritten.
+    pub(super) fn introduce_early(&mut self, edits: &mut HeaderEdits) {
+        let (Some(identity), Some(call)) = (&self.identity, &self.call) else {
+            return;
+        };
+        let group = Rc::clone(&identity.group);
+        self.target = self.policy.target(call.endpoint, &[]).cloned();
+        let asks_usage = group.counts_tokens() && call.endpoint.streams_usage_on_request();
+        if asks_usage || group.models.default.is_some() || !group.models.aliases.is_empty() {
+            edits.remove("content-length");
+        }
+        self.introduce(&group, false, edits);
+        self.introduced = true;
+    }
+
+    /// Says upstream who asks, for what, and with whose credential.
+    fn introduce(&self, group: &Group, with_model: bool, edits: &mut HeaderEdits) {
+        edits.set("x-consumer-group", group.name.as_str());
+        if let Some(target) = &self.target {
+            edits.set("x-cohort-provider", target.id.as_str());
+            if let Some(injection) = &target.injection {
+                injection.apply(edits);
+            }
+        }
+        // A model's name is the caller's text: what cannot stand in a header is not sent.
+        if with_model && let Some(model) = self.models.first().filter(|model| is_safe_value(model))
+        {
+            edits.set("x-cohort-model", model.as_str());
+        }
+    }
+}
+
+/// Every model that a request names, with aliases and the default put in.
+fn models(group: &Group, call: &Call, rewrite: &mut Rewrite) -> Result<Vec<String>, Refusal> {
+    let mut models = rewrite.facts().models.clone();
+    for model in &mut models {
+        // A path's model is not aliased: it cannot be rewritten without choosing another endpoint.
+        let alias = group
+            .models
+            .alias(model)
+            .filter(|_| !call.models.contains(model));
+        if let Some(target) = alias.filter(|target| rewrite.rename(model, target)) {
+            target.clone_into(model);
+        }
+    }
+    if models.is_empty() && call.endpoint.needs_model() {
+        let default = group
+            .models
+            .default
+            .as_ref()
+            .filter(|model| rewrite.insert_model(model));
+        models.push(default.ok_or(Refusal::ModelMissing)?.clone());
+    }
+    Ok(models)
+}
