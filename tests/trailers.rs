@@ -1,4 +1,5 @@
 //! Bodies that end with HTTP/2 trailers: judged, rewritten and cut down as those that end without.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 
