@@ -136,8 +136,11 @@ impl Exchange {
     }
 
     /// Trailers end the answer.
-    pub const fn response_trailers(&mut self) {
+    pub fn response_trailers(&mut self) {
         self.complete = true;
+        if let Answer::Read(answer) = &mut self.answer {
+            answer.finish();
+        }
     }
 
     /// Whether a held answer has become too large; the answer to give in its place.

@@ -134,7 +134,8 @@ impl Exchange {
         let seen = answer.usage();
         match seen {
             Some(usage) if self.complete => (counted(usage), false),
-            None if answer.saw_error() => (Charged::default(), false),
+            // An error that came behind text does not take the text back.
+            None if answer.saw_error() && answer.text_bytes() == 0 => (Charged::default(), false),
             // To be fetched later; what came at once was paid for, whatever was asked.
             None if self.asked.background && !self.asked.stream => (Charged::default(), false),
             // Cut short, or silent: whichever is more, what was said so far or what was asked and sent.

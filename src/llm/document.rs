@@ -8,6 +8,9 @@ use super::place::Place;
 use super::usage::{Count, Counts, Usage, UsageFormat};
 use crate::json::{Container, JsonErrorKind, Scalar, Scanner, Sink, Span, Text};
 
+/// Length of `[DONE]`: no document, and no text either.
+const MARKER: u64 = 6;
+
 /// Reads documents, and keeps what they say of the answer.
 #[derive(Debug)]
 pub(crate) struct Documents {
@@ -101,11 +104,12 @@ impl Documents {
     /// Length of the answer's text in all documents, without what frames it. What cannot be read might
     /// all be text.
     pub(crate) fn text_bytes(&self) -> u64 {
-        self.text.saturating_add(if self.refused {
-            self.len
-        } else {
-            self.walk.text
-        })
+        let own = match self.refused {
+            true if self.len == MARKER => 0,
+            true => self.len,
+            false => self.walk.text,
+        };
+        self.text.saturating_add(own)
     }
 
     /// A document was an error instead of an answer.

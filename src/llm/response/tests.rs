@@ -476,7 +476,7 @@ fn text_is_counted_without_its_frame() {
         ),
         (ok(OpenAi, "text/plain"), "Hello", 5),
         (ok(OpenAi, JSON), "Hello", 5),
-        (ok(OpenAi, JSON), "{Hello", 6),
+        (ok(OpenAi, JSON), "{Hello there", 12),
         (ok(OpenAi, "audio/mpeg"), "Hello", 0),
     ] {
         assert_eq!(kind.check(body.as_bytes()).text, text, "{body}");
@@ -765,4 +765,14 @@ proptest! {
         let read = kind.read([&body[..]]);
         prop_assert_eq!(kind.read(body.chunks(3)), read);
     }
+}
+
+#[test]
+fn an_error_is_no_text() {
+    let mut reader = Reader::new(OpenAi, 200, Some(b"text/event-stream"), false);
+    reader.push(b"data: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\"}}\n\n");
+    reader.push(b"data: [DONE]\n\n");
+    reader.finish();
+    assert!(reader.saw_error());
+    assert_eq!(reader.text_bytes(), 0);
 }

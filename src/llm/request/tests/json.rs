@@ -87,7 +87,7 @@ fn ambiguous_bodies() {
         ("/v1/chat/completions", r#"{"model":"a","max_to\u212aens":1}"#, "max_to\u{212a}ens", CaseVariant),
         ("/v1/chat/completions", r#"{"model":"a","max_new_output_tokens":1,"MAX_new_output_tokens":2}"#, "MAX_new_output_tokens", Duplicate),
         ("/v1beta/models/g:generateContent", r#"{"generationConfig":{"candidateCount":1,"candidatecount":2}}"#, "candidatecount", CaseVariant),
-        ("/v1beta/models/g:generateContent", r#"{"generationConfig":{},"GenerationConfig":{}}"#, "generationConfig", CaseVariant),
+        ("/v1beta/models/g:generateContent", r#"{"generationConfig":{},"GenerationConfig":{}}"#, "generationConfig.routingConfig", CaseVariant),
         ("/v1beta/models/g:generateContent", r#"{"model":"models/h"}"#, "model", Disagreement),
         ("/v1beta/models/g:batchEmbedContents", r#"{"requests":[{"model":"models/g"},{"model":"models/h"}]}"#, "model", Disagreement),
         ("/api/show", r#"{"name":"a","model":"b"}"#, "model", Disagreement),
