@@ -55,16 +55,6 @@ async fn each_way(address: SocketAddr, request: &Request) -> [Response; 3] {
     ]
 }
 
-async fn assert_serves(gateway: &Running) {
-    for _ in 0..4 {
-        let answer = gateway
-            .send(Request::chat("marketing-key", "gpt-4o-mini"))
-            .await;
-        assert_eq!(answer.status, 200, "{}", answer.text());
-    }
-    gateway.assert_healthy().await;
-}
-
 #[tokio::test]
 async fn no_body_names_no_model() {
     let Some((upstream, gateway)) = start(None).await else {
@@ -83,7 +73,7 @@ async fn no_body_names_no_model() {
     let headers_only = post("").send_http2(gateway.address(), &[]).await.unwrap();
     assert_eq!(headers_only.status, 400);
     assert_eq!(upstream.count(), 0);
-    assert_serves(&gateway).await;
+    gateway.assert_serves("marketing-key", "gpt-4o-mini").await;
 }
 
 #[tokio::test]
@@ -112,7 +102,7 @@ async fn a_body_may_come_byte_by_byte() {
         assert_eq!(answer.code(), "model_not_allowed");
     }
     assert_eq!(upstream.count(), 0);
-    assert_serves(&gateway).await;
+    gateway.assert_serves("marketing-key", "gpt-4o-mini").await;
 }
 
 #[tokio::test]
@@ -143,7 +133,7 @@ async fn a_body_of_two_megabytes_passes_whole() {
         assert_eq!(answer.code(), "model_not_allowed");
     }
     assert_eq!(upstream.count(), 0);
-    assert_serves(&gateway).await;
+    gateway.assert_serves("marketing-key", "gpt-4o-mini").await;
 }
 
 #[tokio::test]
@@ -186,7 +176,7 @@ async fn a_body_over_the_buffer_limit_is_413_in_the_callers_dialect() {
             && event["result"] == "blocked"
     });
     assert_eq!(too_large.count(), 6);
-    assert_serves(&gateway).await;
+    gateway.assert_serves("marketing-key", "gpt-4o-mini").await;
 }
 
 #[tokio::test]
@@ -218,7 +208,7 @@ async fn an_upload_may_break_off_anywhere() {
         assert_eq!(event["usage"]["total_tokens"], 0);
     }
     assert_eq!(upstream.count(), 0);
-    assert_serves(&gateway).await;
+    gateway.assert_serves("marketing-key", "gpt-4o-mini").await;
 }
 
 #[tokio::test]
@@ -237,5 +227,5 @@ async fn who_expects_100_continue_gets_it() {
         assert_eq!(answer.unwrap().status, status);
     }
     assert_eq!(upstream.count(), 1);
-    assert_serves(&gateway).await;
+    gateway.assert_serves("marketing-key", "gpt-4o-mini").await;
 }

@@ -444,6 +444,15 @@ impl Running {
         );
     }
 
+    /// Ordinary requests are served, on whichever worker, by a filter that never died.
+    pub(crate) async fn assert_serves(&self, key: &str, model: &str) {
+        for _ in 0..4 {
+            let answer = self.send(Request::chat(key, model)).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+        self.assert_healthy().await;
+    }
+
     /// The filter's VM never died, and neither it nor Envoy had anything critical to say.
     pub(crate) async fn assert_healthy(&self) {
         let stats = self.stats().await;
