@@ -72,6 +72,9 @@ impl<'a> Target<'a> {
             segments
         });
         drop_trailing_slash(&mut sent);
+        if query.contains(&b'$') || query.contains(&b'%') {
+            check_overrides(query.get(1..).unwrap_or_default())?;
+        }
         Ok(Self {
             path,
             query: query.get(1..).unwrap_or_default(),
@@ -286,6 +289,20 @@ pub(super) fn after_prefix<'a>(
 pub(super) fn strip_prefix<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
     let rest = path.strip_prefix(prefix.trim_end_matches('/'))?;
     (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+}
+
+/// Google's servers read method, headers and body out of the query where it says so.
+fn check_overrides(query: &[u8]) -> Result<(), PathError> {
+    let names = query
+        .split(|&byte| byte == b'&' || byte == b';')
+        .filter_map(|pair| decode_query(pair.split(|&byte| byte == b'=').next()?).ok());
+    for mut name in names {
+        name.make_ascii_lowercase();
+        if name.starts_with("$http") || name.starts_with("$req") {
+            return Err(PathError::Override);
+        }
+    }
+    Ok(())
 }
 
 /// No dot segments, and no empty ones but the last.
