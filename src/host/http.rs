@@ -58,9 +58,7 @@ impl Http {
                     self.phase = Phase::Released;
                     return Action::Continue;
                 }
-                log::error!("the request body could not be replaced; the request is refused");
-                let reply = self.exchange.fail(now());
-                self.carry_out(Step::Reply(reply), body)
+                self.fail("the request could not be changed", body)
             }
             Step::Reply(reply) => {
                 self.phase = Phase::Answered;
@@ -70,9 +68,14 @@ impl Http {
             _ => Action::Pause,
         }
     }
-}
 
-impl Http {
+    /// Refuses a request with which Envoy did not do as told: what it would send on is not what was judged.
+    fn fail(&mut self, what: &str, body: usize) -> Action {
+        log::error!("{what}; the request is refused");
+        let reply = self.exchange.fail(now());
+        self.carry_out(Step::Reply(reply), body)
+    }
+
     /// Holds an answer until it is whole, then lets the filtered one go on.
     fn filter_response(&mut self, size: usize, end_of_stream: bool) -> Action {
         let filtered = match self.exchange.response_held(size, now()) {
@@ -115,7 +118,9 @@ impl HttpContext for Http {
         let (edits, step) = self
             .exchange
             .request_headers(inbound, now(), &mut EnvoySharedData);
-        apply(Map::Request, &edits);
+        if !apply(Map::Request, &edits) {
+            return self.fail("the request header could not be changed", 0);
+        }
         let waits = matches!(step, Step::NeedBody);
         let action = self.carry_out(step, 0);
         if waits && !self.serving.policy.hold_request_headers {
@@ -139,9 +144,7 @@ impl HttpContext for Http {
         };
         if chunk.len() != fresh {
             // Judging part of a body would let the rest through unseen.
-            log::error!("the request body could not be read; the request is refused");
-            let reply = self.exchange.fail(now());
-            return self.carry_out(Step::Reply(reply), size);
+            return self.fail("the request body could not be read", size);
         }
         self.scanned = size;
         let step = self
@@ -245,18 +248,21 @@ fn source_address() -> Vec<u8> {
     }
 }
 
-fn apply(map: Map, edits: &HeaderEdits) {
-    for name in &edits.remove {
-        abi::remove_header(map, name);
-    }
-    for (name, value) in &edits.set {
-        abi::set_header(map, name, value);
-    }
+/// Makes every change; `false` where Envoy did not take one.
+fn apply(map: Map, edits: &HeaderEdits) -> bool {
+    let removed = edits
+        .remove
+        .iter()
+        .all(|name| abi::remove_header(map, name));
+    let mut set = edits.set.iter();
+    removed && set.all(|(name, value)| abi::set_header(map, name, value))
 }
 
-/// `false` where Envoy did not take the new body: then the old one, which is not what was judged, must not go on.
+/// `false` where Envoy did not take a change.
 fn let_go(release: Release, size: usize) -> bool {
-    apply(Map::Request, &release.edits);
+    if !apply(Map::Request, &release.edits) {
+        return false;
+    }
     match release.body {
         None => true,
         Some(NewBody::Rewritten(rewrite)) => {
