@@ -12,6 +12,7 @@ pub use provider::{Injection, Target};
 
 use crate::config::{Config, ConfigError, HeaderFamily, Warning};
 use crate::credential::KeyDigest;
+use crate::llm::endpoint::Endpoint;
 use crate::time::{Timestamp, UtcOffset};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -173,15 +174,18 @@ impl Policy {
         }
     }
 
-    /// The first target, in file order, that serves all of these models (or, without `models` of its own, this endpoint's API).
-    pub fn target(
-        &self,
-        endpoint: &crate::llm::endpoint::Endpoint,
-        models: &[String],
-    ) -> Option<&Rc<Target>> {
-        self.targets
-            .iter()
-            .find(|target| target.serves(endpoint, models))
+    /// The first target, in file order, that serves all of these models; without `models` of its own a target serves
+    /// its provider's API, the owner of a path before those whose API only has the same shape.
+    pub fn target(&self, endpoint: &Endpoint, models: &[String]) -> Option<&Rc<Target>> {
+        let first = |wanted: fn(&Target, &Endpoint, &[String]) -> bool| {
+            let mut targets = self.targets.iter();
+            targets.find(|target| wanted(target, endpoint, models))
+        };
+        if provider::owner(endpoint).is_some() {
+            first(Target::owns).or_else(|| first(Target::serves))
+        } else {
+            first(Target::serves)
+        }
     }
 }
 

@@ -73,6 +73,15 @@ impl Target {
         self.provider != Provider::Mistral
     }
 
+    /// Whether it is this endpoint's own provider, or names these models itself: then it comes before those whose API
+    /// only has the same shape.
+    pub(super) fn owns(&self, endpoint: &Endpoint, models: &[String]) -> bool {
+        match self.models {
+            Some(_) => self.serves(endpoint, models),
+            None => owner(endpoint) == Some(self.provider),
+        }
+    }
+
     /// Whether requests for these models go here.
     pub(super) fn serves(&self, endpoint: &Endpoint, models: &[String]) -> bool {
         match &self.models {
@@ -81,6 +90,18 @@ impl Target {
                 .all(|model| patterns.iter().any(|pattern| pattern.matches(model))),
             None => speaks(self.provider, endpoint),
         }
+    }
+}
+
+/// The provider that alone has this path, where its shape is another's.
+pub(super) fn owner(endpoint: &Endpoint) -> Option<Provider> {
+    let path = endpoint.path;
+    if path.starts_with("/openai/deployments/") {
+        Some(Provider::AzureOpenAi)
+    } else if path.starts_with("/v1beta|v1alpha/openai/") || path.contains("/endpoints/openapi/") {
+        Some(Provider::Gemini)
+    } else {
+        None
     }
 }
 
@@ -101,9 +122,7 @@ fn speaks(provider: Provider, endpoint: &Endpoint) -> bool {
         }
         // Its compatible paths, and Vertex's, have the shapes of OpenAI's.
         Provider::Gemini => {
-            endpoint.dialect == Dialect::Gemini
-                || endpoint.path.starts_with("/v1beta|v1alpha/openai/")
-                || endpoint.path.contains("/endpoints/openapi/")
+            endpoint.dialect == Dialect::Gemini || owner(endpoint) == Some(Provider::Gemini)
         }
         Provider::Ollama => {
             endpoint.dialect == Dialect::OpenAi && endpoint.usage != UsageFormat::Cohere
