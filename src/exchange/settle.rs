@@ -133,7 +133,7 @@ impl Exchange {
         }
         let seen = answer.usage();
         match seen {
-            Some(usage) if self.complete => (counted(usage), false),
+            Some(usage) if self.complete || answer.is_over() => (counted(usage), false),
             // An error that came behind text does not take the text back.
             None if answer.saw_error() && answer.text_bytes() == 0 => (Charged::default(), false),
             // To be fetched later; what came at once was paid for, whatever was asked.

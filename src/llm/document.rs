@@ -11,6 +11,15 @@ use crate::json::{Container, JsonErrorKind, Scalar, Scanner, Sink, Span, Text};
 /// Length of `[DONE]`: no document, and no text either.
 const MARKER: u64 = 6;
 
+/// The `type` of what ends a stream of Responses, of Anthropic, of Cohere.
+const LAST: [&str; 5] = [
+    "response.completed",
+    "response.incomplete",
+    "response.failed",
+    "message_stop",
+    "message-end",
+];
+
 /// Reads documents, and keeps what they say of the answer.
 #[derive(Debug)]
 pub(crate) struct Documents {
@@ -60,6 +69,9 @@ impl Documents {
     /// The document is over.
     pub(crate) fn end(&mut self) {
         if self.len > 0 {
+            if self.refused && self.len == MARKER {
+                self.walk.end = End::Last;
+            }
             self.text = self.text_bytes();
             self.len = 0;
             self.scanner = Scanner::new();
@@ -117,6 +129,11 @@ impl Documents {
         self.walk.error
     }
 
+    /// The stream said that it was over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.walk.end == End::Over
+    }
+
     pub(crate) fn set_error(&mut self) {
         self.walk.error = true;
     }
@@ -143,6 +160,17 @@ impl Documents {
     }
 }
 
+/// How far a stream is, by its own account.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum End {
+    /// In a document that says that it is the last.
+    Last,
+    /// Before it.
+    Open,
+    /// Behind it.
+    Over,
+}
+
 /// No count and no text of interest is deeper.
 const DEPTH: usize = 10;
 
@@ -153,6 +181,7 @@ struct Walk {
     text: u64,
     error: bool,
     list: bool,
+    end: End,
     chunk: Chunk,
     wrapped: Option<Span>,
     /// How many containers are open.
@@ -179,6 +208,7 @@ impl Walk {
             text: 0,
             error: false,
             list: false,
+            end: End::Open,
             chunk: Chunk::default(),
             wrapped: None,
             depth: 0,
@@ -188,6 +218,9 @@ impl Walk {
 
     /// At the beginning of a document.
     fn begin(&mut self) {
+        if self.end == End::Last {
+            self.end = End::Over;
+        }
         self.text = 0;
         self.chunk = Chunk::default();
         self.wrapped = None;
@@ -271,7 +304,12 @@ impl Sink for Walk {
             }
             (Place::Text, Scalar::String(text)) => self.text = self.text.saturating_add(text.len),
             (Place::Error, Scalar::String(text)) => self.error |= text.len > 0,
-            (Place::Type, Scalar::String(text)) => self.error |= text.is("error"),
+            (Place::Type, Scalar::String(text)) => {
+                self.error |= text.is("error");
+                if LAST.iter().any(|last| text.is(last)) {
+                    self.end = End::Last;
+                }
+            }
             (Place::Wrapped, Scalar::String(_)) => self.wrapped = Some(span),
             _ => {}
         }

@@ -164,6 +164,11 @@ impl Reader {
         self.stream || self.documents.saw_list()
     }
 
+    /// The stream said that it was over: clients may leave then, and do, before the connection ends.
+    pub fn is_over(&self) -> bool {
+        self.documents.is_over()
+    }
+
     /// The answer is or ends in an error, whatever its status said.
     pub fn saw_error(&self) -> bool {
         self.documents.saw_error()

@@ -776,3 +776,40 @@ fn an_error_is_no_text() {
     assert!(reader.saw_error());
     assert_eq!(reader.text_bytes(), 0);
 }
+
+#[test]
+fn a_stream_is_over_when_it_says_so() {
+    for (format, before, last) in [
+        (
+            OpenAi,
+            "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1}}\n\n",
+            "data: [DONE]\n\n",
+        ),
+        (
+            Anthropic,
+            "data: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\":1}}\n\n",
+            "data: {\"type\":\"message_stop\"}\n\n",
+        ),
+        (
+            OpenAiResponses,
+            "data: {\"type\":\"response.created\"}\n\n",
+            "data: {\"type\":\"response.completed\",\"response\":{}}\n\n",
+        ),
+        (
+            Cohere,
+            "data: {\"type\":\"content-end\"}\n\n",
+            "data: {\"type\":\"message-end\",\"delta\":{}}\n\n",
+        ),
+    ] {
+        let mut reader = Reader::new(format, 200, Some(b"text/event-stream"), false);
+        reader.push(before.as_bytes());
+        let (unfinished, end) = last.split_at(last.len() - 1);
+        reader.push(unfinished.as_bytes());
+        assert!(!reader.is_over(), "{last}");
+        reader.push(end.as_bytes());
+        assert!(reader.is_over(), "{last}");
+    }
+    let mut quoted = Reader::new(Anthropic, 200, Some(b"text/event-stream"), false);
+    quoted.push(b"data: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"message_stop\",\"text\":\"[DONE]\"}}\n\n");
+    assert!(!quoted.is_over());
+}
