@@ -21,7 +21,6 @@ const MAX_EVENT: usize = 1 << 20;
 pub struct Reader {
     body: Body,
     documents: Documents,
-    bytes: u64,
     stream: bool,
     /// Removes the chunk that only says the usage.
     strip: Option<Strip>,
@@ -72,7 +71,6 @@ impl Reader {
         Self {
             body: if readable { body } else { Body::Opaque },
             documents: Documents::new(format),
-            bytes: 0,
             stream,
             strip: (strip_usage_chunk && format == UsageFormat::OpenAi).then(Strip::default),
         }
@@ -95,7 +93,6 @@ impl Reader {
 
     /// Takes the next bytes of the body, and says what goes to the client in their place.
     pub fn push(&mut self, chunk: &[u8]) -> Forward<'_> {
-        self.bytes = self.bytes.saturating_add(chunk.len() as u64);
         let read = self.tell(chunk);
         let documents = &mut self.documents;
         match &mut self.body {
@@ -146,11 +143,6 @@ impl Reader {
     /// What the answer cost, as far as it came: of each count the last that was stated. `None` if none was.
     pub fn usage(&self) -> Option<Usage> {
         self.documents.usage()
-    }
-
-    /// Length of the body as it came.
-    pub fn bytes_seen(&self) -> u64 {
-        self.bytes
     }
 
     /// Length of the answer's text, without what frames it; of a body that cannot be read, the body's.
