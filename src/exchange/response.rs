@@ -1,6 +1,7 @@
 //! The answer's half: what the client is told, what is read on the way, what is taken out.
 
 use super::{Answer, Exchange, ResponseStep, State};
+use crate::config::Mode;
 use crate::headers::Headers;
 use crate::llm::models;
 use crate::llm::response::{Forward, Reader};
@@ -62,6 +63,7 @@ impl Exchange {
         );
         let Some(call) = &self.call else { return step };
         if call.endpoint.lists_models()
+            && identity.group.mode == Mode::Enforce
             && identity.group.models.restrict()
             && (200..300).contains(&self.status)
             && !end
