@@ -11,7 +11,10 @@ mod shared_data;
 mod window;
 
 pub use descriptor::Descriptor;
+#[cfg(test)]
+pub(crate) use shared_data::fake;
 pub use shared_data::{Cas, CasMismatch, Contended, SharedData};
+pub(crate) use shared_data::{Change, update};
 pub use window::Clock;
 
 use std::fmt;
