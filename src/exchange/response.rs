@@ -56,7 +56,7 @@ impl Exchange {
         let elapsed = now.0.saturating_sub(self.standings_at.0);
         rate_limit::tell(
             &policy.header_families,
-            &identity.group.limits,
+            &self.counters,
             &self.standings,
             elapsed,
             &mut step.edits,

@@ -2,8 +2,10 @@
 
 use super::ModelRules;
 use crate::config::{ConfigError, ConsumerGroup, Mode, Warning};
-use crate::limit::Limit;
+use crate::limit::counter::Counter;
+use crate::limit::{Descriptor, Limit};
 use crate::llm::endpoint;
+use std::rc::Rc;
 
 /// A consumer group with everything that holds for it.
 #[derive(Debug)]
@@ -20,8 +22,7 @@ pub struct Group {
     pub allowed_endpoints: Option<Vec<String>>,
     /// The limits of the group's one shared counter.
     pub limits: Vec<Limit>,
-    /// Under which the counter's record is kept.
-    pub record: String,
+    own: Vec<Rc<Counter>>,
 }
 
 impl Group {
@@ -35,7 +36,19 @@ impl Group {
         let path = format!("consumer_groups[{index}]");
         let compiled = Self {
             index,
-            record: format!("cohort/1/group/{}", group.name),
+            own: (!group.limits.rate_limits.is_empty())
+                .then(|| {
+                    Rc::new(Counter::new(
+                        Descriptor {
+                            group: Some(group.name.as_str().into()),
+                            consumer: None,
+                            models: None,
+                        },
+                        group.limits.rate_limits.clone(),
+                    ))
+                })
+                .into_iter()
+                .collect(),
             name: group.name,
             mode: group.mode.unwrap_or(mode),
             models: ModelRules::compile(
@@ -49,6 +62,11 @@ impl Group {
         };
         compiled.check(&path, errors);
         compiled
+    }
+
+    /// Everything a request of the group is counted in, the narrowest first.
+    pub fn counters(&self, _: &Rc<str>, _: &[String]) -> Vec<Rc<Counter>> {
+        self.own.iter().map(Rc::clone).collect()
     }
 
     /// Whether anything depends on how many tokens are used.

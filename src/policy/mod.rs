@@ -12,6 +12,7 @@ pub use provider::{Injection, Target};
 
 use crate::config::{Config, ConfigError, HeaderFamily, Warning};
 use crate::credential::KeyDigest;
+use crate::limit::Clock;
 use crate::llm::endpoint::Endpoint;
 use crate::time::{Timestamp, UtcOffset};
 use std::collections::HashMap;
@@ -142,6 +143,14 @@ impl Policy {
             keys,
             index,
         })
+    }
+
+    /// The moment of a decision, for windows that begin with a day.
+    pub const fn clock(&self, now: Timestamp) -> Clock {
+        Clock {
+            now,
+            offset: self.offset,
+        }
     }
 
     /// What is valid, and still not what its author may expect.
