@@ -67,7 +67,7 @@ pub(super) fn wait(
                     Some(HELD_MS)
                 }
             }
-            _ => wait_for(record, limit, need, clock),
+            _ => wait_for(record, limit, need, record.held(limit, clock), clock),
         };
         let wait = Wait { limit: *limit, ms };
         if wait.ms != Some(0) && worst.as_ref().is_none_or(|worst| wait > *worst) {

@@ -286,7 +286,13 @@ impl<S: SharedData> Ledger<'_, S> {
         let mut standings = Vec::new();
         for (at, (counter, (bytes, _))) in self.counters.iter().zip(loaded).enumerate() {
             let record = Record::open(bytes.get_or_insert_default());
-            standings.extend(standing::of(counter, at, &record, self.clock));
+            standings.extend(standing::of(
+                counter,
+                at,
+                &record,
+                Demand::default(),
+                self.clock,
+            ));
         }
         standings
     }
@@ -343,7 +349,7 @@ impl<S: SharedData> Ledger<'_, S> {
                 }
                 lines.push((line, held));
             }
-            let after = standing::of(&counter, at, &record, clock).collect();
+            let after = standing::of(&counter, at, &record, demand, clock).collect();
             if changed {
                 shared_data::Change::Write(Ok((lines, after)))
             } else {

@@ -1,6 +1,6 @@
 //! Where limits stand, as answers tell it.
 
-use super::{Counter, judge};
+use super::{Counter, Demand, judge};
 use crate::limit::record::Record;
 use crate::limit::{Clock, Limit, Unit};
 
@@ -21,15 +21,22 @@ pub struct Standing {
     pub clear_ms: u64,
 }
 
-/// Where the limits of one counter stand.
+/// Where the limits of one counter stand. What the request itself reserves (`own`) is left out: of its tokens nothing is
+/// known yet, and a caller that sends one request after the other is told what it has really used.
 pub(super) fn of(
     counter: &Counter,
     at: usize,
     record: &Record<'_>,
+    own: Demand,
     clock: Clock,
 ) -> impl Iterator<Item = Standing> {
     counter.limits.iter().map(move |limit| {
-        let held = record.held(limit, clock);
+        let own = if limit.unit.is_tokens() {
+            own.reserves(limit)
+        } else {
+            0
+        };
+        let held = record.held(limit, clock).saturating_sub(own);
         let buckets = record.buckets(limit, clock);
         let (used, clear_ms) = match limit.unit {
             Unit::ConcurrentRequests => (held, 0),
@@ -44,7 +51,7 @@ pub(super) fn of(
             limit: *limit,
             used,
             remaining: limit.quota.saturating_sub(used.saturating_add(reserved)),
-            reset_ms: judge::wait_for(record, limit, 1, clock),
+            reset_ms: judge::wait_for(record, limit, 1, held, clock),
             clear_ms,
         }
     })
