@@ -2,7 +2,10 @@
 
 use super::decode::{Decoder, Fields, Map};
 use super::node::{Node, Span, Value};
-use super::{Config, ConfigError, HeaderFamily, Mode, Provider, ProviderTarget, group, policies};
+use super::{
+    Config, ConfigError, Counters, HeaderFamily, Mode, Provider, ProviderTarget, ScopeLimits,
+    group, policies,
+};
 use crate::credential;
 use crate::time::UtcOffset;
 
@@ -111,6 +114,8 @@ fn config(d: &mut Decoder, root: &Node) -> Option<Config> {
         consumer_groups: d
             .field(&map, "consumer_groups", group::groups)
             .unwrap_or_default(),
+        ceilings: ScopeLimits::default(),
+        counters: Counters::default(),
         policies: d
             .field(&map, "policies", policies::policies)
             .unwrap_or_default(),

@@ -4,7 +4,7 @@ use super::decode::{Decoder, Fields, Map};
 use super::document::mode;
 use super::limits::rate_limits;
 use super::node::{Node, Value};
-use super::{ApiKey, ConsumerGroup, policies};
+use super::{ApiKey, ConsumerGroup, ScopeLimits, policies};
 use crate::credential::KeyDigest;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
@@ -103,7 +103,11 @@ fn group(
             .field(map, "model_aliases", model_aliases)
             .unwrap_or_default(),
         allowed_endpoints: d.field(map, "allowed_endpoints", |d, node| d.set(node, endpoint)),
-        rate_limits: d.field(map, "rate_limits", rate_limits).unwrap_or_default(),
+        parent: None,
+        limits: ScopeLimits {
+            rate_limits: d.field(map, "rate_limits", rate_limits).unwrap_or_default(),
+            ..ScopeLimits::default()
+        },
         policies: d
             .field(map, "policies", policies::policies)
             .unwrap_or_default(),

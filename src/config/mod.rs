@@ -37,6 +37,10 @@ pub struct Config {
     pub providers: Vec<ProviderTarget>,
     /// `consumer_groups[]`, in file order.
     pub consumer_groups: Vec<ConsumerGroup>,
+    /// `ceilings`: what no group can raise.
+    pub ceilings: ScopeLimits,
+    /// `counters`: where they are kept.
+    pub counters: Counters,
     /// `policies[]` of the top level (validated, not enforced yet).
     pub policies: Vec<PolicyRule>,
     /// Header names, lower case, in which a key may come.
@@ -166,12 +170,102 @@ pub struct ConsumerGroup {
     pub model_aliases: Vec<(String, String)>,
     /// Endpoint names or path prefixes; `None`: every endpoint that names its models.
     pub allowed_endpoints: Option<Vec<String>>,
-    /// The group's one shared counter.
-    pub rate_limits: Vec<Limit>,
+    /// The group above, whose limits and allow-list hold for this one too.
+    pub parent: Option<String>,
+    /// What may be used up.
+    pub limits: ScopeLimits,
     /// `policies[]` (validated, not enforced yet).
     pub policies: Vec<PolicyRule>,
     /// `input_policies[]` (validated, not enforced yet).
     pub input_policies: Vec<PolicyRule>,
+}
+
+/// The limits that a scope sets.
+#[derive(Clone, Debug, Default)]
+pub struct ScopeLimits {
+    /// `rate_limits`: one counter for all of the scope.
+    pub rate_limits: Vec<Limit>,
+    /// `consumer_rate_limits`: one counter for each of its consumers.
+    pub consumer_rate_limits: Vec<Limit>,
+    /// `model_rate_limits[]`: a further counter for some of its models.
+    pub model_rate_limits: Vec<ModelLimits>,
+}
+
+/// One entry of `model_rate_limits`.
+#[derive(Clone, Debug)]
+pub struct ModelLimits {
+    /// Exact names or globs.
+    pub models: Vec<String>,
+    /// `rate_limits`.
+    pub rate_limits: Vec<Limit>,
+}
+
+/// `counters`.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    /// The rate-limit service that keeps them; `None`: `store: shared_data`.
+    pub service: Option<LimitService>,
+    /// `seed[]`: what was counted before this Envoy started, for records that are not there.
+    pub seed: Vec<Seed>,
+}
+
+/// `counters` with `store: rate_limit_service`.
+#[derive(Clone, Debug)]
+pub struct LimitService {
+    /// The Envoy cluster.
+    pub cluster: String,
+    /// The service's namespace for our descriptors.
+    pub domain: String,
+    /// Which protocol it speaks.
+    pub dialect: ServiceDialect,
+    /// How long a request waits for it, in milliseconds.
+    pub timeout_ms: u32,
+    /// What holds while it does not answer.
+    pub failure_mode: FailureMode,
+    /// Hits to be asked for in advance.
+    pub lease: Option<Lease>,
+}
+
+/// `counters.dialect`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ServiceDialect {
+    /// `envoy.service.ratelimit.v3`, as envoyproxy/ratelimit answers it.
+    #[default]
+    Envoy,
+    /// `kuadrant.service.ratelimit.v1` beside it, as Limitador answers them.
+    Kuadrant,
+}
+
+/// `counters.failure_mode`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum FailureMode {
+    /// Requests pass unlimited.
+    Allow,
+    /// Requests are refused with 503.
+    Deny,
+    /// This Envoy's own counters hold.
+    #[default]
+    Local,
+}
+
+/// `counters.lease`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Lease {
+    /// At most so many hits at a time.
+    pub requests: u32,
+    /// Unused ones are given up after so many milliseconds.
+    pub max_age_ms: u32,
+}
+
+/// One entry of `counters.seed`.
+#[derive(Clone, Debug)]
+pub struct Seed {
+    /// Whose counter.
+    pub descriptor: crate::limit::Descriptor,
+    /// When the sums were taken.
+    pub time: Timestamp,
+    /// What was counted by then, as `quota`.
+    pub counted: Vec<Limit>,
 }
 
 /// One key of a group.

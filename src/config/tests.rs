@@ -60,7 +60,11 @@ fn numbers_are_read_however_envoy_writes_them() {
             window: Window::Sliding(60),
             quota,
         };
-        assert_eq!(config.consumer_groups[0].rate_limits, [limit], "{written}");
+        assert_eq!(
+            config.consumer_groups[0].limits.rate_limits,
+            [limit],
+            "{written}"
+        );
     }
 }
 
@@ -104,11 +108,11 @@ fn a_struct_without_order_gives_the_same_limits() {
     let other =
         with_limits(r#"{"window":"fixed","requests_per_minute":6,"tokens_per_day":5}"#).unwrap();
     assert_eq!(
-        one.consumer_groups[0].rate_limits,
-        other.consumer_groups[0].rate_limits
+        one.consumer_groups[0].limits.rate_limits,
+        other.consumer_groups[0].limits.rate_limits
     );
     assert_eq!(
-        one.consumer_groups[0].rate_limits[0].window,
+        one.consumer_groups[0].limits.rate_limits[0].window,
         Window::Fixed(60)
     );
 }

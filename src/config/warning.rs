@@ -47,7 +47,7 @@ pub(super) fn of(config: &Config) -> Vec<Warning> {
     let mut limits = config
         .consumer_groups
         .iter()
-        .flat_map(|group| &group.rate_limits);
+        .flat_map(|group| &group.limits.rate_limits);
     if limits.any(|limit| matches!(limit.window, Window::Day | Window::Month)) {
         warn(
             String::new(),

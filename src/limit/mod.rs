@@ -4,11 +4,13 @@
 //! Envoy count together. Knows nothing of groups, requests or headers.
 
 pub mod counter;
+mod descriptor;
 pub mod failed_auth;
 mod record;
 mod shared_data;
 mod window;
 
+pub use descriptor::Descriptor;
 pub use shared_data::{Cas, CasMismatch, Contended, SharedData};
 pub use window::Clock;
 
@@ -29,7 +31,20 @@ impl Limit {
     /// What configurations and answers call it: `requests_per_minute`, `tokens_per_90s`.
     pub fn name(&self) -> impl fmt::Display + use<> {
         let Self { unit, window, .. } = *self;
-        fmt::from_fn(move |f| write!(f, "{unit}_per_{window}"))
+        fmt::from_fn(move |f| match window {
+            Window::InFlight => write!(f, "{unit}"),
+            _ => write!(f, "{unit}_per_{window}"),
+        })
+    }
+}
+
+impl Unit {
+    /// Whether it is one of the three kinds of tokens.
+    pub const fn is_tokens(self) -> bool {
+        matches!(
+            self,
+            Self::CompletionTokens | Self::PromptTokens | Self::Tokens
+        )
     }
 }
 
@@ -38,6 +53,8 @@ impl Limit {
 pub enum Unit {
     /// Output tokens, reasoning included.
     CompletionTokens,
+    /// Requests under way.
+    ConcurrentRequests,
     /// Input tokens, cached ones included.
     PromptTokens,
     /// Admitted requests.
@@ -50,6 +67,7 @@ impl fmt::Display for Unit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::CompletionTokens => "completion_tokens",
+            Self::ConcurrentRequests => "concurrent_requests",
             Self::PromptTokens => "prompt_tokens",
             Self::Requests => "requests",
             Self::Tokens => "tokens",
@@ -64,6 +82,8 @@ pub enum Window {
     Day,
     /// Aligned to the epoch, starts empty each time; seconds.
     Fixed(u32),
+    /// As long as the request lives; only of concurrent requests.
+    InFlight,
     /// A calendar month in the configured time zone.
     Month,
     /// Two aligned buckets, the previous one's share rounded up; seconds, at most an hour.
@@ -76,6 +96,7 @@ impl Window {
         match self {
             Self::Day => 86_400,
             Self::Fixed(seconds) | Self::Sliding(seconds) => seconds,
+            Self::InFlight => 0,
             Self::Month => 30 * 86_400,
         }
     }
@@ -89,6 +110,7 @@ impl fmt::Display for Window {
             Self::Fixed(60) | Self::Sliding(60) => f.write_str("minute"),
             Self::Fixed(3600) | Self::Sliding(3600) => f.write_str("hour"),
             Self::Fixed(seconds) | Self::Sliding(seconds) => write!(f, "{seconds}s"),
+            Self::InFlight => f.write_str("flight"),
             Self::Month => f.write_str("month"),
         }
     }
@@ -114,6 +136,11 @@ mod tests {
                 Unit::CompletionTokens,
                 Window::Month,
                 "completion_tokens_per_month",
+            ),
+            (
+                Unit::ConcurrentRequests,
+                Window::InFlight,
+                "concurrent_requests",
             ),
             (Unit::Tokens, Window::Day, "tokens_per_day"),
             (Unit::Tokens, Window::Fixed(86_400), "tokens_per_86400s"),

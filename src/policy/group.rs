@@ -2,7 +2,7 @@
 
 use super::ModelRules;
 use crate::config::{ConfigError, ConsumerGroup, Mode, Warning};
-use crate::limit::{Limit, Unit};
+use crate::limit::Limit;
 use crate::llm::endpoint;
 
 /// A consumer group with everything that holds for it.
@@ -45,7 +45,7 @@ impl Group {
                 group.model_aliases,
             ),
             allowed_endpoints: group.allowed_endpoints,
-            limits: group.rate_limits,
+            limits: group.limits.rate_limits,
         };
         compiled.check(&path, errors);
         compiled
@@ -53,7 +53,7 @@ impl Group {
 
     /// Whether anything depends on how many tokens are used.
     pub fn counts_tokens(&self) -> bool {
-        self.limits.iter().any(|limit| limit.unit != Unit::Requests)
+        self.limits.iter().any(|limit| limit.unit.is_tokens())
     }
 
     fn check(&self, path: &str, errors: &mut Vec<ConfigError>) {

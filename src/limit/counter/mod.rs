@@ -5,7 +5,30 @@
 
 use super::record::Record;
 use super::shared_data::{Change, update};
-use super::{Clock, Contended, Limit, SharedData, Unit};
+use super::{Clock, Contended, Descriptor, Limit, SharedData, Unit};
+use std::rc::Rc;
+
+/// Limits that are counted together, and whose they are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Counter {
+    /// Whose.
+    pub descriptor: Descriptor,
+    /// Where they are kept in shared data.
+    pub record: Rc<str>,
+    /// What may be counted.
+    pub limits: Rc<[Limit]>,
+}
+
+impl Counter {
+    /// A counter in the record that its descriptor names.
+    pub fn new(descriptor: Descriptor, limits: Vec<Limit>) -> Self {
+        Self {
+            record: descriptor.record().into(),
+            descriptor,
+            limits: limits.into(),
+        }
+    }
+}
 
 /// Tokens by kind, as the three token units count them.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -60,7 +83,7 @@ impl Tokens {
         match unit {
             Unit::CompletionTokens => self.completion,
             Unit::PromptTokens => self.prompt,
-            Unit::Requests => 0,
+            Unit::ConcurrentRequests | Unit::Requests => 0,
             Unit::Tokens => self.total,
         }
     }

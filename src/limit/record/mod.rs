@@ -35,11 +35,13 @@ impl Key {
             Unit::Tokens => 2,
             Unit::PromptTokens => 3,
             Unit::CompletionTokens => 4,
+            Unit::ConcurrentRequests => 5,
         };
         let (span, seconds) = match limit.window {
             Window::Fixed(seconds) | Window::Sliding(seconds) => (1, seconds),
             Window::Day => (2, 0),
             Window::Month => (3, 0),
+            Window::InFlight => (4, 0),
         };
         let [a, b, c, d] = seconds.to_le_bytes();
         Self([unit, span, 0, 0, a, b, c, d])
@@ -52,6 +54,7 @@ impl Key {
             [_, 1, 0, 0, a, b, c, d] => Some(Window::Sliding(u32::from_le_bytes([a, b, c, d]))),
             [_, 2, 0, 0, ..] => Some(Window::Day),
             [_, 3, 0, 0, ..] => Some(Window::Month),
+            [_, 4, 0, 0, ..] => Some(Window::InFlight),
             _ => None,
         }
     }

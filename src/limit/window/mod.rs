@@ -6,6 +6,9 @@
 use super::Window;
 use crate::time::{Date, LocalTime, Timestamp, UtcOffset};
 
+/// A slot that is not renewed is given up after one to two of these.
+const SLOT_SECONDS: u32 = 30;
+
 /// The time of a decision, and where on Earth its days begin.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
@@ -156,6 +159,7 @@ impl Window {
             Self::Fixed(seconds) | Self::Sliding(seconds) => {
                 clock.now_ms().div_euclid(length_ms(seconds))
             }
+            Self::InFlight => clock.now_ms().div_euclid(length_ms(SLOT_SECONDS)),
             Self::Month => Date::from_days(clock.today()).months_since_epoch(),
         }
     }
@@ -166,6 +170,7 @@ impl Window {
             Self::Fixed(seconds) | Self::Sliding(seconds) => {
                 return index.saturating_mul(length_ms(seconds));
             }
+            Self::InFlight => return index.saturating_mul(length_ms(SLOT_SECONDS)),
             Self::Day => index,
             Self::Month => Date::first_of_month(index).days_since_epoch(),
         };
@@ -189,7 +194,7 @@ impl Window {
     /// for a worker that was stalled between reading the clock and writing what it counted.
     fn tolerated_lead(self) -> i64 {
         match self {
-            Self::Day | Self::Month => 1,
+            Self::Day | Self::InFlight | Self::Month => 1,
             Self::Fixed(seconds) | Self::Sliding(seconds) => {
                 60_000_i64.div_euclid(length_ms(seconds)).max(1)
             }
