@@ -49,8 +49,10 @@ impl Exchange {
         self.prompt_estimate = facts.prompt_tokens();
         self.asked.stream = facts.stream;
         self.asked.background = facts.background;
-        self.asked.choices = facts.choices.max(1);
-        self.asked.bounded = facts.max_output_tokens.is_some();
+        self.asked.unbounded = match facts.max_output_tokens {
+            Some(_) => 0,
+            None => facts.choices.max(1),
+        };
         let mut rewrite = Rewrite::new(facts);
         let in_headers = std::mem::take(&mut self.models);
         self.models = models(&group, call, &mut rewrite)?;

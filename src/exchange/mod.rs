@@ -73,10 +73,8 @@ struct Asked {
     background: bool,
     /// To say its usage, though the client did not ask for that.
     usage: bool,
-    /// To be given so many times.
-    choices: u64,
-    /// With a bound on its length.
-    bounded: bool,
+    /// So many times, without a bound on its length; 0 with one.
+    unbounded: u64,
 }
 
 /// What becomes of an answer on its way.

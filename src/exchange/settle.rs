@@ -89,15 +89,15 @@ impl Exchange {
             } else {
                 Ending::Undone
             };
-            let errors = ledger.settle(std::mem::take(&mut self.permit), ending);
+            let errors = ledger.settle(&std::mem::take(&mut self.permit), ending);
             self.store_errors = self.store_errors.saturating_add(errors);
         }
         if let Some(group) = &group
             && !estimated
-            && !self.asked.bounded
+            && self.asked.unbounded > 0
             && charged.completion > 0
         {
-            let each = charged.completion.div_ceil(self.asked.choices.max(1));
+            let each = charged.completion.div_ceil(self.asked.unbounded);
             let mut lengths = self.worker.lengths.borrow_mut();
             lengths.learn(length_of(group, &self.models), each);
         }

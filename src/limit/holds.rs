@@ -39,16 +39,11 @@ impl Holds {
             Some(all) => all,
             None => self.records.entry(Rc::clone(record)).or_default(),
         };
-        let held = match all.iter_mut().position(|held| held.key == key) {
-            Some(at) => all.get_mut(at),
-            None => {
-                all.push(Held {
-                    key,
-                    buckets: Vec::new(),
-                });
-                all.last_mut()
-            }
-        };
+        if !all.iter().any(|held| held.key == key) {
+            let buckets = Vec::new();
+            all.push(Held { key, buckets });
+        }
+        let held = all.iter_mut().find(|held| held.key == key);
         let Some(held) = held else { return };
         match held.buckets.iter_mut().find(|(index, _)| *index == bucket) {
             Some((_, sum)) => *sum = sum.saturating_add(amount),

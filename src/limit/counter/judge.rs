@@ -77,9 +77,14 @@ pub(super) fn wait(
     worst
 }
 
-/// Milliseconds until a limit has room for `need`, what others hold included.
-pub(super) fn wait_for(record: &Record<'_>, limit: &Limit, need: u64, clock: Clock) -> Option<u64> {
-    let held = record.held(limit, clock);
+/// Milliseconds until a limit has room for `need` beside what others hold.
+pub(super) fn wait_for(
+    record: &Record<'_>,
+    limit: &Limit,
+    need: u64,
+    held: u64,
+    clock: Clock,
+) -> Option<u64> {
     let with_held = need.saturating_add(held);
     if limit.unit == Unit::ConcurrentRequests {
         return match limit.quota {

@@ -211,7 +211,7 @@ impl<S: SharedData> Ledger<'_, S> {
         }
         if let Some((counter, wait)) = worst {
             let standings = self.standings_in(&mut loaded);
-            return Err(refused(counter, wait, standings));
+            return Err(refused(counter, &wait, standings));
         }
         let admitted_before = permit.lines.len();
         let mut standings = Vec::new();
@@ -225,9 +225,9 @@ impl<S: SharedData> Ledger<'_, S> {
                     let undone = Permit {
                         lines: permit.lines.split_off(admitted_before),
                     };
-                    self.settle(undone, Ending::Undone);
+                    self.settle(&undone, Ending::Undone);
                     let wait = wait.ok_or(Refused::Contended)?;
-                    return Err(refused(at, wait, self.standings()));
+                    return Err(refused(at, &wait, self.standings()));
                 }
             }
         }
@@ -244,7 +244,7 @@ impl<S: SharedData> Ledger<'_, S> {
 
     /// Gives back what was held and counts what was used, over the quota too: the window pays an overdraft back. Answers
     /// how many records could not be written; what they hold goes out of date.
-    pub fn settle(&mut self, permit: Permit, ending: Ending) -> u32 {
+    pub fn settle(&mut self, permit: &Permit, ending: Ending) -> u32 {
         let mut errors = 0_u32;
         for (at, counter) in self.counters.iter().enumerate().rev() {
             let mut changes: Vec<_> = (permit.lines.iter())
@@ -370,7 +370,7 @@ impl<S: SharedData> Ledger<'_, S> {
     }
 }
 
-fn refused(counter: usize, wait: Wait, standings: Vec<Standing>) -> Refused {
+fn refused(counter: usize, wait: &Wait, standings: Vec<Standing>) -> Refused {
     Refused::Over(Over {
         counter,
         limit: wait.limit,

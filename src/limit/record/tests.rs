@@ -151,17 +151,17 @@ fn a_reservation_and_an_unknown_entry_survive_a_rewrite() {
 }
 
 /// Holds an amount at one moment, and says when it is gone.
-fn lives_for(limit: &Limit, held_at: u64) -> u64 {
+fn lives_for(limit: &Limit, start: u64) -> u64 {
     let mut bytes = Vec::new();
     let hold = Change {
         hold: 5,
         ..Change::default()
     };
-    Record::open(&mut bytes).change(Key::of(limit), &hold, &[], at(held_at));
-    let held = |ms: u64| Record::open(&mut bytes.clone()).held(limit, at(held_at + ms));
-    (0..)
+    Record::open(&mut bytes).change(Key::of(limit), &hold, &[], at(start));
+    let left = |ms: u64| Record::open(&mut bytes.clone()).held(limit, at(start + ms));
+    (0..1_000)
         .map(|seconds| seconds * 1_000)
-        .find(|&ms| held(ms) == 0)
+        .find(|&ms| left(ms) == 0)
         .unwrap()
 }
 
@@ -276,7 +276,7 @@ proptest! {
         }
         let clock = Clock { now: Timestamp(ms), offset: UtcOffset(offset) };
         let limits = [Window::Sliding(seconds), Window::Day, Window::Month].map(requests);
-        let before = limits.clone().map(|limit| current(&bytes, &limit, clock));
+        let before = limits.map(|limit| current(&bytes, &limit, clock));
         add(&mut bytes, &limits, 1, clock);
         for (limit, before) in limits.iter().zip(before) {
             prop_assert_eq!(current(&bytes, limit, clock), before.saturating_add(1));

@@ -1,3 +1,5 @@
+mod held;
+
 use super::*;
 use crate::limit::Window;
 use crate::limit::shared_data::fake::{Contended as Contending, Fake};
@@ -91,7 +93,7 @@ fn settle(shared: &mut impl SharedData, limits: &[Limit], tokens: Tokens, ms: u6
     let permit = Permit {
         lines: lines.collect(),
     };
-    ledger.settle(permit, Ending::Used(tokens))
+    ledger.settle(&permit, Ending::Used(tokens))
 }
 
 fn peek(shared: &mut Fake, limits: &[Limit], ms: u64) -> Vec<Standing> {
