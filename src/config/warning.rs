@@ -82,7 +82,10 @@ fn of_counters(config: &Config, mut warn: impl FnMut(String, &str)) {
         warn("dialect", "a month has 30 days there");
     }
     if any(|limit| limit.unit == Unit::ConcurrentRequests) {
-        warn("store", "each Envoy counts `concurrent_requests` for itself");
+        warn(
+            "store",
+            "each Envoy counts `concurrent_requests` for itself",
+        );
     }
     if any(|limit| limit.unit.is_tokens()) {
         warn(
@@ -92,8 +95,8 @@ fn of_counters(config: &Config, mut warn: impl FnMut(String, &str)) {
     }
     let used = scopes().filter(|scope| limits(scope).next().is_some());
     let several = scopes().any(|scope| limits(scope).nth(1).is_some());
-    let nested = limits(&config.ceilings).next().is_some()
-        || groups().any(|group| group.parent.is_some());
+    let nested =
+        limits(&config.ceilings).next().is_some() || groups().any(|group| group.parent.is_some());
     if several || (nested && used.count() > 1) {
         warn(
             "store",
