@@ -110,7 +110,7 @@ impl Decoder {
                     "h" => 3600,
                     _ => return None,
                 };
-                digits.parse::<u32>().ok()?.checked_mul(unit)
+                whole(digits)?.checked_mul(unit)
             });
         match parsed {
             Some(seconds) if (1..=max).contains(&seconds) => Some(seconds),
@@ -186,10 +186,15 @@ impl Decoder {
 
 fn milliseconds(text: &str) -> Option<u32> {
     if let Some(digits) = text.strip_suffix("ms") {
-        return digits.parse().ok();
+        return whole(digits);
     }
-    let seconds: u32 = text.strip_suffix('s')?.parse().ok()?;
-    seconds.checked_mul(1_000)
+    whole(text.strip_suffix('s')?)?.checked_mul(1_000)
+}
+
+/// Digits alone: `parse` also takes `+5`.
+fn whole(digits: &str) -> Option<u32> {
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| plain)
 }
 
 fn suffixed(text: &str) -> Option<u64> {

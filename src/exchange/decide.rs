@@ -57,7 +57,7 @@ impl Exchange {
         let in_headers = std::mem::take(&mut self.models);
         self.models = models(&group, call, &mut rewrite)?;
         self.models.extend(in_headers);
-        if let Some(model) = self.models.iter().find(|model| !group.models.allow(model)) {
+        if let Some(model) = self.models.iter().find(|model| !group.allows(model)) {
             let refusal = Refusal::ModelNotAllowed {
                 model: model.clone(),
             };

@@ -190,14 +190,8 @@ impl Exchange {
         self.refusal = Some(refusal.code());
         self.status = refusal.status();
         let group = self.group();
-        let allowed: Vec<&str> = match group.map(|group| &group.models.allowed) {
-            Some(Some(patterns)) => patterns
-                .iter()
-                .map(crate::policy::ModelPattern::as_str)
-                .collect(),
-            Some(None) => vec!["*"],
-            None => Vec::new(),
-        };
+        let allowed = group.map_or(&[][..], |group| &group.allowed_models);
+        let allowed: Vec<&str> = allowed.iter().map(String::as_str).collect();
         let spread = u64::from(self.policy.retry_after_jitter).saturating_add(1);
         let audience = Audience {
             dialect: self.dialect,

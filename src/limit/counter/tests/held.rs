@@ -260,7 +260,7 @@ fn what_was_charged_is_undone_when_a_later_counter_refuses_after_all() {
     let mut writes = 0;
     let others = |shared: &mut Fake| {
         writes += 1;
-        if writes == 2 & std::mem::take(&mut rival) {
+        if writes == 2 && std::mem::take(&mut rival) {
             let mut other = Worker::default();
             other
                 .admit(shared, &counters[1..], Tokens::default(), NOON)
