@@ -17,12 +17,14 @@ TARGET       := wasm32-wasip1
 MODULE       := target/$(TARGET)/wasm/cohort.wasm
 WASM         := target/cohort.wasm
 CLI          := target/release/cohort
+RATELIMITD   := target/ratelimitd/debug/ratelimitd
 BINARYEN     := .tools/binaryen-$(BINARYEN_VERSION)
 OPENAI_NPM   := .tools/openai-$(OPENAI_NPM_VERSION)
 ENVOY_BINARY := .envoy/$(ENVOY_VERSION)/envoy/_bin/envoy
 VENV         := .venv/ready
 
-CARGO_WASM := --locked --lib --no-default-features --target $(TARGET)
+CARGO_RATELIMITD := --locked --manifest-path tests/ratelimitd/Cargo.toml --target-dir target/ratelimitd
+CARGO_WASM       := --locked --lib --no-default-features --target $(TARGET)
 
 export CARGO_TARGET_DIR := target
 # For this target only: host builds do not see it. Envoy's V8 has SIMD, and bodies are scanned 64 bytes a step.
@@ -49,20 +51,24 @@ envoy: $(if $(filter .envoy/envoy,$(ENVOY)),$(ENVOY_BINARY)) ## Get Envoy into .
 run: build envoy ## Serve the tutorial on 127.0.0.1:41002 (with OPENAI_API_KEY set: the real OpenAI)
 	@exec $(CLI) demo --envoy "$(ENVOY)" --wasm $(WASM)
 
-test: build envoy $(VENV) $(OPENAI_NPM)/ready ## Run every test, those in a real Envoy too
+test: build envoy $(RATELIMITD) $(VENV) $(OPENAI_NPM)/ready ## Run every test, those in a real Envoy too
+	cargo test $(CARGO_RATELIMITD)
 	COHORT_WASM="$(abspath $(WASM))" ENVOY="$(abspath $(ENVOY))" PYTHON="$(CURDIR)/.venv/bin/python" \
-		NODE_PATH="$(CURDIR)/$(OPENAI_NPM)/node_modules" \
+		NODE_PATH="$(CURDIR)/$(OPENAI_NPM)/node_modules" RATELIMITD="$(abspath $(RATELIMITD))" \
 		cargo test --locked --no-fail-fast
 
 lint: fmt-check wasm-target ## Format check and clippy, for the host and for wasm
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy $(CARGO_WASM) -- -D warnings
+	cargo clippy $(CARGO_RATELIMITD) --all-targets -- -D warnings
 
 fmt: cargo ## Format the code
 	cargo fmt
+	cargo fmt --manifest-path tests/ratelimitd/Cargo.toml
 
 fmt-check: cargo
 	cargo fmt --check
+	cargo fmt --check --manifest-path tests/ratelimitd/Cargo.toml
 
 doc: cargo ## Build the reference; a broken link is an error
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
@@ -103,6 +109,10 @@ $(MODULE): wasm-target FORCE
 
 $(CLI): cargo FORCE
 	cargo build --release --locked --bin cohort
+
+# Servers of the rate-limit protocol, for tests.
+$(RATELIMITD): cargo FORCE
+	cargo build $(CARGO_RATELIMITD)
 
 $(WASM): $(MODULE) $(BINARYEN)/ready
 	@if [ -e $(BINARYEN)/ready ]; then \

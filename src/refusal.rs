@@ -4,6 +4,7 @@
 
 use crate::llm::endpoint::PathError;
 use crate::llm::request::BodyError;
+use std::rc::Rc;
 
 /// Why a request was refused.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -15,6 +16,15 @@ pub enum Refusal {
     ConsumerGroupNotAllowed,
     /// The endpoint is closed unless `allowed_endpoints` opens it.
     EndpointNotAllowed,
+    /// More output is asked for than a limit has at all.
+    ExceedsLimit {
+        /// `tokens_per_minute`, …
+        limit: String,
+        /// How much of it there is.
+        quota: u64,
+        /// How much is asked for.
+        stated: u64,
+    },
     /// The filter itself failed.
     Internal,
     /// The body is not what the endpoint takes, or not readable without doubt.
@@ -50,12 +60,10 @@ pub enum Refusal {
     NoProvider,
     /// A limit is used up.
     RateLimited {
-        /// `requests_per_minute`, …
-        limit: String,
+        /// Which.
+        fired: Fired,
         /// Whether it counts requests rather than tokens.
         requests: bool,
-        /// How much of it there is.
-        quota: u64,
         /// When one more would pass, in milliseconds.
         wait_ms: u64,
     },
@@ -65,10 +73,25 @@ pub enum Refusal {
     ResponseTooLarge,
     /// The answer had to be read to be filtered, and could not be.
     ResponseUnreadable,
+    /// As many requests as may be are under way.
+    TooManyAtOnce(Fired),
     /// A `content-encoding` other than identity.
     UnsupportedEncoding(String),
     /// A form where JSON belongs, or the reverse.
     UnsupportedType(String),
+}
+
+/// The limit that refused a request.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fired {
+    /// `requests_per_minute`, …
+    pub limit: String,
+    /// How much of it there is.
+    pub quota: u64,
+    /// Whom it counts together, if it is one of the configuration's: `consumer_group`, `consumer`, `model`, `ceilings`.
+    pub scope: Option<&'static str>,
+    /// The group that it belongs to: the caller's own, or one above it.
+    pub group: Option<Rc<str>>,
 }
 
 impl Refusal {
@@ -78,6 +101,7 @@ impl Refusal {
             Self::AmbiguousCredentials => "ambiguous_credentials",
             Self::ConsumerGroupNotAllowed => "consumer_group_not_allowed",
             Self::EndpointNotAllowed => "endpoint_not_allowed",
+            Self::ExceedsLimit { .. } => "request_exceeds_limit",
             Self::Internal => "internal_error",
             Self::InvalidBody { .. } => "invalid_body",
             Self::InvalidKey => "invalid_api_key",
@@ -92,6 +116,7 @@ impl Refusal {
             Self::RequestTooLarge => "request_too_large",
             Self::ResponseTooLarge => "response_too_large",
             Self::ResponseUnreadable => "response_unreadable",
+            Self::TooManyAtOnce(_) => "concurrency_limit_exceeded",
             Self::UnsupportedEncoding(_) => "unsupported_content_encoding",
             Self::UnsupportedType(_) => "unsupported_content_type",
         }
@@ -100,7 +125,8 @@ impl Refusal {
     /// The HTTP status.
     pub const fn status(&self) -> u16 {
         match self {
-            Self::InvalidBody { .. }
+            Self::ExceedsLimit { .. }
+            | Self::InvalidBody { .. }
             | Self::InvalidPath(_)
             | Self::ModelAmbiguous { .. }
             | Self::ModelMissing => 400,
@@ -111,19 +137,11 @@ impl Refusal {
             Self::NoProvider => 404,
             Self::RequestTooLarge => 413,
             Self::UnsupportedEncoding(_) | Self::UnsupportedType(_) => 415,
-            Self::RateLimited { .. } => 429,
+            Self::RateLimited { .. } | Self::TooManyAtOnce(_) => 429,
             Self::Internal => 500,
             Self::ResponseTooLarge | Self::ResponseUnreadable => 502,
             Self::LimiterUnavailable => 503,
         }
-    }
-
-    /// Whether a group in shadow mode lets the request through all the same.
-    pub const fn yields_to_shadow(&self) -> bool {
-        matches!(
-            self,
-            Self::ModelNotAllowed { .. } | Self::RateLimited { .. }
-        )
     }
 }
 

@@ -16,6 +16,17 @@ pub(super) struct Fields {
     pub(super) later: &'static [&'static str],
     /// Whether what stands in a wrong place here may be an API key.
     pub(super) secret: bool,
+    /// A member, and those of its own members that are easily written one level too high.
+    pub(super) inner: (&'static str, &'static [&'static str]),
+}
+
+impl Fields {
+    pub(super) const NONE: Self = Self {
+        known: &[],
+        later: &[],
+        secret: false,
+        inner: ("", &[]),
+    };
 }
 
 /// A map whose members were held against their [`Fields`].
@@ -39,6 +50,8 @@ pub(super) struct Decoder {
     pub(super) hidden: Vec<Span>,
     /// For dates that name no offset of their own.
     pub(super) offset: UtcOffset,
+    /// Whether limits must be such as Envoy's rate-limit protocol can say.
+    pub(super) envoy_limits: bool,
     path: String,
 }
 
@@ -149,11 +162,15 @@ impl Decoder {
                 continue;
             }
             let near = nearest(key, fields.known.iter().copied());
+            let (inner, names) = fields.inner;
             if !near.is_some_and(|near| is_harmless(near, node)) {
                 self.hide(node);
             }
             if fields.later.contains(&key.as_str()) {
                 self.within(key, |d| d.error(*key_span, "not supported yet"));
+            } else if names.contains(&key.as_str()) {
+                let help = format!("did you mean `{inner}.{key}`?");
+                self.within(key, |d| d.error_help(*key_span, "unknown field", help));
             } else if let Some(known) = near {
                 let help = format!("did you mean `{known}`?");
                 self.within(key, |d| d.error_help(*key_span, "unknown field", help));

@@ -4,7 +4,7 @@ use super::decode::{Decoder, Fields, Map};
 use super::node::{Node, Span, Value};
 use super::{
     Config, ConfigError, Counters, HeaderFamily, Mode, Provider, ProviderTarget, ScopeLimits,
-    group, policies,
+    counters, group, limits, policies,
 };
 use crate::credential;
 use crate::time::UtcOffset;
@@ -15,6 +15,8 @@ const DOCUMENT: Fields = Fields {
         "mode",
         "providers",
         "consumer_groups",
+        "ceilings",
+        "counters",
         "policies",
         "credential_headers",
         "path_prefixes",
@@ -29,9 +31,7 @@ const DOCUMENT: Fields = Fields {
     later: &[
         "anonymous_group",
         "budgets",
-        "ceilings",
         "consumers",
-        "counters",
         "default_group",
         "defaults",
         "identity",
@@ -43,25 +43,43 @@ const DOCUMENT: Fields = Fields {
         "services",
         "unpriced",
     ],
-    secret: false,
+    ..Fields::NONE
+};
+
+const CEILINGS: Fields = Fields {
+    known: &["rate_limits", "consumer_rate_limits", "model_rate_limits"],
+    later: &[
+        "allowed_endpoints",
+        "allowed_models",
+        "budgets",
+        "default_model",
+        "denied_models",
+        "input_policies",
+        "model_aliases",
+        "output_policies",
+        "policies",
+        "pricing",
+        "request_limits",
+        "unpriced",
+    ],
+    inner: ("rate_limits", limits::NAMES),
+    ..Fields::NONE
 };
 
 const PROVIDERS: Fields = Fields {
     known: &["targets"],
-    later: &[],
-    secret: false,
+    ..Fields::NONE
 };
 
 const TARGET: Fields = Fields {
     known: &["id", "provider", "secret_key_ref", "models", "cluster"],
-    later: &[],
-    secret: false,
+    ..Fields::NONE
 };
 
 const SECRET_KEY_REF: Fields = Fields {
     known: &["env"],
-    later: &[],
     secret: true,
+    ..Fields::NONE
 };
 
 const MODES: [(&str, Mode); 2] = [("enforce", Mode::Enforce), ("shadow", Mode::Shadow)];
@@ -106,15 +124,17 @@ fn config(d: &mut Decoder, root: &Node) -> Option<Config> {
     let map = d.map(root, &DOCUMENT)?;
     d.required(&map, "version", version);
     let timezone = d.field(&map, "timezone", timezone).unwrap_or_default();
-    d.offset = timezone; // the groups' dates need it
+    // The groups' dates and limits need these.
+    d.offset = timezone;
+    d.envoy_limits = counters::is_envoy(map.get("counters"));
     let owned = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
-    let config = Config {
+    let mut config = Config {
         mode: d.field(&map, "mode", mode).unwrap_or_default(),
         providers: d.field(&map, "providers", providers).unwrap_or_default(),
         consumer_groups: d
             .field(&map, "consumer_groups", group::groups)
             .unwrap_or_default(),
-        ceilings: ScopeLimits::default(),
+        ceilings: d.field(&map, "ceilings", ceilings).unwrap_or_default(),
         counters: Counters::default(),
         policies: d
             .field(&map, "policies", policies::policies)
@@ -145,8 +165,19 @@ fn config(d: &mut Decoder, root: &Node) -> Option<Config> {
         .unwrap_or(DEFAULT_RESPONSE_BYTES),
         timezone,
     };
+    let groups = &config.consumer_groups;
+    config.counters = d
+        .field(&map, "counters", |d, node| {
+            counters::counters(d, node, groups)
+        })
+        .unwrap_or_default();
     check_held_headers(d, &map, &config);
     Some(config)
+}
+
+fn ceilings(d: &mut Decoder, node: &Node) -> Option<ScopeLimits> {
+    let map = d.map(node, &CEILINGS)?;
+    Some(limits::scope(d, &map))
 }
 
 /// Where the request's header is gone before its body is read, nothing in the header may hang on the model.

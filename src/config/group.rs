@@ -2,11 +2,12 @@
 
 use super::decode::{Decoder, Fields, Map};
 use super::document::mode;
-use super::limits::rate_limits;
-use super::node::{Node, Value};
-use super::{ApiKey, ConsumerGroup, ScopeLimits, policies};
+use super::limits::{self, NAMES};
+use super::node::{Node, Span, Value};
+use super::suggest::nearest;
+use super::{ApiKey, ConsumerGroup, policies};
 use crate::credential::KeyDigest;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
 const GROUP: Fields = Fields {
@@ -21,34 +22,35 @@ const GROUP: Fields = Fields {
         "default_model",
         "model_aliases",
         "allowed_endpoints",
+        "parent",
         "rate_limits",
+        "consumer_rate_limits",
+        "model_rate_limits",
         "policies",
         "input_policies",
     ],
     later: &[
         "budgets",
-        "concurrent_requests",
-        "consumer_rate_limits",
         "consumers",
         "enabled",
         "features",
-        "model_rate_limits",
         "not_after",
         "not_before",
         "output_policies",
-        "parent",
         "pricing",
         "priority",
         "request_limits",
         "unpriced",
     ],
-    secret: false,
+    inner: ("rate_limits", NAMES),
+    ..Fields::NONE
 };
 
 const KEY: Fields = Fields {
     known: &["id", "sha256", "not_before", "not_after", "enabled"],
     later: &["features"],
     secret: true,
+    ..Fields::NONE
 };
 
 /// Where a key stands: group, and position in `api_keys`.
@@ -57,8 +59,9 @@ type Place = (usize, Option<usize>);
 pub(super) fn groups(d: &mut Decoder, node: &Node) -> Option<Vec<ConsumerGroup>> {
     let mut names: BTreeMap<String, usize> = BTreeMap::new();
     let mut keys = BTreeMap::new();
+    let mut places = Vec::new();
     let mut index = 0_usize;
-    d.list(node, |d, item| {
+    let groups = d.list(node, |d, item| {
         let at = index;
         index = index.saturating_add(1);
         let map = d.map(item, &GROUP)?;
@@ -75,11 +78,64 @@ pub(super) fn groups(d: &mut Decoder, node: &Node) -> Option<Vec<ConsumerGroup>>
             }
             Some(name)
         });
+        places.push((at, map.get("parent").map_or(map.span, |node| node.span)));
         Some(ConsumerGroup {
             name: name.unwrap_or_default(),
             ..group(d, &map, at, &mut keys)
         })
-    })
+    })?;
+    check_parents(d, &groups, &places);
+    Some(groups)
+}
+
+/// A parent must be a group of the file, and no group may be above itself.
+fn check_parents(d: &mut Decoder, groups: &[ConsumerGroup], places: &[(usize, Span)]) {
+    let parents: BTreeMap<_, _> = groups
+        .iter()
+        .filter_map(|group| Some((group.name.as_str(), group.parent.as_deref()?)))
+        .collect();
+    let mut told = BTreeSet::new();
+    for (group, (at, span)) in groups.iter().zip(places) {
+        let Some(parent) = &group.parent else {
+            continue;
+        };
+        let check = |d: &mut Decoder| {
+            check_known(d, *span, parent, groups);
+            let cycle = cycle(&group.name, &parents).filter(|_| !told.contains(&*group.name));
+            if let Some(cycle) = cycle {
+                d.error_help(*span, "a group cannot be above itself", cycle.join(" -> "));
+                told.extend(cycle);
+            }
+        };
+        d.item(*at, |d| d.within("parent", check));
+    }
+}
+
+/// What names a group must name one of the file's.
+pub(super) fn check_known(d: &mut Decoder, span: Span, name: &str, groups: &[ConsumerGroup]) {
+    let names = || groups.iter().map(|group| group.name.as_str());
+    if names().any(|known| known == name) {
+        return;
+    }
+    let message = "no group has this name";
+    match nearest(name, names()) {
+        Some(near) => d.error_help(span, message, format!("did you mean `{near}`?")),
+        None => d.error(span, message),
+    }
+}
+
+/// A group and all above it, if that is the group itself again.
+fn cycle<'a>(name: &'a str, parents: &BTreeMap<&'a str, &'a str>) -> Option<Vec<&'a str>> {
+    let mut chain = vec![name];
+    // A longer one runs into a circle further up, which is told of there.
+    while chain.len() <= parents.len() {
+        let above = *parents.get(chain.last()?)?;
+        chain.push(above);
+        if above == name {
+            return Some(chain);
+        }
+    }
+    None
 }
 
 fn group(
@@ -103,11 +159,8 @@ fn group(
             .field(map, "model_aliases", model_aliases)
             .unwrap_or_default(),
         allowed_endpoints: d.field(map, "allowed_endpoints", |d, node| d.set(node, endpoint)),
-        parent: None,
-        limits: ScopeLimits {
-            rate_limits: d.field(map, "rate_limits", rate_limits).unwrap_or_default(),
-            ..ScopeLimits::default()
-        },
+        parent: d.field(map, "parent", Decoder::name),
+        limits: limits::scope(d, map),
         policies: d
             .field(map, "policies", policies::policies)
             .unwrap_or_default(),
@@ -194,17 +247,7 @@ fn plain_key(d: &mut Decoder, node: &Node) -> Option<ApiKey> {
 
 fn digested_key(d: &mut Decoder, node: &Node) -> Option<ApiKey> {
     let map = d.map(node, &KEY)?;
-    let id = d.field(&map, "id", |d, node| {
-        let rule = |text: &str| {
-            let byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@+".contains(&byte);
-            (1..=64).contains(&text.len()) && text.bytes().all(byte)
-        };
-        d.checked(
-            node,
-            rule,
-            "1 to 64 letters, digits, `-`, `_`, `.`, `@` or `+`",
-        )
-    });
+    let id = d.field(&map, "id", Decoder::id);
     let digest = d.required(&map, "sha256", |d, node| {
         d.hide(node); // the key itself may stand here by mistake
         let digest = digest(d.text(node)?);

@@ -1,49 +1,65 @@
-//! `rate_limits`, in either of its forms.
+//! What a scope may use up: `rate_limits` in either of its forms, for all of it, for each consumer, for some models.
 
-use super::decode::{Decoder, Fields};
+use super::decode::{Decoder, Fields, Map};
 use super::node::{Node, Value};
 use super::scalar::MAX_NUMBER;
+use super::{ModelLimits, ScopeLimits};
 use crate::limit::{Limit, Unit, Window};
 
 const LIMIT: Fields = Fields {
     known: &["unit", "limit", "per", "window"],
-    later: &[],
-    secret: false,
+    ..Fields::NONE
 };
+
+/// The members of `rate_limits`; first those that a period can be read out of.
+pub(super) const NAMES: &[&str] = &[
+    "requests_per_second",
+    "requests_per_minute",
+    "requests_per_hour",
+    "requests_per_day",
+    "requests_per_month",
+    "tokens_per_second",
+    "tokens_per_minute",
+    "tokens_per_hour",
+    "tokens_per_day",
+    "tokens_per_month",
+    "prompt_tokens_per_second",
+    "prompt_tokens_per_minute",
+    "prompt_tokens_per_hour",
+    "prompt_tokens_per_day",
+    "prompt_tokens_per_month",
+    "completion_tokens_per_second",
+    "completion_tokens_per_minute",
+    "completion_tokens_per_hour",
+    "completion_tokens_per_day",
+    "completion_tokens_per_month",
+    "concurrent_requests",
+    "window",
+];
 
 const RATE_LIMITS: Fields = Fields {
-    known: &[
-        "requests_per_second",
-        "requests_per_minute",
-        "requests_per_hour",
-        "requests_per_day",
-        "requests_per_month",
-        "tokens_per_second",
-        "tokens_per_minute",
-        "tokens_per_hour",
-        "tokens_per_day",
-        "tokens_per_month",
-        "prompt_tokens_per_second",
-        "prompt_tokens_per_minute",
-        "prompt_tokens_per_hour",
-        "prompt_tokens_per_day",
-        "prompt_tokens_per_month",
-        "completion_tokens_per_second",
-        "completion_tokens_per_minute",
-        "completion_tokens_per_hour",
-        "completion_tokens_per_day",
-        "completion_tokens_per_month",
-        "window",
-    ],
-    later: &["concurrent_requests"],
-    secret: false,
+    known: NAMES,
+    ..Fields::NONE
 };
 
-const UNITS: [(&str, Unit); 4] = [
+/// What can have been counted before: not what is under way.
+const COUNTED: Fields = Fields {
+    known: NAMES.split_at(20).0,
+    ..Fields::NONE
+};
+
+const MODEL_LIMITS: Fields = Fields {
+    known: &["models", "rate_limits"],
+    inner: ("rate_limits", NAMES),
+    ..Fields::NONE
+};
+
+const UNITS: [(&str, Unit); 5] = [
     ("requests", Unit::Requests),
     ("tokens", Unit::Tokens),
     ("prompt_tokens", Unit::PromptTokens),
     ("completion_tokens", Unit::CompletionTokens),
+    ("concurrent_requests", Unit::ConcurrentRequests),
 ];
 
 /// How a window of up to an hour moves.
@@ -54,12 +70,56 @@ const SHAPES: [(&str, Shape); 2] = [("sliding", Window::Sliding), ("fixed", Wind
 const HOUR: u32 = 3600;
 const LONGEST_FIXED: u32 = 31 * 24 * HOUR;
 
-/// A group's counters share one record.
+/// An owner's counters share one record.
 const MAX_LIMITS: usize = 24;
 
-pub(super) fn rate_limits(d: &mut Decoder, node: &Node) -> Option<Vec<Limit>> {
+/// The three members that every scope can have.
+pub(super) fn scope(d: &mut Decoder, map: &Map<'_>) -> ScopeLimits {
+    ScopeLimits {
+        rate_limits: d.field(map, "rate_limits", rate_limits).unwrap_or_default(),
+        consumer_rate_limits: d
+            .field(map, "consumer_rate_limits", rate_limits)
+            .unwrap_or_default(),
+        model_rate_limits: d
+            .field(map, "model_rate_limits", model_rate_limits)
+            .unwrap_or_default(),
+    }
+}
+
+fn model_rate_limits(d: &mut Decoder, node: &Node) -> Option<Vec<ModelLimits>> {
+    // As their counters are told apart.
+    let mut seen: Vec<String> = Vec::new();
+    d.list(node, |d, item| {
+        let map = d.map(item, &MODEL_LIMITS)?;
+        let models = d.required(&map, "models", |d, node| {
+            let models = models(d, node)?;
+            let joined = models.join(",");
+            if seen.contains(&joined) {
+                d.error(node.span, "another entry of this list has these models");
+            }
+            seen.push(joined);
+            Some(models)
+        });
+        let rate_limits = d.required(&map, "rate_limits", rate_limits);
+        Some(ModelLimits {
+            models: models?,
+            rate_limits: rate_limits?,
+        })
+    })
+}
+
+/// Those of one counter: some.
+pub(super) fn models(d: &mut Decoder, node: &Node) -> Option<Vec<String>> {
+    let models = d.set(node, Decoder::model_glob)?;
+    if models.is_empty() {
+        d.error(node.span, "is empty");
+    }
+    Some(models)
+}
+
+fn rate_limits(d: &mut Decoder, node: &Node) -> Option<Vec<Limit>> {
     let Value::List(items) = &node.value else {
-        return named_limits(d, node);
+        return named_limits(d, node, &RATE_LIMITS);
     };
     if items.len() > MAX_LIMITS {
         d.error(node.span, format!("at most {MAX_LIMITS} limits"));
@@ -76,17 +136,24 @@ pub(super) fn rate_limits(d: &mut Decoder, node: &Node) -> Option<Vec<Limit>> {
     })
 }
 
-fn named_limits(d: &mut Decoder, node: &Node) -> Option<Vec<Limit>> {
-    let map = d.map(node, &RATE_LIMITS)?;
+/// How much was used, by the names of the limits that would have counted it.
+pub(super) fn counted(d: &mut Decoder, node: &Node) -> Option<Vec<Limit>> {
+    named_limits(d, node, &COUNTED)
+}
+
+fn named_limits(d: &mut Decoder, node: &Node, fields: &Fields) -> Option<Vec<Limit>> {
+    let map = d.map(node, fields)?;
     let shape = d
         .field(&map, "window", |d, node| d.choice(node, &SHAPES))
         .unwrap_or(Window::Sliding);
     // In the order of the reference: Envoy's `Struct` does not keep the author's.
-    let limits = RATE_LIMITS.known.iter().filter_map(|name| {
-        let (unit, period) = name.rsplit_once("_per_")?;
+    let limits = fields.known.iter().filter_map(|name| {
+        let (unit, window) = match name.rsplit_once("_per_") {
+            Some((unit, period)) => (unit, period_window(period, shape)?),
+            None => (*name, Window::InFlight),
+        };
         let (_, unit) = UNITS.iter().find(|(name, _)| *name == unit)?;
-        let window = period_window(period, shape)?;
-        let quota = d.field(&map, name, |d, node| d.number(node, MAX_NUMBER))?;
+        let quota = d.field(&map, name, |d, node| quota(d, node, *unit))?;
         Some(Limit {
             unit: *unit,
             window,
@@ -99,28 +166,63 @@ fn named_limits(d: &mut Decoder, node: &Node) -> Option<Vec<Limit>> {
 fn listed_limit(d: &mut Decoder, node: &Node) -> Option<Limit> {
     let map = d.map(node, &LIMIT)?;
     let unit = d.required(&map, "unit", |d, node| d.choice(node, &UNITS));
-    let quota = d.required(&map, "limit", |d, node| d.number(node, MAX_NUMBER));
+    let quota = d.required(&map, "limit", |d, node| {
+        quota(d, node, unit.unwrap_or(Unit::Requests))
+    });
+    if unit == Some(Unit::ConcurrentRequests) {
+        for name in ["per", "window"] {
+            if let Some(node) = map.get(name) {
+                d.within(name, |d| {
+                    d.error(node.span, "requests under way have no window");
+                });
+            }
+        }
+        return Some(Limit {
+            unit: Unit::ConcurrentRequests,
+            window: Window::InFlight,
+            quota: quota?,
+        });
+    }
     let shape = d
         .field(&map, "window", |d, node| d.choice(node, &SHAPES))
         .unwrap_or(Window::Sliding);
-    let window = d.required(&map, "per", |d, node| {
-        if let Some(window) = period_window(d.text(node)?, shape) {
-            return Some(window);
-        }
-        match shape(d.seconds(node, LONGEST_FIXED)?) {
-            Window::Sliding(seconds) if seconds > HOUR => {
-                let help = "write `window: fixed`, or `per: day` for calendar days";
-                d.error_help(node.span, "a sliding window is at most an hour", help);
-                None
-            }
-            window => Some(window),
-        }
-    });
+    let window = d.required(&map, "per", |d, node| window(d, node, shape));
     Some(Limit {
         unit: unit?,
         window: window?,
         quota: quota?,
     })
+}
+
+fn quota(d: &mut Decoder, node: &Node, unit: Unit) -> Option<u64> {
+    let quota = d.number(node, MAX_NUMBER)?;
+    if d.envoy_limits && unit != Unit::ConcurrentRequests && quota > u32::MAX.into() {
+        let help = format!("at most {}, or `dialect: kuadrant`", u32::MAX);
+        d.error_help(node.span, "too large for Envoy's rate-limit protocol", help);
+    }
+    Some(quota)
+}
+
+fn window(d: &mut Decoder, node: &Node, shape: Shape) -> Option<Window> {
+    if let Some(window) = period_window(d.text(node)?, shape) {
+        return Some(window);
+    }
+    let seconds = d.seconds(node, LONGEST_FIXED)?;
+    let window = shape(seconds);
+    if seconds > HOUR && matches!(window, Window::Sliding(_)) {
+        let help = "write `window: fixed`, or `per: day` for calendar days";
+        d.error_help(node.span, "a sliding window is at most an hour", help);
+        return None;
+    }
+    if d.envoy_limits && ![1, 60, HOUR].contains(&seconds) {
+        let help = "second, minute, hour, day or month, or `dialect: kuadrant`";
+        d.error_help(
+            node.span,
+            "Envoy's rate-limit protocol has no such window",
+            help,
+        );
+    }
+    Some(window)
 }
 
 fn period_window(period: &str, shape: Shape) -> Option<Window> {

@@ -6,6 +6,7 @@
 //! JSON (what Envoy hands over) and YAML (what people write; the command line only) become one tree, and one decoder
 //! reads it, so that the filter and `cohort lint` cannot disagree.
 
+mod counters;
 mod decode;
 mod document;
 mod error;

@@ -8,18 +8,16 @@ use super::{PolicyAction, PolicyKind, PolicyRule};
 const RULE: Fields = Fields {
     known: &["name", "type", "action", "mode", "config"],
     later: &["enabled"],
-    secret: false,
+    ..Fields::NONE
 };
 
 const PII: Fields = Fields {
     known: &["entities"],
-    later: &[],
-    secret: false,
+    ..Fields::NONE
 };
 const KEYWORDS: Fields = Fields {
     known: &["words", "patterns"],
-    later: &[],
-    secret: false,
+    ..Fields::NONE
 };
 const CONTENT: Fields = Fields {
     known: &[
@@ -30,8 +28,7 @@ const CONTENT: Fields = Fields {
         "categories",
         "threshold",
     ],
-    later: &[],
-    secret: false,
+    ..Fields::NONE
 };
 
 const KINDS: [(&str, PolicyKind); 3] = [
@@ -127,7 +124,7 @@ fn content(d: &mut Decoder, node: &Node) -> Option<()> {
             "a path that begins with `/`",
         )
     });
-    d.field(&map, "timeout", timeout);
+    d.field(&map, "timeout", |d, node| d.milliseconds(node, 1..=60_000));
     d.field(&map, "failure_mode", |d, node| {
         d.choice(node, &[("allow", ()), ("deny", ())])
     });
@@ -159,25 +156,6 @@ fn threshold(d: &mut Decoder, node: &Node) -> Option<()> {
             None
         }
     }
-}
-
-fn timeout(d: &mut Decoder, node: &Node) -> Option<()> {
-    const LONGEST: u32 = 60_000;
-    let text = d.text(node)?;
-    let ms = match text.strip_suffix("ms") {
-        Some(ms) => ms.parse().ok(),
-        None => text
-            .strip_suffix('s')
-            .and_then(|seconds| seconds.parse::<u32>().ok()?.checked_mul(1_000)),
-    };
-    if !ms.is_some_and(|ms: u32| (1..=LONGEST).contains(&ms)) {
-        d.error_help(
-            node.span,
-            "not a timeout",
-            "like `500ms` or `2s`, at most 60s",
-        );
-    }
-    Some(())
 }
 
 /// A list that may not be empty: a policy that looks for nothing protects from nothing.

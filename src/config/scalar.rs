@@ -4,6 +4,7 @@ use super::decode::Decoder;
 use super::node::{Node, Value};
 use super::suggest::nearest;
 use crate::time::Timestamp;
+use std::ops::RangeInclusive;
 
 /// No limit is larger; far below where sums could overflow.
 pub(super) const MAX_NUMBER: u64 = 1_000_000_000_000_000;
@@ -109,7 +110,7 @@ impl Decoder {
                     "h" => 3600,
                     _ => return None,
                 };
-                digits.parse::<u32>().ok()?.checked_mul(unit)
+                whole(digits)?.checked_mul(unit)
             });
         match parsed {
             Some(seconds) if (1..=max).contains(&seconds) => Some(seconds),
@@ -121,6 +122,24 @@ impl Decoder {
         }
     }
 
+    /// `100ms`, `2s`, in milliseconds.
+    pub(super) fn milliseconds(&mut self, node: &Node, range: RangeInclusive<u32>) -> Option<u32> {
+        let parsed = match &node.value {
+            Value::Text(text) => milliseconds(text),
+            _ => None,
+        };
+        let inside = parsed.filter(|parsed| range.contains(parsed));
+        if inside.is_none() {
+            let help = format!(
+                "like `500ms` or `2s`, from {}ms to {}s",
+                range.start(),
+                range.end() / 1_000
+            );
+            self.error_help(node.span, "not a duration", help);
+        }
+        inside
+    }
+
     /// A moment.
     pub(super) fn date(&mut self, node: &Node) -> Option<Timestamp> {
         let text = self.text(node)?;
@@ -130,6 +149,19 @@ impl Decoder {
             self.error_help(node.span, "not a date", help);
         }
         date
+    }
+
+    /// What events call a consumer, or a key.
+    pub(super) fn id(&mut self, node: &Node) -> Option<String> {
+        let rule = |text: &str| {
+            let byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@+".contains(&byte);
+            (1..=64).contains(&text.len()) && text.bytes().all(byte)
+        };
+        self.checked(
+            node,
+            rule,
+            "1 to 64 letters, digits, `-`, `_`, `.`, `@` or `+`",
+        )
     }
 
     /// The name of something: goes into headers, stats and record keys.
@@ -150,6 +182,19 @@ impl Decoder {
             "one model's name, without `*`",
         )
     }
+}
+
+fn milliseconds(text: &str) -> Option<u32> {
+    if let Some(digits) = text.strip_suffix("ms") {
+        return whole(digits);
+    }
+    whole(text.strip_suffix('s')?)?.checked_mul(1_000)
+}
+
+/// Digits alone: `parse` also takes `+5`.
+fn whole(digits: &str) -> Option<u32> {
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| plain)
 }
 
 fn suffixed(text: &str) -> Option<u64> {

@@ -232,6 +232,183 @@ fn warnings_say_what_is_not_as_it_looks() {
     );
 }
 
+fn with_service(fields: &str) -> Config {
+    let document = format!(
+        r#"{{"version":"1","counters":{{"store":"rate_limit_service","cluster":"rls"{fields}}}}}"#
+    );
+    Config::from_json(document.as_bytes()).unwrap()
+}
+
+#[test]
+fn a_service_has_the_defaults_of_the_reference() {
+    let service = with_service("").counters.service.unwrap();
+    assert_eq!((&*service.cluster, &*service.domain), ("rls", "cohort"));
+    assert_eq!(service.timeout_ms, 100);
+    assert_eq!(service.dialect, ServiceDialect::Envoy);
+    assert_eq!(service.failure_mode, FailureMode::Local);
+    assert_eq!(service.lease, None);
+    let lease = with_service(r#","timeout":"2s","lease":{"requests":7}"#);
+    let service = lease.counters.service.unwrap();
+    assert_eq!(service.timeout_ms, 2_000);
+    let expected = Lease {
+        requests: 7,
+        max_age_ms: 1_000,
+    };
+    assert_eq!(service.lease, Some(expected));
+    // More than the protocol could be asked for, but it is not.
+    let seeded = with_service(
+        r#","seed":[{"time":"2026-01-01","counted":{"tokens_per_month":5000000000}}]"#,
+    );
+    assert_eq!(seeded.counters.seed[0].counted[0].quota, 5_000_000_000);
+}
+
+#[test]
+fn durations_have_a_unit_and_bounds() {
+    let timeout = |text: &str| {
+        let document = format!(
+            r#"{{"version":"1","counters":{{"store":"rate_limit_service","cluster":"rls","timeout":{text}}}}}"#
+        );
+        let config = Config::from_json(document.as_bytes()).ok()?;
+        Some(config.counters.service?.timeout_ms)
+    };
+    for (text, expected) in [
+        (r#""1ms""#, Some(1)),
+        (r#""10000ms""#, Some(10_000)),
+        (r#""10s""#, Some(10_000)),
+        (r#""0ms""#, None),
+        (r#""0s""#, None),
+        (r#""10001ms""#, None),
+        (r#""99999999s""#, None),
+        (r#""1.5s""#, None),
+        (r#""-1s""#, None),
+        (r#""+1s""#, None),
+        (r#""1 s""#, None),
+        (r#""1""#, None),
+        (r#""ms""#, None),
+        (r#""""#, None),
+        ("100", None),
+    ] {
+        assert_eq!(timeout(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn concurrency_has_no_window() {
+    let expected = Limit {
+        unit: Unit::ConcurrentRequests,
+        window: Window::InFlight,
+        quota: 5,
+    };
+    for limits in [
+        r#"{"concurrent_requests":5}"#,
+        r#"[{"unit":"concurrent_requests","limit":5}]"#,
+    ] {
+        let config = with_limits(limits).unwrap();
+        assert_eq!(
+            config.consumer_groups[0].limits.rate_limits,
+            std::slice::from_ref(&expected)
+        );
+    }
+}
+
+#[test]
+fn seeds_name_their_counter_as_it_names_itself() {
+    let document = br#"{"version":"1","timezone":"+09:00","consumer_groups":[{"name":"a"}],"counters":{"seed":[
+        {"consumer_group":"a","consumer":"c","time":"2026-01-01","counted":{"tokens_per_day":5,"requests_per_minute":6}},
+        {"models":["x","y*"],"time":"2026-01-01T00:00:00Z","counted":{}}]}}"#;
+    let seed = Config::from_json(document).unwrap().counters.seed;
+    let [first, second] = &seed[..] else { panic!() };
+    assert_eq!(first.descriptor.record(), "cohort/1/group/a/consumer/c");
+    assert_eq!(
+        Some(first.time),
+        Timestamp::parse_rfc3339("2025-12-31T15:00:00Z", UtcOffset(0))
+    );
+    let counted = [
+        (Unit::Requests, Window::Sliding(60), 6),
+        (Unit::Tokens, Window::Day, 5),
+    ];
+    let counted = counted.map(|(unit, window, quota)| Limit {
+        unit,
+        window,
+        quota,
+    });
+    assert_eq!(first.counted, counted);
+    assert_eq!(second.descriptor.record(), "cohort/1/ceilings/models/x,y*");
+}
+
+#[test]
+fn what_a_store_cannot_do_is_warned_of_only_where_it_matters() {
+    const MARKS: [&str; 8] = [
+        "fixed",
+        "timezone",
+        "30 days",
+        "concurrent",
+        "reserves",
+        "refuses",
+        "lease",
+        "restart",
+    ];
+    let said = |counters: &str, limits: &str, more: &str| -> Vec<&str> {
+        let document = format!(
+            r#"{{"version":"1","counters":{{{counters}}},"consumer_groups":[{{"name":"a","rate_limits":{limits}}}]{more}}}"#
+        );
+        let config = Config::from_json(document.as_bytes()).expect(&document);
+        let lines = config.warnings().into_iter();
+        lines
+            .filter_map(|line| MARKS.into_iter().find(|mark| line.message.contains(mark)))
+            .collect()
+    };
+    let service = r#""store":"rate_limit_service","cluster":"c""#;
+    let kuadrant = &format!(r#"{service},"dialect":"kuadrant""#);
+    let leased = &format!(r#"{service},"lease":{{"requests":2}}"#);
+    let seeded = r#""seed":[{"time":"2026-01-01","counted":{}}]"#;
+    let ceiling = r#","ceilings":{"rate_limits":{"requests_per_day":1}}"#;
+    let minute = r#"{"requests_per_minute":1}"#;
+    let day = r#"{"requests_per_day":1}"#;
+    let month = r#"{"requests_per_month":1}"#;
+    let both = r#"{"requests_per_day":1,"requests_per_month":1}"#;
+    for (counters, limits, more, expected) in [
+        ("", minute, "", &[][..]),
+        ("", day, "", &["restart"]),
+        ("", minute, ceiling, &["restart"]),
+        (seeded, day, "", &[]),
+        (service, "{}", "", &[]),
+        (service, minute, "", &["fixed"]),
+        (
+            service,
+            r#"{"requests_per_minute":1,"window":"fixed"}"#,
+            "",
+            &[],
+        ),
+        (service, month, "", &[]),
+        (kuadrant, month, "", &["30 days"]),
+        (kuadrant, day, "", &[]),
+        (service, day, r#","timezone":"+01:00""#, &["timezone"]),
+        (service, minute, r#","timezone":"+01:00""#, &["fixed"]),
+        (service, r#"{"tokens_per_day":1}"#, "", &["reserves"]),
+        (service, r#"{"concurrent_requests":1}"#, "", &["concurrent"]),
+        (service, both, "", &["refuses"]),
+        (service, "{}", ceiling, &[]),
+        (service, day, ceiling, &["refuses"]),
+        (leased, "{}", "", &["lease"]),
+    ] {
+        assert_eq!(
+            said(counters, limits, more),
+            expected,
+            "{counters} {limits} {more}"
+        );
+    }
+}
+
+#[test]
+fn a_parent_needs_neither_key_nor_list_twice() {
+    let document = br#"{"version":"1","consumer_groups":[
+        {"name":"a","parent":"b","api_keys":[{"sha256":
+         "cb0d1f8fa64d0c0e1b6b6a5a62bc9c6e7af7f8d1d2d3d4d5d6d7d8d9dadbdcdd"}]},
+        {"name":"b","allowed_models":["x"]}]}"#;
+    assert_eq!(Config::from_json(document).unwrap().warnings(), []);
+}
+
 #[cfg(feature = "cli")]
 mod yaml {
     use super::*;

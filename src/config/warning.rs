@@ -1,7 +1,8 @@
 //! What is valid, and still not what its author may expect.
 
-use super::{Config, ConsumerGroup};
-use crate::limit::Window;
+use super::{Config, ConsumerGroup, ScopeLimits, ServiceDialect};
+use crate::limit::{Limit, Unit, Window};
+use crate::time::UtcOffset;
 use std::fmt;
 
 /// One thing to think about again.
@@ -37,30 +38,88 @@ pub(super) fn of(config: &Config) -> Vec<Warning> {
         );
     }
     for (index, group) in config.consumer_groups.iter().enumerate() {
-        of_group(group, |field, message| {
+        let mut others = config.consumer_groups.iter();
+        let is_parent = others.any(|other| other.parent.as_ref() == Some(&group.name));
+        of_group(group, is_parent, |field, message| {
             warn(format!("consumer_groups[{index}]{field}"), message);
         });
     }
     if !config.policies.is_empty() {
         warn("policies".to_owned(), NOT_ENFORCED);
     }
-    let mut limits = config
-        .consumer_groups
-        .iter()
-        .flat_map(|group| &group.limits.rate_limits);
-    if limits.any(|limit| matches!(limit.window, Window::Day | Window::Month)) {
+    of_counters(config, warn);
+    warnings
+}
+
+fn of_counters(config: &Config, mut warn: impl FnMut(String, &str)) {
+    let groups = || config.consumer_groups.iter();
+    let scopes = || (groups().map(|group| &group.limits)).chain([&config.ceilings]);
+    let any = |wanted: fn(&Limit) -> bool| scopes().flat_map(limits).any(wanted);
+    let calendar = any(|limit| matches!(limit.window, Window::Day | Window::Month));
+    let Some(service) = &config.counters.service else {
+        if calendar && config.counters.seed.is_empty() {
+            warn(
+                String::new(),
+                "limits per day and month are counted in Envoy's memory: a restart of Envoy starts them anew",
+            );
+        }
+        return;
+    };
+    let mut warn = |field: &str, message| warn(format!("counters.{field}"), message);
+    if any(|limit| matches!(limit.window, Window::Sliding(_))) {
         warn(
-            String::new(),
-            "limits per day and month are counted in Envoy's memory: a restart of Envoy starts them anew",
+            "store",
+            "a rate-limit service's windows are fixed: around their edges up to twice a limit passes",
         );
     }
-    warnings
+    if calendar && config.timezone != UtcOffset(0) {
+        warn(
+            "store",
+            "a rate-limit service knows no `timezone`: its days and months are its own",
+        );
+    }
+    if service.dialect == ServiceDialect::Kuadrant && any(|limit| limit.window == Window::Month) {
+        warn("dialect", "a month has 30 days there");
+    }
+    if any(|limit| limit.unit == Unit::ConcurrentRequests) {
+        warn(
+            "store",
+            "each Envoy counts `concurrent_requests` for itself",
+        );
+    }
+    if any(|limit| limit.unit.is_tokens()) {
+        warn(
+            "store",
+            "each Envoy reserves the tokens of its own requests; the others see them when they are used",
+        );
+    }
+    let used = scopes().filter(|scope| limits(scope).next().is_some());
+    let several = scopes().any(|scope| limits(scope).nth(1).is_some());
+    let nested =
+        limits(&config.ceilings).next().is_some() || groups().any(|group| group.parent.is_some());
+    if several || (nested && used.count() > 1) {
+        warn(
+            "store",
+            "a request that one limit refuses stays counted by the others",
+        );
+    }
+    if service.lease.is_some() {
+        warn("lease", "what is not used of a lease stays counted");
+    }
+}
+
+/// All limits that a scope sets.
+fn limits(scope: &ScopeLimits) -> impl Iterator<Item = &Limit> {
+    let models = scope.model_rate_limits.iter();
+    (scope.rate_limits.iter())
+        .chain(&scope.consumer_rate_limits)
+        .chain(models.flat_map(|entry| &entry.rate_limits))
 }
 
 const NOT_ENFORCED: &str = "NOT ENFORCED YET: this version checks these policies for mistakes and does nothing else with them";
 
-fn of_group(group: &ConsumerGroup, mut warn: impl FnMut(&str, &str)) {
-    if group.keys.is_empty() {
+fn of_group(group: &ConsumerGroup, is_parent: bool, mut warn: impl FnMut(&str, &str)) {
+    if group.keys.is_empty() && !is_parent {
         warn("", "has no key: nobody can use it");
     }
     if group.keys.iter().any(|key| key.plain) {
@@ -70,11 +129,14 @@ fn of_group(group: &ConsumerGroup, mut warn: impl FnMut(&str, &str)) {
         );
     }
     match &group.allowed_models {
-        None => warn("", "has no `allowed_models`: every model is allowed"),
+        // Of a group with a parent, the parent says it.
+        None if group.parent.is_none() => {
+            warn("", "has no `allowed_models`: every model is allowed");
+        }
         Some(models) if models.is_empty() => {
             warn(".allowed_models", "is empty: no model is allowed");
         }
-        Some(_) => {}
+        None | Some(_) => {}
     }
     let models = group.allowed_models.iter().flatten();
     if models

@@ -3,12 +3,12 @@
 use super::{Exchange, NewBody, Release, State, Step};
 use crate::config::Mode;
 use crate::headers::{HeaderEdits, is_safe_value};
-use crate::limit::counter::{self, Demand, Refused};
-use crate::limit::{Clock, SharedData, Unit};
-use crate::llm::endpoint::Call;
+use crate::limit::counter::{Counter, Demand, Ledger, Over, Part, Refused, Room, Tokens};
+use crate::limit::{Descriptor, SharedData, Unit};
+use crate::llm::endpoint::{Call, Endpoint};
 use crate::llm::request::{Facts, Rewrite};
 use crate::policy::Group;
-use crate::refusal::Refusal;
+use crate::refusal::{Fired, Refusal};
 use crate::reply::NEVER_MS;
 use crate::time::Timestamp;
 use std::rc::Rc;
@@ -44,15 +44,20 @@ impl Exchange {
             return Err(Refusal::Internal);
         };
         let group = Rc::clone(&identity.group);
+        let key_id = Rc::clone(&identity.key_id);
         let endpoint = call.endpoint;
         self.prompt_estimate = facts.prompt_tokens();
         self.asked.stream = facts.stream;
         self.asked.background = facts.background;
+        self.asked.unbounded = match facts.max_output_tokens {
+            Some(_) => 0,
+            None => facts.choices.max(1),
+        };
         let mut rewrite = Rewrite::new(facts);
         let in_headers = std::mem::take(&mut self.models);
         self.models = models(&group, call, &mut rewrite)?;
         self.models.extend(in_headers);
-        if let Some(model) = self.models.iter().find(|model| !group.models.allow(model)) {
+        if let Some(model) = self.models.iter().find(|model| !group.allows(model)) {
             let refusal = Refusal::ModelNotAllowed {
                 model: model.clone(),
             };
@@ -62,7 +67,12 @@ impl Exchange {
         if self.target.is_none() && !policy.targets.is_empty() {
             return Err(Refusal::NoProvider);
         }
-        self.admit(&group, now, shared)?;
+        self.counters = group.counters(&key_id, &self.models);
+        if let Some(refusal) = self.exceeds(rewrite.facts(), endpoint) {
+            self.waive(refusal, &group)?;
+        }
+        let demand = self.demand(rewrite.facts(), &group, endpoint);
+        self.admit(demand, &group, now, shared)?;
         let asks = self
             .target
             .as_ref()
@@ -90,47 +100,75 @@ impl Exchange {
         Ok(release)
     }
 
-    /// Checks the limits and counts the request.
+    /// Checks the limits, counts the request, and reserves the tokens that it is expected to cost.
     fn admit(
         &mut self,
+        demand: Demand,
         group: &Group,
         now: Timestamp,
         shared: &mut impl SharedData,
     ) -> Result<(), Refusal> {
-        let clock = Clock {
-            now,
-            offset: self.policy.offset,
-        };
-        let demand = Demand::REQUEST;
         self.standings_at = now;
-        match counter::admit(shared, &group.record, &group.limits, demand, clock) {
+        let mut ledger = Ledger {
+            shared,
+            holds: &mut self.worker.holds.borrow_mut(),
+            counters: &self.counters,
+            clock: self.policy.clock(now),
+        };
+        match ledger.admit(demand, Part::All, Room::Counted, &mut self.permit) {
             Ok(standings) => self.standings = standings,
             Err(Refused::Contended) => {
                 self.store_errors = self.store_errors.saturating_add(1);
                 return Err(Refusal::LimiterUnavailable);
             }
-            Err(Refused::Over {
-                limit,
-                retry_after_ms,
-                standings,
-            }) => {
-                self.standings = standings;
-                let limit = group.limits.get(limit).ok_or(Refusal::Internal)?;
-                let refusal = Refusal::RateLimited {
-                    limit: limit.name().to_string(),
-                    requests: limit.unit == Unit::Requests,
-                    quota: limit.quota,
-                    wait_ms: retry_after_ms.unwrap_or(NEVER_MS),
-                };
-                self.waive(refusal, group)?;
-                if let Ok(standings) =
-                    counter::count(shared, &group.record, &group.limits, demand, clock)
-                {
+            Err(Refused::Over(over)) => {
+                let refusal = over_limit(&over, &self.counters);
+                self.standings = over.standings;
+                if group.mode == Mode::Enforce {
+                    return Err(refusal);
+                }
+                self.shadowed = self.shadowed.or_else(|| Some(refusal.code()));
+                let passed = ledger.admit(demand, Part::All, Room::Unlimited, &mut self.permit);
+                if let Ok(standings) = passed {
                     self.standings = standings;
                 }
             }
         }
         Ok(())
+    }
+
+    /// More output asked for than a limit has at all: the request would never pass, however long its caller waits.
+    fn exceeds(&self, facts: &Facts, endpoint: &Endpoint) -> Option<Refusal> {
+        let stated = stated_output(facts).filter(|_| endpoint.charged())?;
+        let mut limits = self.counters.iter().flat_map(|counter| &*counter.limits);
+        let limit = limits.find(|limit| {
+            matches!(limit.unit, Unit::CompletionTokens | Unit::Tokens) && stated > limit.quota
+        })?;
+        Some(Refusal::ExceedsLimit {
+            limit: limit.name().to_string(),
+            quota: limit.quota,
+            stated,
+        })
+    }
+
+    /// What a request is expected to cost.
+    fn demand(&self, facts: &Facts, group: &Group, endpoint: &Endpoint) -> Demand {
+        if !endpoint.charged() {
+            return Demand::default();
+        }
+        let completion = stated_output(facts).unwrap_or_else(|| {
+            let lengths = self.worker.lengths.borrow();
+            let expected = lengths.expected(length_of(group, &self.models), endpoint);
+            expected.saturating_mul(facts.choices.max(1))
+        });
+        let prompt = facts.prompt_tokens();
+        Demand {
+            tokens: Tokens {
+                prompt,
+                completion,
+                total: prompt.saturating_add(completion),
+            },
+        }
     }
 
     /// In shadow mode a refusal is only noted.
@@ -197,4 +235,39 @@ fn models(group: &Group, call: &Call, rewrite: &mut Rewrite) -> Result<Vec<Strin
         models.push(default.ok_or(Refusal::ModelMissing)?.clone());
     }
     Ok(models)
+}
+
+/// Group and model as the lengths of answers are learned for them.
+pub(super) fn length_of(group: &Group, models: &[String]) -> (usize, usize) {
+    let model = models
+        .first()
+        .map_or(0, |model| group.models.label_index(model));
+    (group.index, model)
+}
+
+/// The output that a request asks for, of all answers together.
+fn stated_output(facts: &Facts) -> Option<u64> {
+    let tokens = facts.max_output_tokens?;
+    Some(tokens.saturating_mul(facts.choices.max(1)))
+}
+
+fn over_limit(over: &Over, counters: &[Rc<Counter>]) -> Refusal {
+    let limit = over.limit;
+    let descriptor = counters
+        .get(over.counter)
+        .map(|counter| &counter.descriptor);
+    let fired = Fired {
+        limit: limit.name().to_string(),
+        quota: limit.quota,
+        scope: descriptor.map(Descriptor::scope),
+        group: descriptor.and_then(|descriptor| descriptor.group.clone()),
+    };
+    if limit.unit == Unit::ConcurrentRequests {
+        return Refusal::TooManyAtOnce(fired);
+    }
+    Refusal::RateLimited {
+        fired,
+        requests: limit.unit == Unit::Requests,
+        wait_ms: over.retry_after_ms.unwrap_or(NEVER_MS),
+    }
 }

@@ -7,13 +7,15 @@ mod decide;
 mod request;
 mod response;
 mod settle;
+mod worker;
 
 pub use request::Inbound;
 pub use settle::Settlement;
+pub use worker::Worker;
 
 use crate::headers::HeaderEdits;
 use crate::inflate::Coding;
-use crate::limit::counter::Standing;
+use crate::limit::counter::{Counter, Permit, Standing};
 use crate::llm::endpoint::{Call, Dialect};
 use crate::llm::request::{Reader, Rewrite};
 use crate::policy::{Group, Policy, Target};
@@ -26,6 +28,7 @@ use std::rc::Rc;
 #[derive(Debug)]
 pub struct Exchange {
     policy: Rc<Policy>,
+    worker: Rc<Worker>,
     started: Timestamp,
     dialect: Dialect,
     call: Option<Call>,
@@ -38,6 +41,9 @@ pub struct Exchange {
     shadowed: Option<&'static str>,
     standings: Vec<Standing>,
     standings_at: Timestamp,
+    /// What the request is counted in, the narrowest first.
+    counters: Vec<Rc<Counter>>,
+    permit: Permit,
     prompt_estimate: u64,
     /// Whether the upstream was already told who asks: then its header is out of reach.
     introduced: bool,
@@ -67,6 +73,8 @@ struct Asked {
     background: bool,
     /// To say its usage, though the client did not ask for that.
     usage: bool,
+    /// So many times, without a bound on its length; 0 with one.
+    unbounded: u64,
 }
 
 /// What becomes of an answer on its way.
@@ -138,9 +146,10 @@ pub struct ResponseStep {
 
 impl Exchange {
     /// A new exchange under the policy that is in force now, and stays so for it.
-    pub fn new(policy: Rc<Policy>) -> Self {
+    pub fn new(policy: Rc<Policy>, worker: Rc<Worker>) -> Self {
         Self {
             policy,
+            worker,
             started: Timestamp::default(),
             dialect: Dialect::default(),
             call: None,
@@ -153,6 +162,8 @@ impl Exchange {
             shadowed: None,
             standings: Vec::new(),
             standings_at: Timestamp::default(),
+            counters: Vec::new(),
+            permit: Permit::default(),
             prompt_estimate: 0,
             introduced: false,
             asked: Asked::default(),
@@ -179,14 +190,8 @@ impl Exchange {
         self.refusal = Some(refusal.code());
         self.status = refusal.status();
         let group = self.group();
-        let allowed: Vec<&str> = match group.map(|group| &group.models.allowed) {
-            Some(Some(patterns)) => patterns
-                .iter()
-                .map(crate::policy::ModelPattern::as_str)
-                .collect(),
-            Some(None) => vec!["*"],
-            None => Vec::new(),
-        };
+        let allowed = group.map_or(&[][..], |group| &group.allowed_models);
+        let allowed: Vec<&str> = allowed.iter().map(String::as_str).collect();
         let spread = u64::from(self.policy.retry_after_jitter).saturating_add(1);
         let audience = Audience {
             dialect: self.dialect,
@@ -200,11 +205,11 @@ impl Exchange {
                 .unwrap_or(0),
         };
         let mut reply = Reply::new(refusal, audience);
-        if let Some(group) = group {
+        if group.is_some() {
             let families = &self.policy.header_families;
             rate_limit::tell(
                 families,
-                &group.limits,
+                &self.counters,
                 &self.standings,
                 0,
                 &mut reply.headers,

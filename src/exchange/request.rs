@@ -7,7 +7,7 @@ use crate::inflate::{Coding, InflateError};
 use crate::limit::{SharedData, failed_auth};
 use crate::llm::endpoint::{self, Call};
 use crate::llm::request::{Facts, Reader};
-use crate::refusal::Refusal;
+use crate::refusal::{Fired, Refusal};
 use crate::time::Timestamp;
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -226,9 +226,13 @@ impl Exchange {
         match failed_auth::check_and_count(shared, &(inbound.source)(), quota, now) {
             failed_auth::Verdict::Within => Err(refusal),
             failed_auth::Verdict::Over { retry_after_ms } => Err(Refusal::RateLimited {
-                limit: "failed_auth_per_minute".to_owned(),
+                fired: Fired {
+                    limit: "failed_auth_per_minute".to_owned(),
+                    quota: u64::from(quota),
+                    scope: None,
+                    group: None,
+                },
                 requests: true,
-                quota: u64::from(quota),
                 wait_ms: retry_after_ms,
             }),
         }

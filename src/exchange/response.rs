@@ -56,7 +56,7 @@ impl Exchange {
         let elapsed = now.0.saturating_sub(self.standings_at.0);
         rate_limit::tell(
             &policy.header_families,
-            &identity.group.limits,
+            &self.counters,
             &self.standings,
             elapsed,
             &mut step.edits,
@@ -64,7 +64,7 @@ impl Exchange {
         let Some(call) = &self.call else { return step };
         if call.endpoint.lists_models()
             && identity.group.mode == Mode::Enforce
-            && identity.group.models.restrict()
+            && identity.group.restricts()
             && (200..300).contains(&self.status)
             && !end
         {
@@ -155,8 +155,8 @@ impl Exchange {
     pub fn filter_response(&mut self, body: &[u8], now: Timestamp) -> Result<Vec<u8>, Reply> {
         self.complete = true;
         let filtered = self.identity.as_ref().and_then(|identity| {
-            let rules = &identity.group.models;
-            models::filter(body, self.dialect, &|model| rules.allow(model))
+            let group = &identity.group;
+            models::filter(body, self.dialect, &|model| group.allows(model))
         });
         filtered.ok_or_else(|| self.refuse(&Refusal::ResponseUnreadable, now))
     }

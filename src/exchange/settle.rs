@@ -1,9 +1,10 @@
 //! The end of an exchange: what it cost, counted exactly once, and the event that tells of it.
 
+use super::decide::length_of;
 use super::{Answer, Exchange, State};
 use crate::analytics::{Charged, Event, Outcome};
-use crate::limit::counter::{self, Tokens};
-use crate::limit::{Clock, SharedData};
+use crate::limit::SharedData;
+use crate::limit::counter::{Ending, Ledger, Tokens};
 use crate::llm::usage::Usage;
 use crate::policy::Group;
 use crate::time::Timestamp;
@@ -56,27 +57,49 @@ impl Settlement {
 
 impl Exchange {
     /// Ends the exchange: charges what it cost and tells of it. To be called once, on every ending.
-    pub fn finish(&mut self, now: Timestamp, shared: &mut impl SharedData) -> Settlement {
+    ///
+    /// `reached` tells whether the upstream was reached at all; asked only of what went on and failed.
+    pub fn finish(
+        &mut self,
+        reached: &dyn Fn() -> bool,
+        now: Timestamp,
+        shared: &mut impl SharedData,
+    ) -> Settlement {
         let (charged, estimated) = self.charged();
         let group = self
             .identity
             .as_ref()
             .map(|identity| Rc::clone(&identity.group));
-        if let Some(group) = &group
-            && charged != Charged::default()
-        {
+        if !self.counters.is_empty() {
             let tokens = Tokens {
                 prompt: charged.prompt,
                 completion: charged.completion,
                 total: charged.total,
             };
-            let clock = Clock {
-                now,
-                offset: self.policy.offset,
+            let sent = matches!(self.state, State::Passed)
+                && ((200..400).contains(&self.status) || reached());
+            let mut ledger = Ledger {
+                shared,
+                holds: &mut self.worker.holds.borrow_mut(),
+                counters: &self.counters,
+                clock: self.policy.clock(now),
             };
-            if counter::settle(shared, &group.record, &group.limits, tokens, clock).is_err() {
-                self.store_errors = self.store_errors.saturating_add(1);
-            }
+            let ending = if sent {
+                Ending::Used(tokens)
+            } else {
+                Ending::Undone
+            };
+            let errors = ledger.settle(&std::mem::take(&mut self.permit), ending);
+            self.store_errors = self.store_errors.saturating_add(errors);
+        }
+        if let Some(group) = &group
+            && !estimated
+            && self.asked.unbounded > 0
+            && charged.completion > 0
+        {
+            let each = charged.completion.div_ceil(self.asked.unbounded);
+            let mut lengths = self.worker.lengths.borrow_mut();
+            lengths.learn(length_of(group, &self.models), each);
         }
         let (outcome, reason) = self.outcome();
         let since = |then: Timestamp| then.0.saturating_sub(self.started.0);

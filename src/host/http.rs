@@ -40,7 +40,7 @@ enum Phase {
 
 impl Http {
     pub(super) fn new(serving: Rc<Serving>) -> Self {
-        let exchange = Exchange::new(Rc::clone(&serving.policy));
+        let exchange = Exchange::new(Rc::clone(&serving.policy), Rc::clone(&serving.worker));
         Self {
             serving,
             exchange,
@@ -223,15 +223,30 @@ impl HttpContext for Http {
 
     /// Envoy calls this on every ending: also when the client went away, on a timeout, on a reset.
     fn on_log(&mut self) {
-        let settlement = self.exchange.finish(now(), &mut EnvoySharedData);
+        let settlement = self
+            .exchange
+            .finish(&reached_upstream, now(), &mut EnvoySharedData);
         abi::set_property("cohort_event", settlement.event.as_bytes());
         self.serving.stats.count(&settlement);
         self.serving.stats.tell_memory();
     }
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     Timestamp(abi::now_nanoseconds() / 1_000_000)
+}
+
+/// Whether a request that failed was sent to an upstream, or Envoy found none that takes it.
+fn reached_upstream() -> bool {
+    const CONNECTION_FAILURE: u64 = 0x20;
+    const RETRIES_EXCEEDED: u64 = 0x8000;
+    if abi::property("upstream\0address").is_none_or(|address| address.is_empty()) {
+        return false;
+    }
+    let flags = abi::property("response\0flags").unwrap_or_default();
+    let flags = flags.try_into().map_or(0, u64::from_le_bytes);
+    // An earlier try may have got through.
+    flags & CONNECTION_FAILURE == 0 || flags & RETRIES_EXCEEDED != 0
 }
 
 /// The caller's address as Envoy trusts it (`use_remote_address`, `xff_num_trusted_hops`), without the port. Of an IPv6

@@ -1,12 +1,17 @@
 //! The plugin's root: one for each configuration that is in force in a VM.
 
 use super::http::Http;
+use super::http::now;
+use super::shared_data::EnvoySharedData;
 use super::stats::Stats;
 use crate::config::Config;
+use crate::exchange::Worker;
+use crate::limit::holds::RENEW_EVERY_MS;
 use crate::policy::Policy;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// A configuration in force. It lives here and not in a static: during a reload the new root and the old one, which still
 /// serves the streams that began under it, share the VM.
@@ -19,6 +24,7 @@ pub(super) struct Root {
 #[derive(Debug)]
 pub(super) struct Serving {
     pub(super) policy: Rc<Policy>,
+    pub(super) worker: Rc<Worker>,
     pub(super) stats: Stats,
 }
 
@@ -39,8 +45,10 @@ impl RootContext for Root {
                 for warning in &warnings {
                     log::warn!("configuration: {warning}");
                 }
+                self.set_tick_period(Duration::from_millis(RENEW_EVERY_MS));
                 self.serving = Some(Rc::new(Serving {
                     policy: Rc::new(policy),
+                    worker: Rc::default(),
                     stats: Stats::default(),
                 }));
                 true
@@ -51,6 +59,14 @@ impl RootContext for Root {
                 }
                 false
             }
+        }
+    }
+
+    /// On every worker, also under a configuration that only serves what began under it.
+    fn on_tick(&mut self) {
+        if let Some(serving) = &self.serving {
+            let clock = serving.policy.clock(now());
+            serving.worker.renew(&mut EnvoySharedData, clock);
         }
     }
 

@@ -14,6 +14,19 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
+    /// Whom it counts, in a word: `consumer_group`, `consumer`, `model`, `ceilings`.
+    pub const fn scope(&self) -> &'static str {
+        if self.consumer.is_some() {
+            "consumer"
+        } else if self.models.is_some() {
+            "model"
+        } else if self.group.is_some() {
+            "consumer_group"
+        } else {
+            "ceilings"
+        }
+    }
+
     /// The name of its record in shared data.
     pub fn record(&self) -> String {
         let mut name = String::from("cohort/1");

@@ -6,6 +6,7 @@
 pub mod counter;
 mod descriptor;
 pub mod failed_auth;
+pub mod holds;
 mod record;
 mod shared_data;
 mod window;
@@ -20,7 +21,7 @@ pub use window::Clock;
 use std::fmt;
 
 /// One limit as configured.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limit {
     /// What is counted.
     pub unit: Unit,

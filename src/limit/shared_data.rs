@@ -43,15 +43,26 @@ const MAX_TRIES: usize = 1_000;
 pub(crate) fn update<T>(
     shared: &mut impl SharedData,
     key: &str,
+    change: impl FnMut(&mut Vec<u8>) -> Change<T>,
+) -> Result<T, Contended> {
+    let loaded = shared.get(key);
+    update_from(shared, key, loaded, change)
+}
+
+/// The same, of a value that was read already.
+pub(super) fn update_from<T>(
+    shared: &mut impl SharedData,
+    key: &str,
+    mut loaded: (Option<Vec<u8>>, Cas),
     mut change: impl FnMut(&mut Vec<u8>) -> Change<T>,
 ) -> Result<T, Contended> {
     for _ in 0..MAX_TRIES {
-        let (value, cas) = shared.get(key);
+        let (value, cas) = loaded;
         let mut value = value.unwrap_or_default();
         match change(&mut value) {
             Change::Keep(answer) => return Ok(answer),
             Change::Write(answer) if shared.set(key, &value, cas).is_ok() => return Ok(answer),
-            Change::Write(_) => {}
+            Change::Write(_) => loaded = shared.get(key),
         }
     }
     Err(Contended)

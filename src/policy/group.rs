@@ -1,9 +1,12 @@
 //! A consumer group with everything that holds for it.
 
 use super::ModelRules;
+use super::counters::{Scope, Scopes};
 use crate::config::{ConfigError, ConsumerGroup, Mode, Warning};
-use crate::limit::Limit;
+use crate::limit::counter::Counter;
 use crate::llm::endpoint;
+use std::fmt;
+use std::rc::Rc;
 
 /// A consumer group with everything that holds for it.
 #[derive(Debug)]
@@ -14,46 +17,92 @@ pub struct Group {
     pub name: String,
     /// Whether its refusals are sent.
     pub mode: Mode,
-    /// Which models it may use.
-    pub models: ModelRules,
+    /// Its own rules; for those of all levels see [`Self::allows`].
+    pub models: Rc<ModelRules>,
+    /// The models that refusals tell its callers to use: patterns that no level excludes.
+    pub allowed_models: Vec<String>,
     /// `allowed_endpoints`; `None`: every endpoint that names its models.
     pub allowed_endpoints: Option<Vec<String>>,
-    /// The limits of the group's one shared counter.
-    pub limits: Vec<Limit>,
-    /// Under which the counter's record is kept.
-    pub record: String,
+    /// The groups above it, nearest first.
+    ancestors: Vec<Rc<Level>>,
+    scopes: Scopes,
+}
+
+/// What of a group holds for the groups below it too.
+#[derive(Debug)]
+pub(super) struct Level {
+    pub(super) name: Rc<str>,
+    pub(super) parent: Option<String>,
+    models: Rc<ModelRules>,
+    scope: Rc<Scope>,
+}
+
+impl Level {
+    /// Takes it out of the group's entry.
+    pub(super) fn compile(group: &mut ConsumerGroup) -> Self {
+        let name: Rc<str> = group.name.as_str().into();
+        let limits = std::mem::take(&mut group.limits);
+        Self {
+            parent: group.parent.take(),
+            models: Rc::new(ModelRules::compile(
+                group.allowed_models.take(),
+                std::mem::take(&mut group.denied_models),
+                group.default_model.take(),
+                std::mem::take(&mut group.model_aliases),
+            )),
+            scope: Rc::new(Scope::compile(Some(Rc::clone(&name)), limits)),
+            name,
+        }
+    }
 }
 
 impl Group {
-    /// Compiles a group; what could never take effect is an error.
+    /// Compiles what is left of a group's entry; what could never take effect is an error.
     pub(super) fn compile(
         index: usize,
         group: ConsumerGroup,
+        own: &Level,
+        ancestors: Vec<Rc<Level>>,
+        ceilings: &Rc<Scope>,
         mode: Mode,
         errors: &mut Vec<ConfigError>,
     ) -> Self {
         let path = format!("consumer_groups[{index}]");
+        let scopes = ancestors.iter().map(|level| &level.scope);
+        let scopes = [&own.scope].into_iter().chain(scopes).chain([ceilings]);
         let compiled = Self {
             index,
-            record: format!("cohort/1/group/{}", group.name),
             name: group.name,
             mode: group.mode.unwrap_or(mode),
-            models: ModelRules::compile(
-                group.allowed_models,
-                group.denied_models,
-                group.default_model,
-                group.model_aliases,
-            ),
+            models: Rc::clone(&own.models),
+            allowed_models: allowed(&own.models, &ancestors),
             allowed_endpoints: group.allowed_endpoints,
-            limits: group.limits.rate_limits,
+            scopes: Scopes::new(scopes.cloned().collect()),
+            ancestors,
         };
         compiled.check(&path, errors);
         compiled
     }
 
-    /// Whether anything depends on how many tokens are used.
-    pub fn counts_tokens(&self) -> bool {
-        self.limits.iter().any(|limit| limit.unit.is_tokens())
+    /// Whether the group may use this model: its own entry and all those above must say so.
+    pub fn allows(&self, model: &str) -> bool {
+        self.models.allow(model) && self.ancestors.iter().all(|level| level.models.allow(model))
+    }
+
+    /// Whether any model at all would be refused.
+    pub fn restricts(&self) -> bool {
+        self.models.restrict() || self.ancestors.iter().any(|level| level.models.restrict())
+    }
+
+    /// The counters that apply to a request, narrowest first: models, consumer, group; the same of the group above, and
+    /// so on; the ceilings last.
+    pub fn counters(&self, consumer: &Rc<str>, models: &[String]) -> Vec<Rc<Counter>> {
+        self.scopes.counters(consumer, models)
+    }
+
+    /// Whether anything, on any level, depends on how many tokens are used.
+    pub const fn counts_tokens(&self) -> bool {
+        self.scopes.count_tokens
     }
 
     fn check(&self, path: &str, errors: &mut Vec<ConfigError>) {
@@ -73,24 +122,191 @@ impl Group {
         }
     }
 
-    /// A model that is put into requests is judged like any other: one that the group may not use only ever refuses.
+    /// Models that the group has and may not use.
     pub(super) fn warnings(&self) -> Vec<Warning> {
+        let at = |field: fmt::Arguments<'_>| format!("consumer_groups[{}].{field}", self.index);
         let models = &self.models;
+        // A model that is put into requests is judged like any other: one that the group may not use only ever refuses.
         let default = models
             .default
             .iter()
-            .map(|model| ("default_model".to_owned(), model));
+            .map(|model| (at(format_args!("default_model")), model));
         let aliases = models
             .aliases
             .iter()
-            .map(|(alias, model)| (format!("model_aliases.{alias}"), model));
+            .map(|(alias, model)| (at(format_args!("model_aliases.{alias}")), model));
         let idle = default
             .chain(aliases)
-            .filter(|(_, model)| !models.allow(model));
-        idle.map(|(field, model)| Warning {
-            path: format!("consumer_groups[{}].{field}", self.index),
-            message: format!("the group may not use '{model}'; requests with it are refused"),
-        })
-        .collect()
+            .filter(|(_, model)| !self.allows(model))
+            .map(|(path, model)| Warning {
+                path,
+                message: format!("the group may not use '{model}'; requests with it are refused"),
+            });
+        let listed = models.allowed.iter().flatten().enumerate();
+        let excluded = listed.filter_map(|(index, pattern)| {
+            let mut ancestors = self.ancestors.iter();
+            let level = ancestors.find(|level| level.models.exclude(pattern))?;
+            let (pattern, above) = (pattern.as_str(), &level.name);
+            Some(Warning {
+                path: at(format_args!("allowed_models[{index}]")),
+                message: format!("'{pattern}' is not allowed by '{above}' above: it stays refused"),
+            })
+        });
+        idle.chain(excluded).collect()
+    }
+}
+
+/// The nearest list of allowed models, without what is excluded all the same.
+fn allowed(own: &Rc<ModelRules>, ancestors: &[Rc<Level>]) -> Vec<String> {
+    let above = || ancestors.iter().map(|level| &level.models);
+    let levels = || [own].into_iter().chain(above());
+    let Some(patterns) = levels().find_map(|models| models.allowed.as_ref()) else {
+        return vec!["*".to_owned()];
+    };
+    let usable = patterns
+        .iter()
+        .filter(|pattern| !levels().any(|models| models.exclude(pattern)));
+    usable.map(|pattern| pattern.as_str().to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+    use crate::policy::Policy;
+
+    fn policy(groups: &serde_json::Value) -> Policy {
+        let document = serde_json::json!({"version": "1", "consumer_groups": groups});
+        let config = Config::from_json(document.to_string().as_bytes()).unwrap();
+        Policy::compile(config, |_| None).unwrap()
+    }
+
+    /// Of a group below `up`, below `top`: what is said that it may use, and what it may use.
+    #[test]
+    fn the_lists_of_all_levels_hold() {
+        let cases = [
+            // own, up, top, as refusals say it, allowed, refused
+            (r"{}", r"{}", r"{}", "*", "a b", ""),
+            (
+                r#"{"allowed_models":["a","b"]}"#,
+                r"{}",
+                r"{}",
+                "a b",
+                "a b",
+                "c",
+            ),
+            (
+                r#"{"allowed_models":["a","b"]}"#,
+                r#"{"allowed_models":["b","c"]}"#,
+                r"{}",
+                "b",
+                "b",
+                "a c",
+            ),
+            (
+                r#"{"allowed_models":["a","b"]}"#,
+                r"{}",
+                r#"{"denied_models":["a*"]}"#,
+                "b",
+                "b",
+                "a c",
+            ),
+            // Without a list of its own: the nearest one, cut down by the others.
+            (
+                r#"{"denied_models":["b"]}"#,
+                r#"{"allowed_models":["a","b","c"]}"#,
+                r#"{"allowed_models":["a","b"]}"#,
+                "a",
+                "a",
+                "b c",
+            ),
+            // Globs stay as long as something under them may be allowed.
+            (
+                r#"{"allowed_models":["gpt-*","claude-*","o*"]}"#,
+                r#"{"allowed_models":["gpt-4*","o3"]}"#,
+                r#"{"denied_models":["gpt-4-32k"]}"#,
+                "gpt-* o*",
+                "gpt-4 gpt-4o o3",
+                "gpt-5 claude-4 o1 gpt-4-32k",
+            ),
+            (
+                r#"{"allowed_models":["*-mini","x"]}"#,
+                r#"{"allowed_models":["*-nano","x"]}"#,
+                r"{}",
+                "x",
+                "x",
+                "a-mini a-nano",
+            ),
+            (
+                r#"{"allowed_models":["gpt-4*"]}"#,
+                r#"{"denied_models":["gpt-*"]}"#,
+                r"{}",
+                "",
+                "",
+                "gpt-4 gpt-5",
+            ),
+            (r"{}", r#"{"allowed_models":[]}"#, r"{}", "", "", "a"),
+        ];
+        for (own, up, top, said, allowed, refused) in cases {
+            let group = |name: &str, parent: Option<&str>, text: &str| {
+                let mut group: serde_json::Value = serde_json::from_str(text).unwrap();
+                group["name"] = name.into();
+                if let Some(parent) = parent {
+                    group["parent"] = parent.into();
+                }
+                group
+            };
+            let policy = policy(&serde_json::json!([
+                group("own", Some("up"), own),
+                group("top", None, top),
+                group("up", Some("top"), up),
+            ]));
+            let case = (own, up, top);
+            let group = &policy.groups[0];
+            assert_eq!(group.allowed_models.join(" "), said, "{case:?}");
+            for model in allowed.split_whitespace() {
+                assert!(group.allows(model), "{case:?} {model}");
+            }
+            for model in refused.split_whitespace() {
+                assert!(!group.allows(model), "{case:?} {model}");
+            }
+            assert_eq!(group.restricts(), said != "*", "{case:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_only_refused_is_warned_of() {
+        let policy = policy(&serde_json::json!([
+            {
+                "name": "web",
+                "parent": "product",
+                "allowed_models": ["gpt-5", "gpt-4o", "o*", "claude-*"],
+                "default_model": "o1",
+                "model_aliases": {"fast": "gpt-4o", "good": "gpt-5"},
+            },
+            {"name": "product", "parent": "company"},
+            {"name": "company", "allowed_models": ["gpt-4o", "o3"]},
+        ]));
+        let shown: Vec<_> = policy.warnings().iter().map(ToString::to_string).collect();
+        let not_above = "is not allowed by 'company' above: it stays refused";
+        assert_eq!(
+            shown,
+            [
+                "consumer_groups[0].default_model: the group may not use 'o1'; requests with it are refused".to_owned(),
+                "consumer_groups[0].model_aliases.good: the group may not use 'gpt-5'; requests with it are refused".to_owned(),
+                format!("consumer_groups[0].allowed_models[0]: 'gpt-5' {not_above}"),
+                format!("consumer_groups[0].allowed_models[3]: 'claude-*' {not_above}"),
+            ]
+        );
+    }
+
+    /// The decoder lets none through; built in code it must still end.
+    #[test]
+    fn a_circle_of_parents_ends() {
+        let document =
+            br#"{"version":"1","consumer_groups":[{"name":"a","parent":"b"},{"name":"b"}]}"#;
+        let mut config = Config::from_json(document).unwrap();
+        config.consumer_groups[1].parent = Some("a".to_owned());
+        let policy = Policy::compile(config, |_| None).unwrap();
+        assert!(policy.groups[0].allows("x"));
     }
 }

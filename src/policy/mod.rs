@@ -2,6 +2,7 @@
 //!
 //! Immutable, shared by every request of a VM. Knows no request and no Envoy.
 
+mod counters;
 mod group;
 mod model;
 mod provider;
@@ -10,10 +11,13 @@ pub use group::Group;
 pub use model::{ModelPattern, ModelRules, OTHER_MODEL};
 pub use provider::{Injection, Target};
 
-use crate::config::{Config, ConfigError, HeaderFamily, Warning};
+use crate::config::{Config, ConfigError, HeaderFamily, LimitService, Seed, Warning};
 use crate::credential::KeyDigest;
+use crate::limit::Clock;
 use crate::llm::endpoint::Endpoint;
 use crate::time::{Timestamp, UtcOffset};
+use counters::Scope;
+use group::Level;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
@@ -43,6 +47,10 @@ pub struct Policy {
     pub max_response_bytes: u64,
     /// For day and month windows.
     pub offset: UtcOffset,
+    /// The rate-limit service that keeps the counters; `None`: shared data does.
+    pub service: Option<LimitService>,
+    /// What was counted before this Envoy started.
+    pub seed: Vec<Seed>,
     keys: Vec<Key>,
     index: HashMap<u64, Vec<u32>, BuildHasherDefault<DigestHasher>>,
 }
@@ -88,7 +96,7 @@ impl KeyRefusal {
 impl Policy {
     /// Resolves a configuration. `env` gives the secrets that `secret_key_ref.env` names.
     pub fn compile(
-        config: Config,
+        mut config: Config,
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Vec<ConfigError>> {
         let mut errors = Vec::new();
@@ -106,10 +114,36 @@ impl Policy {
         }
         let mut keys = Vec::new();
         let mut groups = Vec::with_capacity(config.consumer_groups.len());
-        for (index, mut group) in config.consumer_groups.into_iter().enumerate() {
-            let own = std::mem::take(&mut group.keys);
-            let compiled = Rc::new(Group::compile(index, group, config.mode, &mut errors));
-            keys.extend(own.into_iter().map(|key| Key {
+        let ceilings = Rc::new(Scope::compile(None, config.ceilings));
+        let levels: Vec<_> = (config.consumer_groups.iter_mut())
+            .map(|group| Rc::new(Level::compile(group)))
+            .collect();
+        let mut names: Vec<(&str, usize)> =
+            (levels.iter()).map(|level| &*level.name).zip(0..).collect();
+        names.sort_unstable();
+        let above = |level: &Rc<Level>| {
+            let parent = level.parent.as_deref()?;
+            let found = names
+                .binary_search_by(|(name, _)| (*name).cmp(parent))
+                .ok()?;
+            levels.get(names.get(found)?.1)
+        };
+        let entries = config.consumer_groups.into_iter().zip(&levels);
+        for (index, (mut group, own)) in entries.enumerate() {
+            // Bounded: whoever builds a configuration in code may have built a circle.
+            let ancestors =
+                std::iter::successors(above(own), |level| above(level)).take(levels.len());
+            let own_keys = std::mem::take(&mut group.keys);
+            let compiled = Rc::new(Group::compile(
+                index,
+                group,
+                own,
+                ancestors.cloned().collect(),
+                &ceilings,
+                config.mode,
+                &mut errors,
+            ));
+            keys.extend(own_keys.into_iter().map(|key| Key {
                 id: key.id.into(),
                 group: Rc::clone(&compiled),
                 digest: key.digest,
@@ -139,9 +173,19 @@ impl Policy {
             decompress_requests: config.decompress_requests,
             max_response_bytes: config.max_response_bytes,
             offset: config.timezone,
+            service: config.counters.service,
+            seed: config.counters.seed,
             keys,
             index,
         })
+    }
+
+    /// The moment of a decision, for windows that begin with a day.
+    pub const fn clock(&self, now: Timestamp) -> Clock {
+        Clock {
+            now,
+            offset: self.offset,
+        }
     }
 
     /// What is valid, and still not what its author may expect.

@@ -48,6 +48,21 @@ impl ModelPattern {
         }
         true
     }
+
+    /// Whether some model may fall under both; of two globs only their ends are looked at.
+    fn overlaps(&self, other: &Self) -> bool {
+        if !self.glob {
+            return other.matches(&self.text);
+        }
+        if !other.glob {
+            return self.matches(&other.text);
+        }
+        let starts = [&self.text, &other.text].map(|text| text.split('*').next().unwrap_or(text));
+        let ends = [&self.text, &other.text].map(|text| text.rsplit('*').next().unwrap_or(text));
+        let [a, b] = starts;
+        let [c, d] = ends;
+        (a.starts_with(b) || b.starts_with(a)) && (c.ends_with(d) || d.ends_with(c))
+    }
 }
 
 /// The label of every model that the configuration does not name.
@@ -90,6 +105,14 @@ impl ModelRules {
             .as_ref()
             .is_none_or(|list| list.iter().any(|pattern| pattern.matches(model)));
         allowed && !self.denied.iter().any(|pattern| pattern.matches(model))
+    }
+
+    /// Whether nothing that a pattern stands for is allowed, as far as patterns show it.
+    pub(super) fn exclude(&self, pattern: &ModelPattern) -> bool {
+        // A glob that matches another's text, stars and all, covers everything that one does.
+        let denied = (self.denied.iter()).any(|denied| denied.matches(&pattern.text));
+        let mut allowed = self.allowed.iter().flatten();
+        denied || (self.allowed.is_some() && !allowed.any(|allowed| allowed.overlaps(pattern)))
     }
 
     /// Whether any model at all would be refused.
@@ -166,6 +189,19 @@ mod tests {
         #[test]
         fn globs_mean_what_the_definition_says(pattern in "[ab*]{0,8}", model in "[ab]{0,10}") {
             prop_assert_eq!(matches(&pattern, &model), reference(pattern.as_bytes(), model.as_bytes()));
+        }
+
+        #[test]
+        fn nothing_that_is_excluded_is_allowed(
+            allowed in proptest::option::of("[ab*]{1,4}"),
+            denied in proptest::option::of("[ab*]{1,4}"),
+            pattern in "[ab*]{1,4}",
+            model in "[ab]{0,6}",
+        ) {
+            let rules = ModelRules::compile(allowed.map(|one| vec![one]), denied.into_iter().collect(), None, Vec::new());
+            let pattern = ModelPattern::new(pattern);
+            prop_assume!(pattern.matches(&model) && rules.allow(&model));
+            prop_assert!(!rules.exclude(&pattern));
         }
     }
 

@@ -7,7 +7,7 @@ pub mod rate_limit;
 use crate::headers::HeaderEdits;
 use crate::json::Writer;
 use crate::llm::endpoint::Dialect;
-use crate::refusal::Refusal;
+use crate::refusal::{Fired, Refusal};
 
 /// Names of models in answers, events and metrics are cut here.
 pub const MODEL_DISPLAY_BYTES: usize = 128;
@@ -56,7 +56,7 @@ impl Reply {
         }
         let retry_after = match refusal {
             Refusal::RateLimited { wait_ms, .. } => Some(wait_ms.div_ceil(1_000).max(1)),
-            Refusal::LimiterUnavailable => Some(1),
+            Refusal::LimiterUnavailable | Refusal::TooManyAtOnce(_) => Some(1),
             _ => None,
         };
         if let Some(seconds) = retry_after {
@@ -163,7 +163,7 @@ const fn amazon_type(status: u16) -> &'static str {
 
 const fn openai_type(refusal: &Refusal) -> &'static str {
     match refusal {
-        Refusal::RateLimited { requests: true, .. } => "requests",
+        Refusal::RateLimited { requests: true, .. } | Refusal::TooManyAtOnce(_) => "requests",
         Refusal::RateLimited {
             requests: false, ..
         } => "tokens",
@@ -193,7 +193,15 @@ fn facts(json: &mut Writer, refusal: &Refusal, audience: Audience<'_>) {
             }
             json.close(']');
         }
-        Refusal::RateLimited { limit, .. } => {
+        Refusal::RateLimited { fired, .. } | Refusal::TooManyAtOnce(fired) => {
+            let group = fired.group.as_deref().or(audience.group);
+            json.key("limit").string(&fired.limit);
+            json.key("consumer_group").optional(group);
+            if let Some(scope) = fired.scope {
+                json.key("scope").string(scope);
+            }
+        }
+        Refusal::ExceedsLimit { limit, .. } => {
             json.key("limit").string(limit);
             json.key("consumer_group").optional(audience.group);
         }
@@ -223,19 +231,36 @@ fn message(refusal: &Refusal, audience: Audience<'_>) -> String {
             format!("Consumer group '{group}' does not have access to model '{}'", shortened(model))
         }
         Refusal::NoProvider => "No configured provider serves this model.".to_owned(),
-        Refusal::RateLimited { limit, quota, wait_ms, .. } => {
+        Refusal::RateLimited { fired, wait_ms, .. } => {
             let seconds = wait_ms.div_ceil(1_000).max(1);
-            match audience.group {
-                Some(group) => {
-                    format!("Rate limit reached for consumer group '{group}': {limit} (limit {quota}). Try again in {seconds} s.")
-                }
+            let Fired { limit, quota, .. } = fired;
+            match whose(fired, audience) {
+                Some(whose) => format!("Rate limit reached for {whose}: {limit} (limit {quota}). Try again in {seconds} s."),
                 None => format!("Too many requests without a valid API key from this address: {limit} (limit {quota}). Try again in {seconds} s."),
             }
+        }
+        Refusal::TooManyAtOnce(fired) => {
+            let whose = whose(fired, audience).unwrap_or_default();
+            format!("Too many requests at the same time for {whose} (limit {}). Try again when one has ended.", fired.quota)
+        }
+        Refusal::ExceedsLimit { limit, quota, stated } => {
+            format!("The request asks for up to {stated} output tokens, more than the whole of {limit} of consumer group '{group}' (limit {quota}). Ask for fewer.")
         }
         Refusal::RequestTooLarge => "The request body is larger than this gateway accepts.".to_owned(),
         Refusal::ResponseTooLarge => "The upstream's answer is larger than this gateway can filter.".to_owned(),
         Refusal::ResponseUnreadable => "The upstream's answer cannot be read, so it cannot be filtered.".to_owned(),
     }
+}
+
+/// Whom a limit counts together.
+fn whose(fired: &Fired, audience: Audience<'_>) -> Option<String> {
+    let group = fired.group.as_deref().or(audience.group)?;
+    Some(match fired.scope? {
+        "consumer" => format!("this consumer of consumer group '{group}'"),
+        "model" => format!("this model in consumer group '{group}'"),
+        "ceilings" => "all consumer groups together".to_owned(),
+        _ => format!("consumer group '{group}'"),
+    })
 }
 
 /// A model name as it may be shown: cut on a character's edge.
@@ -306,9 +331,13 @@ mod tests {
     fn waits_are_whole_seconds_rounded_up() {
         let wait = |wait_ms, jitter| {
             let refusal = Refusal::RateLimited {
-                limit: "requests_per_minute".to_owned(),
+                fired: Fired {
+                    limit: "requests_per_minute".to_owned(),
+                    quota: 1,
+                    scope: Some("consumer_group"),
+                    group: None,
+                },
                 requests: true,
-                quota: 1,
                 wait_ms,
             };
             Reply::new(

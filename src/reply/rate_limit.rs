@@ -5,9 +5,10 @@
 
 use crate::config::HeaderFamily;
 use crate::headers::HeaderEdits;
-use crate::limit::counter::Standing;
-use crate::limit::{Limit, Unit};
-use std::fmt::Write;
+use crate::limit::Unit;
+use crate::limit::counter::{Counter, Standing};
+use std::fmt::{self, Write};
+use std::rc::Rc;
 
 /// Prefixes of an upstream's own rate-limit headers: they describe the shared account, which is no caller's business.
 const UPSTREAM_PREFIXES: [&[u8]; 3] = [b"x-ratelimit", b"anthropic-ratelimit-", b"ratelimit"];
@@ -22,22 +23,22 @@ pub fn is_upstream_limit(name: &[u8]) -> bool {
 /// Adds the headers that tell a caller where it stands. `elapsed_ms` since the standings were taken.
 pub fn tell(
     families: &[HeaderFamily],
-    limits: &[Limit],
+    counters: &[Rc<Counter>],
     standings: &[Standing],
     elapsed_ms: u64,
     edits: &mut HeaderEdits,
 ) {
-    let requests = tightest(limits, standings, |unit| unit == Unit::Requests);
-    let tokens = tightest(limits, standings, |unit| unit != Unit::Requests);
+    let requests = tightest(standings, |unit| unit == Unit::Requests);
+    let tokens = tightest(standings, Unit::is_tokens);
     for family in families {
         match family {
-            HeaderFamily::Ietf => ietf(limits, standings, elapsed_ms, edits),
+            HeaderFamily::Ietf => ietf(counters, standings, elapsed_ms, edits),
             HeaderFamily::OpenAi => {
                 for (unit, standing) in [("requests", requests), ("tokens", tokens)] {
                     let Some(standing) = standing else { continue };
                     edits.set(
                         format!("x-ratelimit-limit-{unit}"),
-                        standing.quota.to_string(),
+                        standing.limit.quota.to_string(),
                     );
                     edits.set(
                         format!("x-ratelimit-remaining-{unit}"),
@@ -51,7 +52,7 @@ pub fn tell(
                 let Some(standing) = requests.or(tokens) else {
                     continue;
                 };
-                edits.set("ratelimit-limit", standing.quota.to_string());
+                edits.set("ratelimit-limit", standing.limit.quota.to_string());
                 edits.set("ratelimit-remaining", standing.remaining.to_string());
                 edits.set(
                     "ratelimit-reset",
@@ -63,24 +64,15 @@ pub fn tell(
 }
 
 /// The limit with the least remaining fraction among those of a unit.
-fn tightest<'a>(
-    limits: &[Limit],
-    standings: &'a [Standing],
-    of: impl Fn(Unit) -> bool,
-) -> Option<&'a Standing> {
+fn tightest(standings: &[Standing], of: impl Fn(Unit) -> bool) -> Option<&Standing> {
     // a/b < c/d as a·d < c·b, in integers; a quota of 0 has nothing left.
     let fraction = |a: &Standing, b: &Standing| {
-        let left = u128::from(a.remaining).saturating_mul(u128::from(b.quota.max(1)));
-        left.cmp(&u128::from(b.remaining).saturating_mul(u128::from(a.quota.max(1))))
-    };
-    let counted = |standing: &&Standing| {
-        limits
-            .get(standing.index)
-            .is_some_and(|limit| of(limit.unit))
+        let left = u128::from(a.remaining).saturating_mul(u128::from(b.limit.quota.max(1)));
+        left.cmp(&u128::from(b.remaining).saturating_mul(u128::from(a.limit.quota.max(1))))
     };
     standings
         .iter()
-        .filter(counted)
+        .filter(|standing| of(standing.limit.unit))
         .min_by(|a, b| fraction(a, b))
 }
 
@@ -108,24 +100,27 @@ fn duration(ms: u64) -> String {
     }
 }
 
-fn ietf(limits: &[Limit], standings: &[Standing], elapsed_ms: u64, edits: &mut HeaderEdits) {
+fn ietf(
+    counters: &[Rc<Counter>],
+    standings: &[Standing],
+    elapsed_ms: u64,
+    edits: &mut HeaderEdits,
+) {
     let (mut policy, mut state) = (String::new(), String::new());
     for standing in standings {
-        let Some(limit) = limits.get(standing.index) else {
-            continue;
-        };
+        let limit = standing.limit;
         let separator = if policy.is_empty() { "" } else { ", " };
-        let name = limit.name();
+        let name = fmt::from_fn(|f| {
+            qualify(counters, standing.counter, f)?;
+            write!(f, "{}", limit.name())
+        });
         // Writing into a `String` cannot fail.
-        let _ = write!(
-            policy,
-            "{separator}\"{name}\";q={};w={}",
-            limit.quota,
-            limit.window.seconds()
-        );
-        if limit.unit != Unit::Requests {
-            policy.push_str(";qu=\"tokens\"");
-        }
+        let _ = write!(policy, "{separator}\"{name}\";q={}", limit.quota);
+        let _ = match limit.unit {
+            Unit::ConcurrentRequests => policy.write_str(";qu=\"concurrent-requests\""),
+            Unit::Requests => write!(policy, ";w={}", limit.window.seconds()),
+            _ => write!(policy, ";w={};qu=\"tokens\"", limit.window.seconds()),
+        };
         let _ = write!(
             state,
             "{separator}\"{name}\";r={};t={}",
@@ -139,10 +134,26 @@ fn ietf(limits: &[Limit], standings: &[Standing], elapsed_ms: u64, edits: &mut H
     }
 }
 
+/// What tells the limits of one counter from those of another: nothing for the group's own, which is the first of a group.
+fn qualify(counters: &[Rc<Counter>], at: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Some(counter) = counters.get(at) else {
+        return Ok(());
+    };
+    let scope = counter.descriptor.scope();
+    let mut earlier = counters.iter().take(at);
+    let first = !earlier.any(|earlier| earlier.descriptor.scope() == scope);
+    match (&counter.descriptor.group, scope, first) {
+        (_, "consumer_group", true) => Ok(()),
+        (Some(group), "consumer_group", false) => write!(f, "{group}."),
+        (_, scope, true) => write!(f, "{scope}."),
+        (_, scope, false) => write!(f, "{scope}.{at}."),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::Window;
+    use crate::limit::{Descriptor, Limit, Window};
 
     fn headers(
         families: &[HeaderFamily],
@@ -160,8 +171,8 @@ mod tests {
         let standings: Vec<_> = (0..)
             .zip(limits)
             .map(|(index, (_, quota, used))| Standing {
-                index,
-                quota: *quota,
+                counter: 0,
+                limit: configured[index],
                 used: *used,
                 remaining: quota.saturating_sub(*used),
                 reset_ms: Some(if used >= quota { 30_500 } else { 0 }),
@@ -169,7 +180,13 @@ mod tests {
             })
             .collect();
         let mut edits = HeaderEdits::default();
-        tell(families, &configured, &standings, elapsed_ms, &mut edits);
+        let descriptor = Descriptor {
+            group: Some("a".into()),
+            consumer: None,
+            models: None,
+        };
+        let counters = [Rc::new(Counter::new(descriptor, configured))];
+        tell(families, &counters, &standings, elapsed_ms, &mut edits);
         edits
             .set
             .into_iter()

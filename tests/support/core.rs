@@ -2,7 +2,7 @@
 
 use super::scenario::{Answer, Outcome, Request, Seen};
 use cohort::config::Config;
-use cohort::exchange::{Exchange, Inbound, NewBody, Release, Step};
+use cohort::exchange::{Exchange, Inbound, NewBody, Release, Step, Worker};
 use cohort::headers::{HeaderEdits, Headers};
 use cohort::limit::{Cas, CasMismatch, SharedData};
 use cohort::llm::response::Forward;
@@ -46,6 +46,7 @@ impl SharedData for Store {
 #[derive(Debug)]
 pub(crate) struct Core {
     policy: Rc<Policy>,
+    worker: Rc<Worker>,
     pub(crate) store: Store,
     /// In how large pieces bodies come.
     pub(crate) chunk: usize,
@@ -61,6 +62,7 @@ impl Core {
             Policy::compile(config, |name| Some(format!("secret-of-{name}"))).map_err(errors)?;
         Ok(Self {
             policy: Rc::new(policy),
+            worker: Rc::default(),
             store: Store::default(),
             chunk: usize::MAX,
         })
@@ -69,7 +71,7 @@ impl Core {
     /// One exchange, `at` milliseconds after the start.
     pub(crate) fn run(&mut self, request: &Request, answer: &Answer, at: u64) -> Outcome {
         let now = Timestamp(START + at);
-        let mut exchange = Exchange::new(Rc::clone(&self.policy));
+        let mut exchange = Exchange::new(Rc::clone(&self.policy), Rc::clone(&self.worker));
         let mut fields = request.fields();
         fields.insert(0, (":path".to_owned(), request.path.clone()));
         fields.insert(0, (":method".to_owned(), request.method.clone()));
@@ -90,7 +92,7 @@ impl Core {
                 }
             }
         };
-        let settlement = exchange.finish(now, &mut self.store);
+        let settlement = exchange.finish(&|| true, now, &mut self.store);
         outcome.event = serde_json::from_str(&settlement.event).expect("the event is JSON");
         outcome
     }

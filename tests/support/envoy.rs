@@ -74,10 +74,14 @@ pub(crate) async fn validate(config: &str) -> Option<Result<(), String>> {
     })
 }
 
+type Edit = Box<dyn Fn(&mut Value) + Send>;
+
 /// A gateway to be started. Without a cluster of its own, requests find none.
 pub(crate) struct Gateway {
     policy: Value,
     clusters: Vec<(String, SocketAddr)>,
+    grpc_clusters: Vec<(String, SocketAddr)>,
+    edits: Vec<Edit>,
     environment: BTreeMap<String, String>,
     workers: u32,
     buffer_limit: Option<u32>,
@@ -92,6 +96,8 @@ impl Gateway {
         Self {
             policy,
             clusters: Vec::new(),
+            grpc_clusters: Vec::new(),
+            edits: Vec::new(),
             environment: BTreeMap::new(),
             workers: 2,
             buffer_limit: None,
@@ -111,6 +117,18 @@ impl Gateway {
     /// A cluster, and the route that the filter picks with `x-cohort-provider: NAME`; the first is the default route's.
     pub(crate) fn cluster(mut self, name: &str, address: SocketAddr) -> Self {
         self.clusters.push((name.to_owned(), address));
+        self
+    }
+
+    /// A cluster that the filter calls by gRPC: over HTTP/2, and with no route to it.
+    pub(crate) fn grpc_cluster(mut self, name: &str, address: SocketAddr) -> Self {
+        self.grpc_clusters.push((name.to_owned(), address));
+        self
+    }
+
+    /// Changes Envoy's configuration where nothing else here does, as the last step.
+    pub(crate) fn edit(mut self, edit: impl Fn(&mut Value) + Send + 'static) -> Self {
+        self.edits.push(Box::new(edit));
         self
     }
 
@@ -267,21 +285,34 @@ impl Gateway {
 
         let clusters = at(&mut bootstrap, "/static_resources/clusters");
         let mut cluster = clusters[0].take();
+        let mut grpc = cluster.clone();
+        grpc["typed_extension_protocol_options"] = http2_options();
         if self.http2_upstreams {
-            cluster["typed_extension_protocol_options"] = json!({
-                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                    "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                    "explicit_http_config": {"http2_protocol_options": {}},
-                },
-            });
+            cluster["typed_extension_protocol_options"] = http2_options();
         }
-        *clusters = self
-            .clusters
-            .iter()
-            .map(|(name, address)| with_endpoint(&cluster, name, *address))
-            .collect();
+        let of = |template, list: &[(String, SocketAddr)]| -> Vec<Value> {
+            list.iter()
+                .map(|(name, address)| with_endpoint(template, name, *address))
+                .collect()
+        };
+        *clusters = [of(&cluster, &self.clusters), of(&grpc, &self.grpc_clusters)]
+            .concat()
+            .into();
+        for edit in &self.edits {
+            edit(&mut bootstrap);
+        }
         bootstrap
     }
+}
+
+/// HTTP/2 without TLS, with prior knowledge.
+fn http2_options() -> Value {
+    json!({
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {"http2_protocol_options": {}},
+        },
+    })
 }
 
 fn with_endpoint(cluster: &Value, name: &str, address: SocketAddr) -> Value {
@@ -296,7 +327,7 @@ fn with_endpoint(cluster: &Value, name: &str, address: SocketAddr) -> Value {
 }
 
 /// Where the example keeps its HTTP connection manager.
-const HCM: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+pub(crate) const HCM: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
 
 fn example() -> Value {
     super::yaml(DEMO)
@@ -512,10 +543,10 @@ const RELOADED: &str = "extension_config_discovery.http_filter.cohort.config_rel
 const REJECTED: &str = "extension_config_discovery.http_filter.cohort.update_rejected";
 
 /// A directory of the test's own, kept when the test fails.
-struct Dir(PathBuf);
+pub(super) struct Dir(PathBuf);
 
 impl Dir {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!(
             "gateway-{}-{}",
@@ -527,7 +558,7 @@ impl Dir {
         Self(path)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 }

@@ -25,6 +25,7 @@ pub(crate) mod core;
 pub(crate) mod demo;
 pub(crate) mod envoy;
 pub(crate) mod fixture;
+pub(crate) mod ratelimitd;
 pub(crate) mod scenario;
 pub(crate) mod upstream;
 

@@ -1,11 +1,19 @@
-//! Admission and settlement against one owner's limits, exact however many workers do it at the same time.
+//! Admission and settlement, exact however many workers do it at the same time.
 //!
-//! All limits of an owner are in one record, so all are judged and charged by one compare-and-swap.
-//! Knows nothing of who the owner is: the caller chooses the key.
+//! All limits of a [`Counter`] are in one record, so one compare-and-swap judges and charges them. Where a request has
+//! several counters all are judged before any is charged, and what was charged is undone if a later one refuses after all.
+//! Knows nothing of groups: the caller says which counters apply, the narrowest first.
 
-use super::record::Record;
-use super::shared_data::{Change, update};
+mod judge;
+mod standing;
+
+pub use standing::Standing;
+
+use super::holds::Holds;
+use super::record::{Change, Key, Record};
+use super::shared_data::{self, Cas, update, update_from};
 use super::{Clock, Contended, Descriptor, Limit, SharedData, Unit};
+use judge::Wait;
 use std::rc::Rc;
 
 /// Limits that are counted together, and whose they are.
@@ -41,69 +49,75 @@ pub struct Tokens {
     pub total: u64,
 }
 
-/// What a request wants to use up.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Demand {
-    /// Counted at admission.
-    pub requests: u64,
-    /// There must be room for them, and for one at least; they are counted when settled.
-    pub tokens: Tokens,
-}
-
-impl Demand {
-    /// One request of which no more is known.
-    pub const REQUEST: Self = Self {
-        requests: 1,
-        tokens: Tokens {
-            prompt: 0,
-            completion: 0,
-            total: 0,
-        },
-    };
-
-    /// What is counted at admission already.
-    const fn counted(&self, unit: Unit) -> u64 {
-        match unit {
-            Unit::Requests => self.requests,
-            _ => 0,
-        }
-    }
-
-    /// The room that a limit on `unit` must have.
-    fn room(&self, unit: Unit) -> u64 {
-        match unit {
-            Unit::Requests => self.requests,
-            _ => self.tokens.of(unit).max(1),
-        }
-    }
-}
-
 impl Tokens {
-    const fn of(&self, unit: Unit) -> u64 {
+    /// How many of them a limit on `unit` counts.
+    pub const fn of(&self, unit: Unit) -> u64 {
         match unit {
             Unit::CompletionTokens => self.completion,
-            Unit::PromptTokens => self.prompt,
             Unit::ConcurrentRequests | Unit::Requests => 0,
+            Unit::PromptTokens => self.prompt,
             Unit::Tokens => self.total,
         }
     }
 }
 
-/// Where one limit stands.
+/// What a request wants to use up: itself, and the tokens it is expected to cost.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Demand {
+    /// Reserved until they are settled; with zeros there is only to be room for one.
+    pub tokens: Tokens,
+}
+
+impl Demand {
+    /// What it needs of a limit. Never more than there is of it at all: an idle limit admits every request.
+    fn of(&self, limit: &Limit) -> u64 {
+        match limit.unit {
+            Unit::ConcurrentRequests | Unit::Requests => 1,
+            unit => self.tokens.of(unit).clamp(1, limit.quota.max(1)),
+        }
+    }
+
+    /// What of that is reserved.
+    fn reserves(&self, limit: &Limit) -> u64 {
+        match limit.unit {
+            Unit::Requests => 0,
+            Unit::ConcurrentRequests => 1,
+            unit => self.tokens.of(unit).min(limit.quota),
+        }
+    }
+}
+
+/// Which limits take part in an admission.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Standing {
-    /// Its position in the configured list.
-    pub index: usize,
-    /// As configured.
-    pub quota: u64,
-    /// Counted in the window; more than the quota after an overdraft of tokens.
-    pub used: u64,
-    /// What is left of the quota.
-    pub remaining: u64,
-    /// Milliseconds until one more would pass, 0 if it would now, `None` if it never will (a quota of 0).
-    pub reset_ms: Option<u64>,
-    /// Milliseconds until nothing that was counted weighs any more.
-    pub clear_ms: u64,
+pub enum Part {
+    /// All of them.
+    All,
+    /// Those on concurrent requests.
+    Slots,
+    /// The others.
+    Windows,
+}
+
+impl Part {
+    fn has(self, limit: &Limit) -> bool {
+        let slot = limit.unit == Unit::ConcurrentRequests;
+        match self {
+            Self::All => true,
+            Self::Slots => slot,
+            Self::Windows => !slot,
+        }
+    }
+}
+
+/// How much room the windows have.
+#[derive(Clone, Copy)]
+pub enum Room<'a> {
+    /// What is not counted yet in shared data.
+    Counted,
+    /// What someone else says is left, by positions of counter and limit. `None`: as much as is needed.
+    Stated(&'a dyn Fn(usize, usize) -> Option<u64>),
+    /// As much as is needed, of slots too: the request passes anyway.
+    Unlimited,
 }
 
 /// Why a request was not admitted.
@@ -112,128 +126,257 @@ pub enum Refused {
     /// Other workers wrote first every time we tried.
     Contended,
     /// At least one limit has no room.
-    Over {
-        /// The position of the one that makes the request wait longest.
-        limit: usize,
-        /// Milliseconds until the request would pass, if nothing else does meanwhile; `None`: never.
-        retry_after_ms: Option<u64>,
-        /// Where all limits stand, in the order of the configuration.
-        standings: Vec<Standing>,
-    },
+    Over(Over),
 }
 
-/// Checks a request against all limits of `key` and counts it, or finds it refused and counts nothing.
-///
-/// Answers where all limits stand after it, in the order of the configuration.
-pub fn admit(
-    shared: &mut impl SharedData,
-    key: &str,
-    limits: &[Limit],
-    demand: Demand,
-    clock: Clock,
-) -> Result<Vec<Standing>, Refused> {
-    if limits.is_empty() {
-        return Ok(Vec::new());
+/// The limit that makes a request wait longest.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Over {
+    /// Position of its counter.
+    pub counter: usize,
+    /// The limit.
+    pub limit: Limit,
+    /// Milliseconds until the request would pass, if nothing else does meanwhile; `None`: never.
+    pub retry_after_ms: Option<u64>,
+    /// Where all limits stand, counter by counter.
+    pub standings: Vec<Standing>,
+}
+
+/// What a request was admitted with: what of it can be given back, and from where.
+#[derive(Debug, Default)]
+pub struct Permit {
+    lines: Vec<Line>,
+}
+
+/// One limit's part of a permit.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    counter: usize,
+    unit: Unit,
+    key: Key,
+    /// The bucket that counts it, and how much it does.
+    counted: (i64, u64),
+    held: u64,
+}
+
+/// How an admitted request ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ending {
+    /// As if it had never been there.
+    Undone,
+    /// It counts, and used these tokens.
+    Used(Tokens),
+}
+
+/// The counters of one request, and all that is needed to change them.
+#[derive(Debug)]
+pub struct Ledger<'a, S> {
+    /// Where they are kept.
+    pub shared: &'a mut S,
+    /// What this worker's requests hold.
+    pub holds: &'a mut Holds,
+    /// The narrowest first.
+    pub counters: &'a [Rc<Counter>],
+    /// The moment.
+    pub clock: Clock,
+}
+
+/// A record as it was read.
+type Loaded = (Option<Vec<u8>>, Cas);
+
+impl<S: SharedData> Ledger<'_, S> {
+    /// Checks a request against all limits that take part, counts it and reserves its tokens; or finds it refused and
+    /// counts nothing. Answers where all limits stand after it.
+    pub fn admit(
+        &mut self,
+        demand: Demand,
+        part: Part,
+        room: Room<'_>,
+        permit: &mut Permit,
+    ) -> Result<Vec<Standing>, Refused> {
+        let mut loaded: Vec<Loaded> = (self.counters.iter())
+            .map(|counter| self.shared.get(&counter.record))
+            .collect();
+        let mut worst: Option<(usize, Wait)> = None;
+        for (at, (bytes, _)) in loaded.iter_mut().enumerate() {
+            let Some(counter) = self.counters.get(at) else {
+                continue;
+            };
+            let record = Record::open(bytes.get_or_insert_default());
+            if let Some(wait) = judge::wait(counter, at, &record, demand, part, room, self.clock)
+                && worst.as_ref().is_none_or(|(_, other)| wait > *other)
+            {
+                worst = Some((at, wait));
+            }
+        }
+        if let Some((counter, wait)) = worst {
+            let standings = self.standings_in(&mut loaded);
+            return Err(refused(counter, &wait, standings));
+        }
+        let admitted_before = permit.lines.len();
+        let mut standings = Vec::new();
+        for (at, loaded) in loaded.into_iter().enumerate() {
+            match self.charge(at, loaded, demand, part, room) {
+                Ok((lines, after)) => {
+                    permit.lines.extend(lines);
+                    standings.extend(after);
+                }
+                Err(wait) => {
+                    let undone = Permit {
+                        lines: permit.lines.split_off(admitted_before),
+                    };
+                    self.settle(&undone, Ending::Undone);
+                    let wait = wait.ok_or(Refused::Contended)?;
+                    return Err(refused(at, &wait, self.standings()));
+                }
+            }
+        }
+        Ok(standings)
     }
-    let counted = limits.iter().any(|limit| limit.unit == Unit::Requests) && demand.requests > 0;
-    let outcome = update(shared, key, |bytes| {
-        let mut record = Record::open(bytes);
-        if let Some((limit, retry_after_ms)) = longest_wait(&record, limits, demand, clock) {
-            let standings = standings(&record, limits, clock);
-            return Change::Keep(Err(Refused::Over {
-                limit,
-                retry_after_ms,
-                standings,
-            }));
+
+    /// Where all limits stand.
+    pub fn standings(&self) -> Vec<Standing> {
+        let mut loaded: Vec<Loaded> = (self.counters.iter())
+            .map(|counter| self.shared.get(&counter.record))
+            .collect();
+        self.standings_in(&mut loaded)
+    }
+
+    /// Gives back what was held and counts what was used, over the quota too: the window pays an overdraft back. Answers
+    /// how many records could not be written; what they hold goes out of date.
+    pub fn settle(&mut self, permit: &Permit, ending: Ending) -> u32 {
+        let mut errors = 0_u32;
+        for (at, counter) in self.counters.iter().enumerate().rev() {
+            let mut changes: Vec<_> = (permit.lines.iter())
+                .filter(|line| line.counter == at)
+                .map(|line| {
+                    let released = self.holds.take(&counter.record, line.key, line.held);
+                    let (count, uncount) = match ending {
+                        Ending::Undone => (0, line.counted),
+                        Ending::Used(tokens) => (tokens.of(line.unit), (0, 0)),
+                    };
+                    (line.key, count, uncount, released)
+                })
+                .collect();
+            changes.retain(|(_, count, (_, uncount), released)| {
+                *count > 0 || *uncount > 0 || !released.is_empty()
+            });
+            if changes.is_empty() {
+                continue;
+            }
+            let settled = update(self.shared, &counter.record, |bytes| {
+                let mut record = Record::open(bytes);
+                for (key, count, uncount, released) in &changes {
+                    let change = Change {
+                        count: *count,
+                        uncount: *uncount,
+                        release: released,
+                        hold: 0,
+                    };
+                    record.change(*key, &change, &counter.limits, self.clock);
+                }
+                shared_data::Change::Write(())
+            });
+            errors = errors.saturating_add(u32::from(settled.is_err()));
         }
-        if !counted {
-            return Change::Keep(Ok(standings(&record, limits, clock)));
+        errors
+    }
+
+    fn standings_in(&self, loaded: &mut [Loaded]) -> Vec<Standing> {
+        let mut standings = Vec::new();
+        for (at, (counter, (bytes, _))) in self.counters.iter().zip(loaded).enumerate() {
+            let record = Record::open(bytes.get_or_insert_default());
+            standings.extend(standing::of(
+                counter,
+                at,
+                &record,
+                Demand::default(),
+                self.clock,
+            ));
         }
-        record.add(limits, |unit| demand.counted(unit), clock);
-        Change::Write(Ok(standings(&record, limits, clock)))
-    });
-    outcome.unwrap_or(Err(Refused::Contended))
+        standings
+    }
+
+    /// Charges one counter; judges it anew if it is not as it was read. `Err(None)`: contended.
+    fn charge(
+        &mut self,
+        at: usize,
+        loaded: Loaded,
+        demand: Demand,
+        part: Part,
+        room: Room<'_>,
+    ) -> Result<(Vec<Line>, Vec<Standing>), Option<Wait>> {
+        let Some(counter) = self.counters.get(at).cloned() else {
+            return Ok(Default::default());
+        };
+        let clock = self.clock;
+        let mut fresh = true;
+        let judge =
+            |record: &Record<'_>| judge::wait(&counter, at, record, demand, part, room, clock);
+        let charged = update_from(self.shared, &counter.record, loaded, |bytes| {
+            let mut record = Record::open(bytes);
+            if !std::mem::take(&mut fresh)
+                && let Some(wait) = judge(&record)
+            {
+                return shared_data::Change::Keep(Err(wait));
+            }
+            let mut changed = false;
+            let mut lines = Vec::with_capacity(counter.limits.len());
+            for (position, limit) in counter.limits.iter().enumerate() {
+                let key = Key::of(limit);
+                let mut earlier = counter.limits.iter().take(position);
+                if !part.has(limit) || earlier.any(|earlier| Key::of(earlier) == key) {
+                    continue;
+                }
+                let change = Change {
+                    count: u64::from(limit.unit == Unit::Requests),
+                    hold: demand.reserves(limit),
+                    ..Change::default()
+                };
+                let mut line = Line {
+                    counter: at,
+                    unit: limit.unit,
+                    key,
+                    counted: (0, change.count),
+                    held: change.hold,
+                };
+                let mut held = 0;
+                if change.count > 0 || change.hold > 0 {
+                    let place = record.change(key, &change, &counter.limits, clock);
+                    line.counted.0 = place.counted;
+                    held = place.held;
+                    changed = true;
+                }
+                lines.push((line, held));
+            }
+            let after = standing::of(&counter, at, &record, demand, clock).collect();
+            if changed {
+                shared_data::Change::Write(Ok((lines, after)))
+            } else {
+                shared_data::Change::Keep(Ok((lines, after)))
+            }
+        });
+        match charged {
+            Ok(Ok((lines, after))) => {
+                for (line, bucket) in &lines {
+                    self.holds
+                        .add(&counter.record, line.key, *bucket, line.held);
+                }
+                Ok((lines.into_iter().map(|(line, _)| line).collect(), after))
+            }
+            Ok(Err(wait)) => Err(Some(wait)),
+            Err(Contended) => Err(None),
+        }
+    }
 }
 
-/// Counts a request without asking whether there is room: it passes anyway, as in shadow mode.
-pub fn count(
-    shared: &mut impl SharedData,
-    key: &str,
-    limits: &[Limit],
-    demand: Demand,
-    clock: Clock,
-) -> Result<Vec<Standing>, Contended> {
-    update(shared, key, |bytes| {
-        let mut record = Record::open(bytes);
-        record.add(limits, |unit| demand.counted(unit), clock);
-        Change::Write(standings(&record, limits, clock))
+fn refused(counter: usize, wait: &Wait, standings: Vec<Standing>) -> Refused {
+    Refused::Over(Over {
+        counter,
+        limit: wait.limit,
+        retry_after_ms: wait.ms,
+        standings,
     })
-}
-
-/// Counts the tokens that a request turned out to use, over the quota too: the window pays an overdraft back.
-pub fn settle(
-    shared: &mut impl SharedData,
-    key: &str,
-    limits: &[Limit],
-    tokens: Tokens,
-    clock: Clock,
-) -> Result<(), Contended> {
-    if limits.iter().all(|limit| tokens.of(limit.unit) == 0) {
-        return Ok(());
-    }
-    update(shared, key, |bytes| {
-        Record::open(bytes).add(limits, |unit| tokens.of(unit), clock);
-        Change::Write(())
-    })
-}
-
-/// Where the limits of `key` stand, in the order of the configuration.
-pub fn peek(shared: &impl SharedData, key: &str, limits: &[Limit], clock: Clock) -> Vec<Standing> {
-    if limits.is_empty() {
-        return Vec::new();
-    }
-    let mut bytes = shared.get(key).0.unwrap_or_default();
-    standings(&Record::open(&mut bytes), limits, clock)
-}
-
-/// The limit that makes a request wait longest, and how long; `None` if all have room for it.
-fn longest_wait(
-    record: &Record<'_>,
-    limits: &[Limit],
-    demand: Demand,
-    clock: Clock,
-) -> Option<(usize, Option<u64>)> {
-    let wait = |limit: &Limit| {
-        record.buckets(limit, clock).wait_for(
-            demand.room(limit.unit),
-            limit.quota,
-            limit.window,
-            clock,
-        )
-    };
-    limits
-        .iter()
-        .map(wait)
-        .enumerate()
-        .filter(|(_, wait)| *wait != Some(0))
-        .rev()
-        .max_by_key(|(_, wait)| wait.unwrap_or(u64::MAX))
-}
-
-fn standings(record: &Record<'_>, limits: &[Limit], clock: Clock) -> Vec<Standing> {
-    let standing = |(index, limit): (usize, &Limit)| {
-        let buckets = record.buckets(limit, clock);
-        let used = buckets.used(limit.window, clock);
-        Standing {
-            index,
-            quota: limit.quota,
-            used,
-            remaining: limit.quota.saturating_sub(used),
-            reset_ms: buckets.wait_for(1, limit.quota, limit.window, clock),
-            clear_ms: buckets.clears_in(limit.window, clock),
-        }
-    };
-    limits.iter().enumerate().map(standing).collect()
 }
 
 #[cfg(test)]

@@ -1,31 +1,39 @@
 //! One owner's counters as the bytes that shared data keeps, read and changed in place.
 //!
-//! A version byte, then entries of 48 bytes, little-endian:
+//! A version byte, then entries of 56 bytes, little-endian:
 //!
 //! | bytes | what |
 //! |---|---|
 //! | 8 | what is counted over which buckets: unit, span, two zeros, seconds (`u32`) |
 //! | 8 | number of the current bucket (`i64`) |
 //! | 8, 8 | counted in it, and in the bucket before (`u64` each) |
-//! | 8, 8 | reserved by requests under way, and until when (zeros so far; kept as they are) |
+//! | 8, 8, 8 | the same of what requests under way hold: slots, or tokens that are reserved |
 //!
 //! Entries are found by their first field, never by quota or position: a changed quota judges what was counted already,
 //! and so does a change between sliding and fixed, which have the same buckets. While a configuration is reloaded the
 //! old and the new one write the same record, so what only the other counts is kept while it is live.
+//!
+//! What is held is renewed by moving it into the current bucket. What nobody renews, because its worker is gone, weighs
+//! until the bucket after its own is over, and heals without anyone's doing.
 
 use super::window::{Buckets, Clock};
 use super::{Limit, Unit, Window};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const ENTRY_LEN: usize = size_of::<Entry>();
 /// More entries than this are only kept if the configuration has as many limits.
 const MAX_ENTRIES: usize = 32;
 
-/// The six fields.
-type Entry = [[u8; 8]; 6];
+/// A slot heals within twice this many seconds.
+const SLOT: Window = Window::Sliding(30);
+/// Reserved tokens heal within twice this many.
+const RESERVATION: Window = Window::Sliding(300);
+
+/// The seven fields.
+type Entry = [[u8; 8]; 7];
 
 /// What an entry counts, over which buckets.
-#[derive(Clone, Copy, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Key([u8; 8]);
 
 impl Key {
@@ -58,6 +66,41 @@ impl Key {
             _ => None,
         }
     }
+
+    /// The bucket into which what is held goes now.
+    pub(super) fn hold_bucket(self, clock: Clock) -> i64 {
+        let mut now = Buckets::default();
+        now.roll(self.hold(), clock);
+        now.index
+    }
+
+    /// The buckets of what is held.
+    const fn hold(self) -> Window {
+        match self.0 {
+            [_, 4, ..] => SLOT,
+            _ => RESERVATION,
+        }
+    }
+}
+
+/// A change to one entry. Buckets are named by number: an amount leaves the one that it entered.
+#[derive(Debug, Default)]
+pub(super) struct Change<'a> {
+    /// Counted now.
+    pub(super) count: u64,
+    /// Held from now on.
+    pub(super) hold: u64,
+    /// Not to have been counted: a bucket, and how much of it.
+    pub(super) uncount: (i64, u64),
+    /// Held no more: buckets, and how much of each.
+    pub(super) release: &'a [(i64, u64)],
+}
+
+/// The buckets into which a [`Change`] has counted and held.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Place {
+    pub(super) counted: i64,
+    pub(super) held: i64,
 }
 
 /// The bytes of a record that is well formed.
@@ -78,44 +121,75 @@ impl<'a> Record<'a> {
 
     /// What a limit has counted up to `clock`.
     pub(super) fn buckets(&self, limit: &Limit, clock: Clock) -> Buckets {
-        let key = Key::of(limit);
-        let entry = self.entries().iter().find(|entry| key_of(entry) == key);
-        let mut buckets = entry.map_or_else(Buckets::default, buckets_of);
+        let mut buckets = self
+            .find(Key::of(limit))
+            .map_or_else(Buckets::default, counted_in);
         buckets.roll(limit.window, clock);
         buckets
     }
 
-    /// Counts what `amount` says for each of the limits, once for those that share an entry.
-    pub(super) fn add(&mut self, limits: &[Limit], amount: impl Fn(Unit) -> u64, clock: Clock) {
-        for (position, limit) in limits.iter().enumerate() {
-            let key = Key::of(limit);
-            let amount = amount(limit.unit);
-            let mut earlier = limits.iter().take(position);
-            if amount == 0 || earlier.any(|earlier| Key::of(earlier) == key) {
-                continue;
-            }
-            let mut buckets = self.buckets(limit, clock);
-            buckets.current = buckets.current.saturating_add(amount);
-            let mut entries = self.entries_mut().iter_mut();
-            if let Some(entry) = entries.find(|entry| key_of(entry) == key) {
-                put_buckets(entry, buckets);
-            } else {
-                self.make_room(limits, clock);
-                let mut entry = [key.0, [0; 8], [0; 8], [0; 8], [0; 8], [0; 8]];
-                put_buckets(&mut entry, buckets);
-                self.0.extend_from_slice(entry.as_flattened());
-            }
+    /// What requests under way hold of a limit.
+    pub(super) fn held(&self, limit: &Limit, clock: Clock) -> u64 {
+        let key = Key::of(limit);
+        let mut held = self.find(key).map_or_else(Buckets::default, held_in);
+        held.roll(key.hold(), clock);
+        held.current.saturating_add(held.previous)
+    }
+
+    /// Changes an entry, or makes it. `limits` are those of the configuration: their entries are not dropped for it.
+    pub(super) fn change(
+        &mut self,
+        key: Key,
+        change: &Change<'_>,
+        limits: &[Limit],
+        clock: Clock,
+    ) -> Place {
+        let (mut counted, mut held) = self.find(key).map_or_else(Default::default, |entry| {
+            (counted_in(entry), held_in(entry))
+        });
+        if let Some(window) = key.window() {
+            counted.roll(window, clock);
         }
+        held.roll(key.hold(), clock);
+        counted.current = counted.current.saturating_add(change.count);
+        held.current = held.current.saturating_add(change.hold);
+        let (bucket, amount) = change.uncount;
+        counted.take(bucket, amount);
+        for &(bucket, amount) in change.release {
+            held.take(bucket, amount);
+        }
+        let place = Place {
+            counted: counted.index,
+            held: held.index,
+        };
+        if let Some(entry) = self.entries_mut().iter_mut().find(|e| key_of(e) == key) {
+            put(entry, counted, held);
+        } else if counted.weighs() || held.weighs() {
+            self.make_room(limits, clock);
+            let mut entry = [[0; 8]; 7];
+            let [first, ..] = &mut entry;
+            *first = key.0;
+            put(&mut entry, counted, held);
+            self.0.extend_from_slice(entry.as_flattened());
+        }
+        place
+    }
+
+    fn find(&self, key: Key) -> Option<&Entry> {
+        self.entries().iter().find(|entry| key_of(entry) == key)
     }
 
     /// Drops all that is dead and, if that does not do, the eldest of what only others count.
     fn make_room(&mut self, limits: &[Limit], clock: Clock) {
         self.retain(|entry| {
-            let mut buckets = buckets_of(entry);
-            key_of(entry).window().is_none_or(|window| {
-                buckets.roll(window, clock);
-                buckets.is_live(window)
-            })
+            let (mut counted, mut held) = (counted_in(entry), held_in(entry));
+            let key = key_of(entry);
+            held.roll(key.hold(), clock);
+            held.weighs()
+                || key.window().is_none_or(|window| {
+                    counted.roll(window, clock);
+                    counted.is_live(window)
+                })
         });
         let with_the_new = self.entries().len().saturating_add(1);
         let mut excess = with_the_new.saturating_sub(MAX_ENTRIES);
@@ -154,8 +228,17 @@ const fn key_of(entry: &Entry) -> Key {
     Key(key)
 }
 
-const fn buckets_of(entry: &Entry) -> Buckets {
+const fn counted_in(entry: &Entry) -> Buckets {
     let [_, index, current, previous, ..] = *entry;
+    buckets(index, current, previous)
+}
+
+const fn held_in(entry: &Entry) -> Buckets {
+    let [.., index, current, previous] = *entry;
+    buckets(index, current, previous)
+}
+
+const fn buckets(index: [u8; 8], current: [u8; 8], previous: [u8; 8]) -> Buckets {
     Buckets {
         index: i64::from_le_bytes(index),
         current: u64::from_le_bytes(current),
@@ -163,11 +246,17 @@ const fn buckets_of(entry: &Entry) -> Buckets {
     }
 }
 
-const fn put_buckets(entry: &mut Entry, buckets: Buckets) {
-    let [_, index, current, previous, ..] = entry;
-    *index = buckets.index.to_le_bytes();
-    *current = buckets.current.to_le_bytes();
-    *previous = buckets.previous.to_le_bytes();
+const fn put(entry: &mut Entry, counted: Buckets, held: Buckets) {
+    let key = key_of(entry).0;
+    *entry = [
+        key,
+        counted.index.to_le_bytes(),
+        counted.current.to_le_bytes(),
+        counted.previous.to_le_bytes(),
+        held.index.to_le_bytes(),
+        held.current.to_le_bytes(),
+        held.previous.to_le_bytes(),
+    ];
 }
 
 #[cfg(test)]

@@ -6,9 +6,6 @@
 use super::Window;
 use crate::time::{Date, LocalTime, Timestamp, UtcOffset};
 
-/// A slot that is not renewed is given up after one to two of these.
-const SLOT_SECONDS: u32 = 30;
-
 /// The time of a decision, and where on Earth its days begin.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
@@ -135,6 +132,21 @@ impl Buckets {
         }
     }
 
+    /// Takes an amount out of the bucket that it went into. One that is past has taken it along already.
+    pub(crate) fn take(&mut self, bucket: i64, amount: u64) {
+        match self.index.saturating_sub(bucket) {
+            1 => self.previous = self.previous.saturating_sub(amount),
+            // A bucket yet to come: the clock was set back, and what was in it is in the current one.
+            ..=0 => self.current = self.current.saturating_sub(amount),
+            2.. => {}
+        }
+    }
+
+    /// Whether there is anything in it.
+    pub(crate) const fn weighs(&self) -> bool {
+        self.current > 0 || self.previous > 0
+    }
+
     /// Whether anything in it still counts.
     pub(crate) const fn is_live(&self, window: Window) -> bool {
         self.current > 0 || (self.previous > 0 && !window.is_calendar())
@@ -159,7 +171,7 @@ impl Window {
             Self::Fixed(seconds) | Self::Sliding(seconds) => {
                 clock.now_ms().div_euclid(length_ms(seconds))
             }
-            Self::InFlight => clock.now_ms().div_euclid(length_ms(SLOT_SECONDS)),
+            Self::InFlight => 0,
             Self::Month => Date::from_days(clock.today()).months_since_epoch(),
         }
     }
@@ -170,7 +182,7 @@ impl Window {
             Self::Fixed(seconds) | Self::Sliding(seconds) => {
                 return index.saturating_mul(length_ms(seconds));
             }
-            Self::InFlight => return index.saturating_mul(length_ms(SLOT_SECONDS)),
+            Self::InFlight => 0,
             Self::Day => index,
             Self::Month => Date::first_of_month(index).days_since_epoch(),
         };

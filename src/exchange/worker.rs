@@ -1,0 +1,102 @@
+//! What one worker remembers from one exchange to the next. Small, and lost with the worker without harm.
+
+use crate::limit::holds::Holds;
+use crate::limit::{Clock, SharedData};
+use crate::llm::endpoint::Endpoint;
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+/// What one worker remembers.
+#[derive(Debug, Default)]
+pub struct Worker {
+    /// What its requests hold.
+    pub(super) holds: RefCell<Holds>,
+    /// How long answers are.
+    pub(super) lengths: RefCell<Lengths>,
+}
+
+impl Worker {
+    /// Keeps what requests under way hold from going out of date; to be called every
+    /// [`RENEW_EVERY_MS`](crate::limit::holds::RENEW_EVERY_MS). Answers how many records could not be written.
+    pub fn renew(&self, shared: &mut impl SharedData, clock: Clock) -> u32 {
+        self.holds.borrow_mut().renew(shared, clock)
+    }
+}
+
+/// The output tokens of an answer, where a request does not bound them: a moving average for each group and model that
+/// the configuration names.
+#[derive(Debug, Default)]
+pub(super) struct Lengths {
+    averages: HashMap<(usize, usize), u64>,
+}
+
+/// Before anything was learned.
+const UNLEARNED: u64 = 256;
+
+/// Endpoints that answer with numbers, pictures or sound.
+const WORDLESS: [&str; 10] = [
+    "classifications",
+    "classify",
+    "embeddings",
+    "images",
+    "moderations",
+    "pooling",
+    "rerank",
+    "score",
+    "speech",
+    "videos",
+];
+
+impl Lengths {
+    /// What an answer is expected to hold. `of`: group and model, by number.
+    pub(super) fn expected(&self, of: (usize, usize), endpoint: &Endpoint) -> u64 {
+        if WORDLESS.contains(&endpoint.name) {
+            return 0;
+        }
+        self.averages.get(&of).copied().unwrap_or(UNLEARNED)
+    }
+
+    /// Takes a whole answer in: an eighth of what it differs by.
+    pub(super) fn learn(&mut self, of: (usize, usize), tokens: u64) {
+        let average = self.averages.entry(of).or_insert(tokens);
+        *average = if tokens > *average {
+            average.saturating_add(tokens.saturating_sub(*average).div_ceil(8))
+        } else {
+            average.saturating_sub(average.saturating_sub(tokens) / 8)
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::llm::endpoint::ENDPOINTS;
+
+    #[test]
+    fn lengths_are_learned_for_each_group_and_model() {
+        let endpoint = |name| ENDPOINTS.iter().find(|e| e.name == name).unwrap();
+        let mut lengths = Lengths::default();
+        assert_eq!(lengths.expected((0, 0), endpoint("chat")), UNLEARNED);
+        assert_eq!(lengths.expected((0, 0), endpoint("embeddings")), 0);
+        lengths.learn((0, 1), 80);
+        assert_eq!(lengths.expected((0, 1), endpoint("chat")), 80);
+        lengths.learn((0, 1), 161);
+        assert_eq!(lengths.expected((0, 1), endpoint("chat")), 91);
+        for _ in 0..100 {
+            lengths.learn((0, 1), 10);
+        }
+        // Down to where an eighth is less than one.
+        assert_eq!(lengths.expected((0, 1), endpoint("chat")), 17);
+        assert_eq!(lengths.expected((1, 1), endpoint("chat")), UNLEARNED);
+    }
+
+    #[test]
+    fn every_wordless_endpoint_is_in_the_table() {
+        for name in WORDLESS {
+            assert!(
+                ENDPOINTS.iter().any(|endpoint| endpoint.name == name),
+                "{name}"
+            );
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Where limits stand, as answers tell it.
+
+use super::{Counter, Demand, judge};
+use crate::limit::record::Record;
+use crate::limit::{Clock, Limit, Unit};
+
+/// Where one limit stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Standing {
+    /// Position of its counter.
+    pub counter: usize,
+    /// As configured.
+    pub limit: Limit,
+    /// Counted in the window, or under way; more than the quota after an overdraft of tokens.
+    pub used: u64,
+    /// What is left of the quota, without what is reserved.
+    pub remaining: u64,
+    /// Milliseconds until one more would pass, 0 if it would now, `None` if it never will (a quota of 0).
+    pub reset_ms: Option<u64>,
+    /// Milliseconds until nothing that was counted weighs any more.
+    pub clear_ms: u64,
+}
+
+/// Where the limits of one counter stand. What the request itself reserves (`own`) is left out: of its tokens nothing is
+/// known yet, and a caller that sends one request after the other is told what it has really used.
+pub(super) fn of(
+    counter: &Counter,
+    at: usize,
+    record: &Record<'_>,
+    own: Demand,
+    clock: Clock,
+) -> impl Iterator<Item = Standing> {
+    counter.limits.iter().map(move |limit| {
+        let own = if limit.unit.is_tokens() {
+            own.reserves(limit)
+        } else {
+            0
+        };
+        let held = record.held(limit, clock).saturating_sub(own);
+        let buckets = record.buckets(limit, clock);
+        let (used, clear_ms) = match limit.unit {
+            Unit::ConcurrentRequests => (held, 0),
+            _ => (
+                buckets.used(limit.window, clock),
+                buckets.clears_in(limit.window, clock),
+            ),
+        };
+        let reserved = if limit.unit.is_tokens() { held } else { 0 };
+        Standing {
+            counter: at,
+            limit: *limit,
+            used,
+            remaining: limit.quota.saturating_sub(used.saturating_add(reserved)),
+            reset_ms: judge::wait_for(record, limit, 1, held, clock),
+            clear_ms,
+        }
+    })
+}

@@ -1,0 +1,121 @@
+//! What the requests of one worker hold, slots and reserved tokens: so that they are renewed while those requests live.
+//!
+//! One entry a record and limit, not one a request: what is held is fungible. Knows nothing of requests.
+
+use super::record::{Change, Key, Record};
+use super::shared_data::{self, update};
+use super::{Clock, SharedData};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// Call [`Self::renew`] at least this often, in milliseconds: a third of what the shortest-lived of them lives.
+pub const RENEW_EVERY_MS: u64 = 10_000;
+
+/// Everything that one worker's requests hold.
+#[derive(Debug, Default)]
+pub struct Holds {
+    records: BTreeMap<Rc<str>, Vec<Held>>,
+}
+
+/// What is held of one limit, by the buckets of its record that it is in.
+#[derive(Debug)]
+struct Held {
+    key: Key,
+    buckets: Vec<(i64, u64)>,
+}
+
+impl Holds {
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Notes that an amount went into a bucket.
+    pub(super) fn add(&mut self, record: &Rc<str>, key: Key, bucket: i64, amount: u64) {
+        if amount == 0 {
+            return;
+        }
+        let all = match self.records.get_mut(record) {
+            Some(all) => all,
+            None => self.records.entry(Rc::clone(record)).or_default(),
+        };
+        if !all.iter().any(|held| held.key == key) {
+            let buckets = Vec::new();
+            all.push(Held { key, buckets });
+        }
+        let held = all.iter_mut().find(|held| held.key == key);
+        let Some(held) = held else { return };
+        match held.buckets.iter_mut().find(|(index, _)| *index == bucket) {
+            Some((_, sum)) => *sum = sum.saturating_add(amount),
+            None => held.buckets.push((bucket, amount)),
+        }
+    }
+
+    /// Takes an amount out, the eldest first; answers from which buckets.
+    pub(super) fn take(&mut self, record: &Rc<str>, key: Key, mut amount: u64) -> Vec<(i64, u64)> {
+        let mut parts = Vec::new();
+        let Some(all) = self.records.get_mut(record) else {
+            return parts;
+        };
+        for held in all.iter_mut().filter(|held| held.key == key) {
+            for (bucket, sum) in &mut held.buckets {
+                let part = amount.min(*sum);
+                if part > 0 {
+                    *sum = sum.saturating_sub(part);
+                    amount = amount.saturating_sub(part);
+                    parts.push((*bucket, part));
+                }
+            }
+            held.buckets.retain(|(_, sum)| *sum > 0);
+        }
+        all.retain(|held| !held.buckets.is_empty());
+        if all.is_empty() {
+            self.records.remove(record);
+        }
+        parts
+    }
+
+    /// Moves everything that is held into the current buckets, so that it does not go out of date. Answers how many records
+    /// could not be written.
+    pub fn renew(&mut self, shared: &mut impl SharedData, clock: Clock) -> u32 {
+        let mut errors = 0_u32;
+        for (record, all) in &mut self.records {
+            let stale = |held: &Held| {
+                let now = held.key.hold_bucket(clock);
+                held.buckets.iter().any(|(bucket, _)| *bucket < now)
+            };
+            if !all.iter().any(stale) {
+                continue;
+            }
+            let renewed = update(shared, record, |bytes| {
+                let mut record = Record::open(bytes);
+                let places = all.iter().map(|held| {
+                    let change = Change {
+                        hold: held.sum(),
+                        release: &held.buckets,
+                        ..Change::default()
+                    };
+                    record.change(held.key, &change, &[], clock).held
+                });
+                shared_data::Change::Write(places.collect::<Vec<_>>())
+            });
+            match renewed {
+                Ok(places) => {
+                    for (held, bucket) in all.iter_mut().zip(places) {
+                        held.buckets = vec![(bucket, held.sum())];
+                    }
+                }
+                Err(_) => errors = errors.saturating_add(1),
+            }
+        }
+        errors
+    }
+}
+
+impl Held {
+    fn sum(&self) -> u64 {
+        self.buckets
+            .iter()
+            .fold(0, |sum, (_, amount)| sum.saturating_add(*amount))
+    }
+}
