@@ -18,20 +18,21 @@ pub(super) struct Read {
 /// Dialect `envoy`: a status for each limit.
 pub(super) fn envoy(question: &Question<'_>, answers: &[Vec<u8>], now: Timestamp) -> Option<Read> {
     let mut read = Read::default();
-    let asked = question.limits().count();
+    let asked = question.asked();
     let Some(answer) = answers.first() else {
-        return (asked == 0).then_some(read);
+        return asked.is_empty().then_some(read);
     };
-    let response = proto::response(answer, asked)?;
-    if response.statuses.len() != asked {
+    let response = proto::response(answer, asked.len())?;
+    if response.statuses.len() != asked.len() {
         return None;
     }
-    for ((counter, at, _, limit), status) in question.limits().zip(response.statuses) {
+    for (asked, status) in asked.iter().zip(response.statuses) {
+        let limit = asked.limit;
         let unmatched = !status.limited && status.code == OK;
         read.unmatched |= unmatched;
         read.statuses.push(Status {
-            counter,
-            limit: at,
+            counter: asked.counter,
+            limit: asked.at,
             quota: question.quota(limit),
             remaining: status.remaining.min(limit.quota),
             ends_in_ms: status.reset_ms.unwrap_or_else(|| ends_in(limit, now)),
@@ -50,43 +51,40 @@ pub(super) fn kuadrant(question: &Question<'_>, answers: &[Vec<u8>]) -> Option<R
         return None;
     }
     for (unit, answer) in question.units().zip(answers) {
-        let response = proto::response(answer, question.limits().count())?;
+        let mut asked = question.asked();
+        asked.retain(|asked| asked.limit.unit == unit);
+        let response = proto::response(answer, asked.len())?;
         let over = over(response.code)?;
-        let limits = || question.limits().filter(|(.., limit)| limit.unit == unit);
         let tightest = Tightest::read(&response);
-        // Who asked for it without its name is told of the one that frees first.
-        let fired = limits()
-            .position(|(.., limit)| tightest.is(limit))
-            .or_else(|| {
-                let by_length = |(.., limit): &(_, _, _, &Limit)| limit.window.seconds();
-                let soonest = limits().map(|limit| by_length(&limit)).min()?;
-                limits().position(|limit| by_length(&limit) == soonest)
-            });
-        for (position, (counter, at, _, limit)) in limits().enumerate() {
-            let quota = limit.quota;
-            let is_fired = fired == Some(position);
-            let told = if is_fired && tightest.is(limit) {
-                tightest.remaining
-            } else {
-                None
+        // Where it has no name, the one that frees first.
+        let by_name = |at: &usize| {
+            let limit = asked.get(*at).map(|asked| asked.limit);
+            limit.map(|limit| (!tightest.is(limit), limit.window.seconds()))
+        };
+        let fired = (0..asked.len()).min_by_key(by_name);
+        for (at, asked) in asked.iter().enumerate() {
+            let limit = asked.limit;
+            let over = over && fired == Some(at);
+            let known = fired == Some(at) && tightest.is(limit);
+            let (left, reset_ms) = match &tightest {
+                tightest if known => (tightest.remaining, tightest.reset_ms),
+                _ => (None, None),
+            };
+            let most = match unit {
+                _ if over => 0,
+                Unit::Requests => limit.quota.saturating_sub(1),
+                _ => limit.quota,
             };
             let length_ms = u64::from(limit.window.seconds()).saturating_mul(1_000);
-            let reset_ms = tightest.reset_ms.filter(|_| told.is_some());
-            let most = match unit {
-                Unit::Requests => quota.saturating_sub(1),
-                _ => quota,
-            };
             read.statuses.push(Status {
-                counter,
-                limit: at,
-                quota,
-                remaining: told.map_or(if over && is_fired { 0 } else { most }, |left| {
-                    left.min(quota)
-                }),
+                counter: asked.counter,
+                limit: asked.at,
+                quota: limit.quota,
+                remaining: left.unwrap_or(most).min(limit.quota),
                 ends_in_ms: reset_ms.unwrap_or(length_ms),
-                known: told.is_some(),
+                known: left.is_some(),
             });
-            read.over.push(over && is_fired);
+            read.over.push(over);
         }
     }
     Some(read)

@@ -19,7 +19,7 @@ pub(crate) use proto::tests as wire;
 
 use crate::config::{LimitService, ServiceDialect};
 use crate::limit::counter::{Counter, Standing, Tokens};
-use crate::limit::{Limit, Unit, Window};
+use crate::limit::{Descriptor, Limit, Unit, Window};
 use crate::time::Timestamp;
 use std::rc::Rc;
 
@@ -229,25 +229,29 @@ impl<'a> Question<'a> {
         statuses.iter().filter_map(standing).collect()
     }
 
-    /// The limits that the service counts, each with its place.
-    fn limits(self) -> impl Iterator<Item = (usize, usize, &'a Counter, &'a Limit)> {
-        let dialect = self.service.dialect;
-        self.counters
-            .iter()
-            .enumerate()
-            .flat_map(move |(at, counter)| {
-                let limits = counter.limits.iter().enumerate();
-                let counted = limits.filter(move |(_, limit)| counts(dialect, limit));
-                counted.map(move |(limit_at, limit)| (at, limit_at, &**counter, limit))
-            })
+    /// The limits that the service counts.
+    fn asked(&self) -> Vec<Asked<'a>> {
+        let mut asked = Vec::new();
+        for (counter, of) in self.counters.iter().enumerate() {
+            for (at, limit) in of.limits.iter().enumerate() {
+                if counts(self.service.dialect, limit) {
+                    asked.push(Asked {
+                        counter,
+                        at,
+                        descriptor: &of.descriptor,
+                        limit,
+                    });
+                }
+            }
+        }
+        asked
     }
 
     /// The units that are limited.
-    fn units(self) -> impl Iterator<Item = Unit> {
-        UNITS.into_iter().filter(move |unit| {
-            let mut limits = self.limits();
-            limits.any(|(_, _, _, limit)| limit.unit == *unit)
-        })
+    fn units(&self) -> impl Iterator<Item = Unit> {
+        let asked = self.asked();
+        let is_limited = move |unit: &Unit| asked.iter().any(|asked| asked.limit.unit == *unit);
+        UNITS.into_iter().filter(is_limited)
     }
 
     /// As the service counts it.
@@ -266,21 +270,22 @@ impl<'a> Question<'a> {
     fn envoy(&self, hits: &dyn Fn(Unit) -> Option<u64>) -> Option<Call> {
         let mut message = proto::request(&self.service.domain);
         let mut asked = false;
-        for (_, _, counter, limit) in self.limits() {
+        for Asked {
+            descriptor, limit, ..
+        } in self.asked()
+        {
             let Some(hits) = hits(limit.unit) else {
                 continue;
             };
             let name = limit.name().to_string();
-            let descriptor = &counter.descriptor;
             let group = descriptor.group.as_deref();
             let mut entries = vec![group.map_or(("scope", "ceilings"), |group| ("group", group))];
-            entries.extend(
-                descriptor
-                    .consumer
-                    .as_deref()
-                    .map(|name| ("consumer", name)),
-            );
-            entries.extend(descriptor.models.as_deref().map(|models| ("model", models)));
+            for (key, value) in [
+                ("consumer", &descriptor.consumer),
+                ("model", &descriptor.models),
+            ] {
+                entries.extend(value.as_deref().map(|value| (key, value)));
+            }
             entries.push(("limit", &name));
             let own = unit_of_time(limit).map(|(unit, _)| (self.quota(limit), unit));
             proto::add_descriptor(&mut message, &entries, own, Some(hits));
@@ -295,18 +300,21 @@ impl<'a> Question<'a> {
 
     /// One call with the one descriptor of the request.
     fn kuadrant(&self, service: &'static str, method: &'static str, unit: Unit, hits: u64) -> Call {
-        let mut descriptors = self.counters.iter().map(|counter| &counter.descriptor);
-        let group = descriptors.clone().find_map(|of| of.group.as_deref());
-        let consumer = descriptors.clone().find_map(|of| of.consumer.as_deref());
-        let mut models = String::new();
-        for name in descriptors.by_ref().filter_map(|of| of.models.as_deref()) {
-            models.push(MODEL_SEPARATOR);
-            models.push_str(name);
-        }
         let unit = unit.to_string();
+        let (mut group, mut consumer, mut models) = (None, None, String::new());
+        for counter in self.counters {
+            let descriptor = &counter.descriptor;
+            group = group.or(descriptor.group.as_deref());
+            consumer = consumer.or(descriptor.consumer.as_deref());
+            if let Some(names) = &descriptor.models {
+                models.push(MODEL_SEPARATOR);
+                models.push_str(names);
+            }
+        }
         let mut entries = Vec::with_capacity(4);
-        entries.extend(group.map(|name| ("group", name)));
-        entries.extend(consumer.map(|name| ("consumer", name)));
+        for (key, value) in [("group", group), ("consumer", consumer)] {
+            entries.extend(value.map(|value| (key, value)));
+        }
         if !models.is_empty() {
             models.push(MODEL_SEPARATOR);
             entries.push(("model", &models));
@@ -323,6 +331,15 @@ impl<'a> Question<'a> {
             message,
         }
     }
+}
+
+/// A limit that the service counts, and its place.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    counter: usize,
+    at: usize,
+    descriptor: &'a Descriptor,
+    limit: &'a Limit,
 }
 
 /// What a limit on `unit` must have left: all of it for what is larger, so that an idle limit admits everything.

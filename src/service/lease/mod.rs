@@ -16,10 +16,10 @@
 //!   `max_age` (the caller reports what is [unreported](Account::take_unreported) when nobody asks for that long).
 //! - A record that is lost with its Envoy takes its unspent hits and its unreported tokens with it.
 
-use super::{Question, Status, needed};
+use super::{Asked, Question, Status, needed};
 use crate::config;
 use crate::limit::counter::Tokens;
-use crate::limit::{Change, Contended, Limit, SharedData, Unit, update};
+use crate::limit::{Change, Contended, SharedData, Unit, update};
 use crate::time::Timestamp;
 use std::fmt::Write;
 
@@ -78,26 +78,31 @@ impl Account<'_> {
         reserved: &dyn Fn(usize, usize) -> u64,
         now: Timestamp,
     ) -> Result<Spend, Contended> {
-        self.change(shared, |held| {
+        let mut spend = Spend::Ask(Ask::default());
+        self.change(shared, &mut |held| {
             let has_room = self.has_room(held, estimate, reserved, now);
             if has_room && held.hits > 0 && is_ahead(held.expires, now, self.terms.max_age_ms) {
                 held.hits = held.hits.saturating_sub(1);
-                return Change::Write(Spend::Paid(self.statuses(held, now)));
+                spend = Spend::Paid(self.statuses(held, now));
+                return true;
             }
+            let mut ask = Ask {
+                hits: 1,
+                ..Ask::default()
+            };
             let timeout_ms = self.question.service.timeout_ms;
-            if is_ahead(held.asking, now, timeout_ms) {
-                return Change::Keep(Spend::Ask(Ask {
-                    hits: 1,
-                    ..Ask::default()
-                }));
+            ask.refill = !is_ahead(held.asking, now, timeout_ms);
+            if ask.refill {
+                held.asking = now.0.saturating_add(timeout_ms.into());
+                ask.unreported = std::mem::take(&mut held.unreported);
+                if has_room {
+                    ask.hits = self.batch(held, now);
+                }
             }
-            held.asking = now.0.saturating_add(timeout_ms.into());
-            Change::Write(Spend::Ask(Ask {
-                hits: if has_room { self.batch(held, now) } else { 1 },
-                unreported: std::mem::take(&mut held.unreported),
-                refill: true,
-            }))
-        })
+            spend = Spend::Ask(ask);
+            ask.refill
+        })?;
+        Ok(spend)
     }
 
     /// Keeps what the service answered: all hits but the asker's own may be spent, unless it was refused.
@@ -116,16 +121,16 @@ impl Account<'_> {
         } else {
             ask.hits.saturating_sub(1)
         };
-        self.change(shared, |held| {
+        self.change(shared, &mut |held| {
             let mut valid_ms = u64::from(self.terms.max_age_ms);
-            for ((counter, limit_at, limit), room) in self.limits().zip(&mut held.rooms) {
+            for (asked, room) in self.asked().iter().zip(&mut held.rooms) {
                 let mut statuses = statuses.iter();
                 let Some(status) =
-                    statuses.find(|of| (of.counter, of.limit) == (counter, limit_at))
+                    statuses.find(|of| (of.counter, of.limit) == (asked.counter, asked.at))
                 else {
                     continue;
                 };
-                let unreported = held.unreported.of(limit.unit);
+                let unreported = held.unreported.of(asked.limit.unit);
                 let ends = at.0.saturating_add(status.ends_in_ms);
                 *room = Room {
                     left: status.remaining.saturating_sub(unreported),
@@ -150,7 +155,7 @@ impl Account<'_> {
                 held.batch = granted.saturating_add(1).into();
                 held.since = at.0;
             }
-            Change::Write(())
+            true
         })
     }
 
@@ -159,18 +164,20 @@ impl Account<'_> {
         if *tokens == Tokens::default() {
             return Ok(());
         }
-        self.change(shared, |held| {
+        self.change(shared, &mut |held| {
             self.owe(held, tokens);
-            Change::Write(())
+            true
         })
     }
 
     /// Takes the tokens that are to be reported, if nobody asked for long.
     pub fn take_unreported(&self, shared: &mut impl SharedData) -> Result<Tokens, Contended> {
-        self.change(shared, |held| match std::mem::take(&mut held.unreported) {
-            none if none == Tokens::default() => Change::Keep(none),
-            some => Change::Write(some),
-        })
+        let mut taken = Tokens::default();
+        self.change(shared, &mut |held| {
+            taken = std::mem::take(&mut held.unreported);
+            taken != Tokens::default()
+        })?;
+        Ok(taken)
     }
 
     /// Gives back what did not get to the service, and lets others try.
@@ -178,10 +185,10 @@ impl Account<'_> {
         if !ask.refill {
             return Ok(());
         }
-        self.change(shared, |held| {
+        self.change(shared, &mut |held| {
             self.owe(held, &ask.unreported);
             held.asking = 0;
-            Change::Write(())
+            true
         })
     }
 
@@ -193,13 +200,13 @@ impl Account<'_> {
         reserved: &dyn Fn(usize, usize) -> u64,
         now: Timestamp,
     ) -> bool {
-        let mut limits = self.limits().zip(&held.rooms);
-        limits.all(|((counter, limit_at, limit), room)| {
+        self.asked().iter().zip(&held.rooms).all(|(asked, room)| {
+            let limit = asked.limit;
             if !limit.unit.is_tokens() || room.ends == 0 {
                 return true;
             }
             let needed = needed(estimate, limit.unit, self.question.quota(limit));
-            let reserved = reserved(counter, limit_at);
+            let reserved = reserved(asked.counter, asked.at);
             now.0 < room.ends && room.left >= needed.saturating_add(reserved)
         })
     }
@@ -209,8 +216,8 @@ impl Account<'_> {
         owed.prompt = owed.prompt.saturating_add(tokens.prompt);
         owed.completion = owed.completion.saturating_add(tokens.completion);
         owed.total = owed.total.saturating_add(tokens.total);
-        for ((.., limit), room) in self.limits().zip(&mut held.rooms) {
-            room.left = room.left.saturating_sub(tokens.of(limit.unit));
+        for (asked, room) in self.asked().iter().zip(&mut held.rooms) {
+            room.left = room.left.saturating_sub(tokens.of(asked.limit.unit));
         }
     }
 
@@ -224,8 +231,8 @@ impl Account<'_> {
             .map_or(0, |pace| pace.min(spent.saturating_mul(2)));
         let mut least = None;
         let mut limited = false;
-        for ((.., limit), room) in self.limits().zip(&held.rooms) {
-            if limit.unit == Unit::Requests {
+        for (asked, room) in self.asked().iter().zip(&held.rooms) {
+            if asked.limit.unit == Unit::Requests {
                 limited = true;
                 if now.0 < room.ends {
                     least = Some(least.unwrap_or(u64::MAX).min(room.left));
@@ -246,16 +253,17 @@ impl Account<'_> {
     }
 
     fn statuses(&self, held: &Held, now: Timestamp) -> Vec<Status> {
-        let limits = self.limits().zip(&held.rooms);
-        limits
-            .map(|((counter, limit_at, limit), room)| {
+        let asked = self.asked();
+        (asked.iter().zip(&held.rooms))
+            .map(|(asked, room)| {
+                let limit = asked.limit;
                 let mine = match limit.unit {
                     Unit::Requests => held.hits,
                     _ => 0,
                 };
                 Status {
-                    counter,
-                    limit: limit_at,
+                    counter: asked.counter,
+                    limit: asked.at,
                     quota: self.question.quota(limit),
                     remaining: room.left.saturating_add(mine).min(limit.quota),
                     ends_in_ms: match room.ends {
@@ -268,33 +276,32 @@ impl Account<'_> {
             .collect()
     }
 
-    fn limits(&self) -> impl Iterator<Item = (usize, usize, &Limit)> {
-        let limits = self.question.limits();
-        limits.map(|(counter, limit_at, _, limit)| (counter, limit_at, limit))
+    fn asked(&self) -> Vec<Asked<'_>> {
+        self.question.asked()
     }
 
-    fn change<T>(
+    /// `change` says whether anything is to be written.
+    fn change(
         &self,
         shared: &mut impl SharedData,
-        mut change: impl FnMut(&mut Held) -> Change<T>,
-    ) -> Result<T, Contended> {
+        change: &mut dyn FnMut(&mut Held) -> bool,
+    ) -> Result<(), Contended> {
         // FNV-1a over what the rooms are of.
         let mut layout = 0xcbf2_9ce4_8422_2325;
-        let mut count = 0_usize;
-        for (.., limit) in self.limits() {
+        let asked = self.asked();
+        for Asked { limit, .. } in &asked {
             let seconds = u64::from(limit.window.seconds());
             for part in [limit.unit as u64, seconds, limit.quota] {
                 layout = (layout ^ part).wrapping_mul(0x0100_0000_01b3);
             }
-            count = count.saturating_add(1);
         }
         update(shared, self.key, |bytes| {
-            let mut held = Held::read(bytes, layout, count);
-            let outcome = change(&mut held);
-            if matches!(outcome, Change::Write(_)) {
-                held.write(bytes, layout);
+            let mut held = Held::read(bytes, layout, asked.len());
+            if !change(&mut held) {
+                return Change::Keep(());
             }
-            outcome
+            held.write(bytes, layout);
+            Change::Write(())
         })
     }
 }

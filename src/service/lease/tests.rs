@@ -6,7 +6,7 @@ use super::*;
 use crate::config::{LimitService, ServiceDialect};
 use crate::limit::counter::Counter;
 use crate::limit::fake::Fake;
-use crate::limit::{Cas, CasMismatch, Window};
+use crate::limit::{Cas, CasMismatch, Limit, Window};
 use crate::service::tests::{MINUTE, Model, counter, limit, service, total};
 use crate::service::{Call, Verdict};
 use proptest::prelude::*;
