@@ -89,21 +89,21 @@ pub struct Status {
 }
 
 impl Status {
-    /// As headers tell it.
-    pub const fn standing(&self) -> Standing {
-        let used = self.quota.saturating_sub(self.remaining);
-        Standing {
-            index: self.limit,
-            quota: self.quota,
-            used,
-            remaining: self.remaining,
-            reset_ms: match (self.remaining, self.quota) {
-                (1.., _) => Some(0),
-                (0, 0) => None,
-                (0, _) => Some(self.ends_in_ms),
-            },
-            clear_ms: if used == 0 { 0 } else { self.ends_in_ms },
-        }
+    /// Puts it in place of what this Envoy alone has counted.
+    pub const fn tell(&self, standing: &mut Standing) {
+        let remaining = self.remaining.saturating_sub(standing.reserved);
+        standing.used = self.quota.saturating_sub(self.remaining);
+        standing.remaining = remaining;
+        standing.reset_ms = match (remaining, self.quota) {
+            (1.., _) => Some(0),
+            (0, 0) => None,
+            (0, _) => Some(self.ends_in_ms),
+        };
+        standing.clear_ms = if standing.used == 0 {
+            0
+        } else {
+            self.ends_in_ms
+        };
     }
 }
 

@@ -58,6 +58,16 @@ pub struct Ask {
     refill: bool,
 }
 
+impl Ask {
+    /// For one request, and nothing besides.
+    pub fn single() -> Self {
+        Self {
+            hits: 1,
+            ..Self::default()
+        }
+    }
+}
+
 /// Names the record of a request's counters. As bounded as their own names.
 pub fn key(question: Question<'_>) -> String {
     let mut key = String::from("cohort/1/lease");
