@@ -60,6 +60,8 @@ impl Breaker {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
+
     use super::*;
     use proptest::prelude::*;
 

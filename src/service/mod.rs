@@ -10,15 +10,17 @@
 //! Pure: no clock, no connection; who calls is told what to send and hands in what came back. Concurrent requests and
 //! reservations are nothing that the protocol can count: the caller keeps them.
 
+mod answer;
 pub mod breaker;
 pub mod lease;
 mod proto;
+#[cfg(test)]
+pub(crate) use proto::tests as wire;
 
 use crate::config::{LimitService, ServiceDialect};
 use crate::limit::counter::{Counter, Standing, Tokens};
 use crate::limit::{Limit, Unit, Window};
 use crate::time::Timestamp;
-use proto::{OK, OVER_LIMIT, Response};
 use std::rc::Rc;
 
 const ENVOY: &str = "envoy.service.ratelimit.v3.RateLimitService";
@@ -147,7 +149,7 @@ impl<'a> Question<'a> {
             ServiceDialect::Envoy => {
                 let hits = |unit| match unit {
                     Unit::Requests => Some(u64::from(hits)),
-                    _ => Some(of(unreported, unit)), // 0 only looks
+                    _ => Some(unreported.of(unit)), // 0 only looks
                 };
                 self.envoy(&hits).into_iter().collect()
             }
@@ -155,7 +157,7 @@ impl<'a> Question<'a> {
                 .units()
                 .map(|unit| match unit {
                     Unit::Requests => self.kuadrant(ENVOY, "ShouldRateLimit", unit, hits.into()),
-                    _ => self.kuadrant(KUADRANT, "CheckRateLimit", unit, of(estimate, unit)),
+                    _ => self.kuadrant(KUADRANT, "CheckRateLimit", unit, estimate.of(unit)),
                 })
                 .collect(),
         }
@@ -163,7 +165,7 @@ impl<'a> Question<'a> {
 
     /// Calls that count tokens, all to be sent at once; their answers say nothing.
     pub fn report(&self, tokens: &Tokens) -> Vec<Call> {
-        let hits = |unit: Unit| Some(of(tokens, unit)).filter(|tokens| *tokens > 0);
+        let hits = |unit: Unit| Some(tokens.of(unit)).filter(|tokens| *tokens > 0);
         match self.service.dialect {
             ServiceDialect::Envoy => self.envoy(&hits).into_iter().collect(),
             ServiceDialect::Kuadrant => self
@@ -186,8 +188,8 @@ impl<'a> Question<'a> {
         now: Timestamp,
     ) -> Verdict {
         let read = match self.service.dialect {
-            ServiceDialect::Envoy => self.read_envoy(answers, now),
-            ServiceDialect::Kuadrant => self.read_kuadrant(answers),
+            ServiceDialect::Envoy => answer::envoy(self, answers, now),
+            ServiceDialect::Kuadrant => answer::kuadrant(self, answers),
         };
         let Some(read) = read else {
             return Verdict::Malformed;
@@ -316,150 +318,11 @@ impl<'a> Question<'a> {
             message,
         }
     }
-
-    fn read_envoy(&self, answers: &[Vec<u8>], now: Timestamp) -> Option<Read> {
-        let mut read = Read::default();
-        let asked = self.limits().count();
-        let Some(answer) = answers.first() else {
-            return (asked == 0).then_some(read);
-        };
-        let response = proto::response(answer, asked)?;
-        if response.statuses.len() != asked {
-            return None;
-        }
-        for ((counter, at, _, limit), status) in self.limits().zip(response.statuses) {
-            let unmatched = !status.limited && status.code == OK;
-            read.unmatched |= unmatched;
-            read.statuses.push(Status {
-                counter,
-                limit: at,
-                quota: self.quota(limit),
-                remaining: status.remaining.min(limit.quota),
-                ends_in_ms: status.reset_ms.unwrap_or_else(|| ends_in(limit, now)),
-                known: !unmatched,
-            });
-            read.over.push(over(status.code)?);
-        }
-        // A code that no status accounts for is no answer to us.
-        (over(response.code)? == read.over.contains(&true)).then_some(read)
-    }
-
-    fn read_kuadrant(&self, answers: &[Vec<u8>]) -> Option<Read> {
-        let mut read = Read::default();
-        if answers.len() != self.units().count() {
-            return None;
-        }
-        for (unit, answer) in self.units().zip(answers) {
-            let response = proto::response(answer, usize::MAX)?;
-            let over = over(response.code)?;
-            let limits = || self.limits().filter(|(.., limit)| limit.unit == unit);
-            let tightest = Tightest::read(&response);
-            // Who asked for it without its name is told of the one that frees first.
-            let fired = limits()
-                .position(|(.., limit)| tightest.is(limit))
-                .or_else(|| {
-                    let by_length = |(.., limit): &(_, _, _, &Limit)| limit.window.seconds();
-                    let soonest = limits().map(|limit| by_length(&limit)).min()?;
-                    limits().position(|limit| by_length(&limit) == soonest)
-                });
-            for (position, (counter, at, _, limit)) in limits().enumerate() {
-                let quota = limit.quota;
-                let is_fired = fired == Some(position);
-                let told = if is_fired && tightest.is(limit) {
-                    tightest.remaining
-                } else {
-                    None
-                };
-                let length_ms = u64::from(limit.window.seconds()).saturating_mul(1_000);
-                let reset_ms = tightest.reset_ms.filter(|_| told.is_some());
-                let most = match unit {
-                    Unit::Requests => quota.saturating_sub(1),
-                    _ => quota,
-                };
-                read.statuses.push(Status {
-                    counter,
-                    limit: at,
-                    quota,
-                    remaining: told.map_or(if over && is_fired { 0 } else { most }, |left| {
-                        left.min(quota)
-                    }),
-                    ends_in_ms: reset_ms.unwrap_or(length_ms),
-                    known: told.is_some(),
-                });
-                read.over.push(over && is_fired);
-            }
-        }
-        Some(read)
-    }
-}
-
-/// What the answers say, a flag for each status.
-#[derive(Default)]
-struct Read {
-    statuses: Vec<Status>,
-    over: Vec<bool>,
-    unmatched: bool,
-}
-
-/// `None` for what is neither.
-const fn over(code: u64) -> Option<bool> {
-    match code {
-        OK => Some(false),
-        OVER_LIMIT => Some(true),
-        _ => None,
-    }
-}
-
-/// The limit with the least left, as Limitador's headers tell it: `X-RateLimit-Limit: 5, 5;w=60;name="a", 9;w=3600`.
-#[derive(Default)]
-struct Tightest {
-    quota_and_seconds: Option<(u64, u64)>,
-    remaining: Option<u64>,
-    reset_ms: Option<u64>,
-}
-
-impl Tightest {
-    fn read(response: &Response<'_>) -> Self {
-        let [limit, remaining, reset] = response.headers;
-        let number = |text: &str| text.parse::<u64>().ok();
-        let quota_and_seconds = limit.and_then(|limit| {
-            let (quota, policies) = limit.split_once(',')?;
-            let mut parameters = policies.split(';').skip(1);
-            let seconds = parameters.next()?.strip_prefix("w=")?.split(',').next()?;
-            Some((number(quota)?, number(seconds)?))
-        });
-        Self {
-            quota_and_seconds,
-            remaining: remaining.and_then(number),
-            reset_ms: reset
-                .and_then(number)
-                .map(|seconds| seconds.saturating_mul(1_000)),
-        }
-    }
-
-    fn is(&self, limit: &Limit) -> bool {
-        self.quota_and_seconds == Some((limit.quota, u64::from(limit.window.seconds())))
-    }
 }
 
 /// What a limit on `unit` must have left: all of it for what is larger, so that an idle limit admits everything.
 fn needed(estimate: &Tokens, unit: Unit, quota: u64) -> u64 {
-    of(estimate, unit).min(quota).max(1)
-}
-
-/// When the window of `now` ends that begins at multiples of its length; milliseconds.
-fn ends_in(limit: &Limit, now: Timestamp) -> u64 {
-    let length = u64::from(limit.window.seconds().max(1)).saturating_mul(1_000);
-    length.saturating_sub(now.0.checked_rem(length).unwrap_or(0))
-}
-
-const fn of(tokens: &Tokens, unit: Unit) -> u64 {
-    match unit {
-        Unit::CompletionTokens => tokens.completion,
-        Unit::PromptTokens => tokens.prompt,
-        Unit::ConcurrentRequests | Unit::Requests => 0,
-        Unit::Tokens => tokens.total,
-    }
+    estimate.of(unit).min(quota).max(1)
 }
 
 #[cfg(test)]

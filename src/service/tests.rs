@@ -1,9 +1,12 @@
 //! Questions and answers against a model of envoyproxy/ratelimit, and against answers as limitador-server gives them.
 
-use super::proto::tests::{Answer, CurrentLimit, Duration, Header, Request, Status as WireStatus};
+#![expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
+
+use super::wire::{Answer, CurrentLimit, Duration, Header, Request, Status as WireStatus};
 use super::*;
 use crate::config::{FailureMode, Lease};
 use crate::limit::Descriptor;
+use proptest::prelude::*;
 use prost::Message;
 use std::collections::BTreeMap;
 
@@ -105,7 +108,7 @@ fn descriptors(call: &Call) -> Vec<String> {
         let limit = descriptor
             .limit
             .map(|limit| format!("; {} per {}", limit.requests_per_unit, limit.unit));
-        let hits = descriptor.hits_addend.map(u64::from);
+        let hits = descriptor.hits_addend;
         let hits = hits.map_or_else(
             || format!("; all {}", request.hits_addend),
             |hits| format!("; {hits}"),
@@ -268,7 +271,7 @@ fn what_the_service_does_not_count_is_not_asked() {
         (ServiceDialect::Kuadrant, &odd, 1),
     ] {
         let service = service(dialect);
-        let counters = [counter(Some("a"), None, None, vec![limit.clone()])];
+        let counters = [counter(Some("a"), None, None, vec![*limit])];
         let question = Question {
             service: &service,
             counters: &counters,
@@ -616,5 +619,19 @@ fn limitador_may_tell_nothing() {
         let answers = [limitador(1, &headers), limitador(1, &headers)];
         let verdict = question.read(&answers, &total(30), NOBODY, NOW);
         assert_eq!(over(&verdict), None, "{nonsense}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+
+    #[test]
+    fn no_answer_does_harm(answers: Vec<Vec<u8>>, kuadrant: bool, now: u64, estimate: u64) {
+        let dialect = if kuadrant { ServiceDialect::Kuadrant } else { ServiceDialect::Envoy };
+        let (service, counters) = (service(dialect), everything());
+        let question = Question { service: &service, counters: &counters };
+        let reserved = |_, _| u64::MAX;
+        let verdict = question.read(&answers, &total(estimate), &reserved, Timestamp(now));
+        prop_assert_eq!(verdict, Verdict::Malformed);
     }
 }

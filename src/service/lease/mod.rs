@@ -16,7 +16,7 @@
 //!   `max_age` (the caller reports what is [unreported](Account::take_unreported) when nobody asks for that long).
 //! - A record that is lost with its Envoy takes its unspent hits and its unreported tokens with it.
 
-use super::{Question, Status, needed, of};
+use super::{Question, Status, needed};
 use crate::config;
 use crate::limit::counter::Tokens;
 use crate::limit::{Change, Contended, Limit, SharedData, Unit, update};
@@ -135,7 +135,7 @@ impl Account<'_> {
                 else {
                     continue;
                 };
-                let unreported = of(&held.unreported, limit.unit);
+                let unreported = held.unreported.of(limit.unit);
                 let ends = at.0.saturating_add(status.ends_in_ms);
                 *room = Room {
                     left: status.remaining.saturating_sub(unreported),
@@ -220,7 +220,7 @@ impl Account<'_> {
         owed.completion = owed.completion.saturating_add(tokens.completion);
         owed.total = owed.total.saturating_add(tokens.total);
         for ((.., limit), room) in self.limits().zip(&mut held.rooms) {
-            room.left = room.left.saturating_sub(of(tokens, limit.unit));
+            room.left = room.left.saturating_sub(tokens.of(limit.unit));
         }
     }
 
@@ -228,8 +228,10 @@ impl Account<'_> {
     fn batch(&self, held: &Held, now: Timestamp) -> u32 {
         let spent = held.batch.saturating_sub(held.hits);
         let elapsed_ms = now.0.saturating_sub(held.since).max(1);
-        let pace = (spent.saturating_mul(self.terms.max_age_ms.into()) / elapsed_ms)
-            .min(spent.saturating_mul(2));
+        let pace = spent
+            .saturating_mul(self.terms.max_age_ms.into())
+            .checked_div(elapsed_ms)
+            .map_or(0, |pace| pace.min(spent.saturating_mul(2)));
         let mut least = None;
         let mut limited = false;
         for ((.., limit), room) in self.limits().zip(&held.rooms) {

@@ -1,5 +1,7 @@
 //! Several Envoys with leases against one model of envoyproxy/ratelimit.
 
+#![expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
+
 use super::*;
 use crate::config::{LimitService, ServiceDialect};
 use crate::limit::counter::Counter;

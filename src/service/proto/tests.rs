@@ -1,5 +1,7 @@
 //! The messages as prost has them, which is what real servers are made of, and both codecs against each other.
 
+#![expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
+
 use super::*;
 use proptest::prelude::*;
 use prost::Message;
