@@ -37,8 +37,8 @@
 //! | `refusal` | llm |
 //! | `reply` | config, headers, json, limit, llm, refusal |
 //! | `analytics` | json, reply, time |
-//! | `exchange` | analytics, config, credential, headers, inflate, limit, llm, policy, refusal, reply, time |
-//! | `host` | analytics, config, exchange, headers, limit, llm, policy, reply, time |
+//! | `exchange` | analytics, config, credential, headers, inflate, limit, llm, policy, refusal, reply, service, time |
+//! | `host` | analytics, config, exchange, headers, limit, llm, policy, reply, service, time |
 //! | `render` | config, limit, service |
 //! | `cli` | config, policy, exchange, time |
 

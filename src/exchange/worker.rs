@@ -1,10 +1,16 @@
 //! What one worker remembers from one exchange to the next. Small, and lost with the worker without harm.
 
+use crate::config::LimitService;
+use crate::limit::counter::Counter;
 use crate::limit::holds::Holds;
 use crate::limit::{Clock, SharedData};
 use crate::llm::endpoint::Endpoint;
+use crate::service::breaker::Breaker;
+use crate::service::lease::Account;
+use crate::service::{Call, Question};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 /// What one worker remembers.
 #[derive(Debug, Default)]
@@ -13,6 +19,10 @@ pub struct Worker {
     pub(super) holds: RefCell<Holds>,
     /// How long answers are.
     pub(super) lengths: RefCell<Lengths>,
+    /// Whether the rate-limit service answers.
+    pub(super) breaker: RefCell<Breaker>,
+    /// Leases that tokens were taken from, and whose they are.
+    leases: RefCell<BTreeMap<String, Vec<Rc<Counter>>>>,
 }
 
 impl Worker {
@@ -20,6 +30,32 @@ impl Worker {
     /// [`RENEW_EVERY_MS`](crate::limit::holds::RENEW_EVERY_MS). Answers how many records could not be written.
     pub fn renew(&self, shared: &mut impl SharedData, clock: Clock) -> u32 {
         self.holds.borrow_mut().renew(shared, clock)
+    }
+
+    /// Calls that report what was used under leases that nobody has asked for again since; to be called every
+    /// `max_age`.
+    pub fn reports(&self, service: &LimitService, shared: &mut impl SharedData) -> Vec<Call> {
+        let mut calls = Vec::new();
+        let Some(terms) = service.lease else {
+            return calls;
+        };
+        for (key, counters) in &*self.leases.borrow() {
+            let question = Question { service, counters };
+            let account = Account {
+                question,
+                terms,
+                key,
+            };
+            if let Ok(tokens) = account.take_unreported(shared) {
+                calls.extend(question.report(&tokens));
+            }
+        }
+        calls
+    }
+
+    pub(super) fn remember_lease(&self, key: String, counters: &[Rc<Counter>]) {
+        let mut leases = self.leases.borrow_mut();
+        leases.entry(key).or_insert_with(|| counters.to_vec());
     }
 }
 

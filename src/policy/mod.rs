@@ -130,15 +130,19 @@ impl Policy {
         };
         let entries = config.consumer_groups.into_iter().zip(&levels);
         for (index, (mut group, own)) in entries.enumerate() {
-            // Bounded: whoever builds a configuration in code may have built a circle.
-            let ancestors =
-                std::iter::successors(above(own), |level| above(level)).take(levels.len());
+            let mut ancestors = Vec::new();
+            // Bounded: a configuration that was built in code may have a circle.
+            while let Some(level) = above(ancestors.last().unwrap_or(own))
+                && ancestors.len() < levels.len()
+            {
+                ancestors.push(Rc::clone(level));
+            }
             let own_keys = std::mem::take(&mut group.keys);
             let compiled = Rc::new(Group::compile(
                 index,
                 group,
                 own,
-                ancestors.cloned().collect(),
+                ancestors,
                 &ceilings,
                 config.mode,
                 &mut errors,

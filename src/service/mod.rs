@@ -90,6 +90,25 @@ pub struct Status {
     pub known: bool,
 }
 
+impl Status {
+    /// Puts it in place of what this Envoy alone has counted.
+    pub const fn tell(&self, standing: &mut Standing) {
+        let remaining = self.remaining.saturating_sub(standing.reserved);
+        standing.used = self.quota.saturating_sub(self.remaining);
+        standing.remaining = remaining;
+        standing.reset_ms = match (remaining, self.quota) {
+            (1.., _) => Some(0),
+            (0, 0) => None,
+            (0, _) => Some(self.ends_in_ms),
+        };
+        standing.clear_ms = if standing.used == 0 {
+            0
+        } else {
+            self.ends_in_ms
+        };
+    }
+}
+
 /// Whether the service counts a limit; other ones are for the caller.
 pub const fn counts(dialect: ServiceDialect, limit: &Limit) -> bool {
     match dialect {
@@ -203,30 +222,6 @@ impl<'a> Question<'a> {
             None if read.unmatched => Verdict::Unmatched,
             None => Verdict::Within(statuses),
         }
-    }
-
-    /// Where the limits stand, as headers tell it.
-    pub fn standings(&self, statuses: &[Status]) -> Vec<Standing> {
-        let standing = |status: &Status| {
-            let quota = status.quota;
-            let used = quota.saturating_sub(status.remaining);
-            Some(Standing {
-                counter: status.counter,
-                limit: Limit {
-                    quota,
-                    ..*self.limit(status)?
-                },
-                used,
-                remaining: status.remaining,
-                reset_ms: match (status.remaining, quota) {
-                    (1.., _) => Some(0),
-                    (0, 0) => None,
-                    (0, _) => Some(status.ends_in_ms),
-                },
-                clear_ms: if used == 0 { 0 } else { status.ends_in_ms },
-            })
-        };
-        statuses.iter().filter_map(standing).collect()
     }
 
     /// The limits that the service counts.

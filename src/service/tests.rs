@@ -321,15 +321,25 @@ fn envoys_statuses_are_the_standings() {
             (4, 0, 70, 70, 1_000),
         ]
     );
+    let tokens = counters[2].limits[1];
+    let mut standing = Standing {
+        counter: 2,
+        limit: tokens,
+        used: 7,
+        reserved: 100,
+        remaining: 893,
+        reset_ms: None,
+        clear_ms: 0,
+    };
+    statuses[3].tell(&mut standing);
     assert_eq!(
-        question.standings(&statuses)[3],
+        standing,
         Standing {
-            counter: 2,
-            limit: counters[2].limits[1],
             used: 400,
-            remaining: 600,
+            remaining: 500,
             reset_ms: Some(0),
             clear_ms: 1_000,
+            ..standing
         }
     );
 }

@@ -1,6 +1,6 @@
 //! Whether one counter has room for a request, and how long until it has.
 
-use super::{Counter, Demand, Part, Room};
+use super::{Check, Counter, Demand};
 use crate::limit::record::Record;
 use crate::limit::{Clock, Limit, Unit};
 use std::cmp::Ordering;
@@ -35,40 +35,26 @@ impl PartialOrd for Wait {
     }
 }
 
-/// The limit of a counter that makes a request wait longest; `None` if all have room for it. `at` is the counter's
-/// position, for [`Room::Stated`].
+/// The limit of a counter that makes a request wait longest; `None` if all that can refuse it have room for it.
 pub(super) fn wait(
     counter: &Counter,
-    at: usize,
     record: &Record<'_>,
     demand: Demand,
-    part: Part,
-    room: Room<'_>,
+    check: Check,
     clock: Clock,
 ) -> Option<Wait> {
-    if matches!(room, Room::Unlimited) {
-        return None;
-    }
     let mut worst: Option<Wait> = None;
-    for (position, limit) in counter.limits.iter().enumerate() {
-        if !part.has(limit) {
+    for limit in &*counter.limits {
+        let refuses = match check {
+            Check::All => true,
+            Check::Nothing => false,
+            Check::Slots => limit.unit == Unit::ConcurrentRequests,
+        };
+        if !refuses {
             continue;
         }
-        let need = demand.of(limit);
-        let ms = match room {
-            Room::Stated(left) if limit.unit != Unit::ConcurrentRequests => {
-                let Some(left) = left(at, position) else {
-                    continue;
-                };
-                let held = record.held(limit, clock);
-                if need.saturating_add(held) <= left {
-                    Some(0)
-                } else {
-                    Some(HELD_MS)
-                }
-            }
-            _ => wait_for(record, limit, need, record.held(limit, clock), clock),
-        };
+        let held = record.held(limit, clock);
+        let ms = wait_for(record, limit, demand.of(limit), held, clock);
         let wait = Wait { limit: *limit, ms };
         if wait.ms != Some(0) && worst.as_ref().is_none_or(|worst| wait > *worst) {
             worst = Some(wait);

@@ -70,7 +70,7 @@ pub struct Demand {
 
 impl Demand {
     /// What it needs of a limit. Never more than there is of it at all: an idle limit admits every request.
-    fn of(&self, limit: &Limit) -> u64 {
+    pub fn of(&self, limit: &Limit) -> u64 {
         match limit.unit {
             Unit::ConcurrentRequests | Unit::Requests => 1,
             unit => self.tokens.of(unit).clamp(1, limit.quota.max(1)),
@@ -87,37 +87,15 @@ impl Demand {
     }
 }
 
-/// Which limits take part in an admission.
+/// Which limits can refuse a request. All of them count it, whatever they can.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Part {
-    /// All of them.
+pub enum Check {
+    /// All.
     All,
-    /// Those on concurrent requests.
+    /// None: the request passes anyway.
+    Nothing,
+    /// Those on concurrent requests: someone else judges the windows.
     Slots,
-    /// The others.
-    Windows,
-}
-
-impl Part {
-    fn has(self, limit: &Limit) -> bool {
-        let slot = limit.unit == Unit::ConcurrentRequests;
-        match self {
-            Self::All => true,
-            Self::Slots => slot,
-            Self::Windows => !slot,
-        }
-    }
-}
-
-/// How much room the windows have.
-#[derive(Clone, Copy)]
-pub enum Room<'a> {
-    /// What is not counted yet in shared data.
-    Counted,
-    /// What someone else says is left, by positions of counter and limit. `None`: as much as is needed.
-    Stated(&'a dyn Fn(usize, usize) -> Option<u64>),
-    /// As much as is needed, of slots too: the request passes anyway.
-    Unlimited,
 }
 
 /// Why a request was not admitted.
@@ -185,13 +163,12 @@ pub struct Ledger<'a, S> {
 type Loaded = (Option<Vec<u8>>, Cas);
 
 impl<S: SharedData> Ledger<'_, S> {
-    /// Checks a request against all limits that take part, counts it and reserves its tokens; or finds it refused and
+    /// Checks a request, counts it and reserves its tokens; or finds it refused and
     /// counts nothing. Answers where all limits stand after it.
     pub fn admit(
         &mut self,
         demand: Demand,
-        part: Part,
-        room: Room<'_>,
+        check: Check,
         permit: &mut Permit,
     ) -> Result<Vec<Standing>, Refused> {
         let mut loaded: Vec<Loaded> = (self.counters.iter())
@@ -203,7 +180,7 @@ impl<S: SharedData> Ledger<'_, S> {
                 continue;
             };
             let record = Record::open(bytes.get_or_insert_default());
-            if let Some(wait) = judge::wait(counter, at, &record, demand, part, room, self.clock)
+            if let Some(wait) = judge::wait(counter, &record, demand, check, self.clock)
                 && worst.as_ref().is_none_or(|(_, other)| wait > *other)
             {
                 worst = Some((at, wait));
@@ -216,7 +193,7 @@ impl<S: SharedData> Ledger<'_, S> {
         let admitted_before = permit.lines.len();
         let mut standings = Vec::new();
         for (at, loaded) in loaded.into_iter().enumerate() {
-            match self.charge(at, loaded, demand, part, room) {
+            match self.charge(at, loaded, demand, check) {
                 Ok((lines, after)) => {
                     permit.lines.extend(lines);
                     standings.extend(after);
@@ -303,16 +280,14 @@ impl<S: SharedData> Ledger<'_, S> {
         at: usize,
         loaded: Loaded,
         demand: Demand,
-        part: Part,
-        room: Room<'_>,
+        check: Check,
     ) -> Result<(Vec<Line>, Vec<Standing>), Option<Wait>> {
         let Some(counter) = self.counters.get(at).cloned() else {
             return Ok(Default::default());
         };
         let clock = self.clock;
         let mut fresh = true;
-        let judge =
-            |record: &Record<'_>| judge::wait(&counter, at, record, demand, part, room, clock);
+        let judge = |record: &Record<'_>| judge::wait(&counter, record, demand, check, clock);
         let charged = update_from(self.shared, &counter.record, loaded, |bytes| {
             let mut record = Record::open(bytes);
             if !std::mem::take(&mut fresh)
@@ -325,7 +300,7 @@ impl<S: SharedData> Ledger<'_, S> {
             for (position, limit) in counter.limits.iter().enumerate() {
                 let key = Key::of(limit);
                 let mut earlier = counter.limits.iter().take(position);
-                if !part.has(limit) || earlier.any(|earlier| Key::of(earlier) == key) {
+                if earlier.any(|earlier| Key::of(earlier) == key) {
                     continue;
                 }
                 let change = Change {

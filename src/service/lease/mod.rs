@@ -58,6 +58,16 @@ pub struct Ask {
     refill: bool,
 }
 
+impl Ask {
+    /// For one request, and nothing besides.
+    pub fn single() -> Self {
+        Self {
+            hits: 1,
+            ..Self::default()
+        }
+    }
+}
+
 /// Names the record of a request's counters. As bounded as their own names.
 pub fn key(question: Question<'_>) -> String {
     let mut key = String::from("cohort/1/lease");
@@ -86,10 +96,7 @@ impl Account<'_> {
                 spend = Spend::Paid(self.statuses(held, now));
                 return true;
             }
-            let mut ask = Ask {
-                hits: 1,
-                ..Ask::default()
-            };
+            let mut ask = Ask::single();
             let timeout_ms = self.question.service.timeout_ms;
             ask.refill = !is_ahead(held.asking, now, timeout_ms);
             if ask.refill {

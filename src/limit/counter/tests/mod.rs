@@ -59,12 +59,7 @@ fn admit(
         counters: &counter(limits),
         clock: at(ms),
     };
-    ledger.admit(
-        Demand { tokens },
-        Part::All,
-        Room::Counted,
-        &mut Permit::default(),
-    )
+    ledger.admit(Demand { tokens }, Check::All, &mut Permit::default())
 }
 
 fn admit_one(
@@ -129,6 +124,7 @@ fn the_tutorial_has_thirty_pass_and_five_refused() {
             counter: 0,
             limit: limits[0],
             used: request,
+            reserved: 0,
             remaining: 30 - request,
             reset_ms: Some(if request < 30 { 0 } else { 42_000 }),
             clear_ms: 100_000,
