@@ -99,6 +99,10 @@ impl Policy {
         mut config: Config,
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Vec<ConfigError>> {
+        if config.counters.service.is_some() {
+            // A service's windows are fixed ones; so are those that stand in for them.
+            config.fix_windows();
+        }
         let mut errors = Vec::new();
         let mut targets = Vec::with_capacity(config.providers.len());
         for (at, target) in config.providers.into_iter().enumerate() {
@@ -114,10 +118,6 @@ impl Policy {
         }
         let mut keys = Vec::new();
         let mut groups = Vec::with_capacity(config.consumer_groups.len());
-        if config.counters.service.is_some() {
-            // A service's windows are fixed ones; so are those that stand in for them.
-            config.fix_windows();
-        }
         let ceilings = Rc::new(Scope::compile(None, config.ceilings));
         let levels: Vec<_> = (config.consumer_groups.iter_mut())
             .map(|group| Rc::new(Level::compile(group)))
