@@ -99,6 +99,10 @@ impl Policy {
         mut config: Config,
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Vec<ConfigError>> {
+        if config.counters.service.is_some() {
+            // A service's windows are fixed ones; so are those that stand in for them.
+            config.fix_windows();
+        }
         let mut errors = Vec::new();
         let mut targets = Vec::with_capacity(config.providers.len());
         for (at, target) in config.providers.into_iter().enumerate() {
