@@ -221,7 +221,9 @@ impl Exchange {
         {
             calls.clear();
         } else if service.dialect == ServiceDialect::Kuadrant {
-            self.reports.extend(question.report(&ask.unreported));
+            // On their way, whatever comes of the question.
+            let unreported = std::mem::take(&mut ask.unreported);
+            self.reports.extend(question.report(&unreported));
         }
         Some(Inquiry { calls, ask })
     }

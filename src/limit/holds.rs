@@ -8,7 +8,7 @@ use super::{Clock, SharedData};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// Call [`Self::renew`] at least this often, in milliseconds: a third of what the shortest-lived of them lives.
+/// Call [`Holds::renew`] at least this often, in milliseconds: a third of what the shortest-lived of them lives.
 pub const RENEW_EVERY_MS: u64 = 10_000;
 
 /// Everything that one worker's requests hold.
