@@ -27,6 +27,7 @@ pub use warning::Warning;
 
 use crate::credential::KeyDigest;
 use crate::limit::Limit;
+use crate::limit::seed::Seed;
 use crate::time::{Timestamp, UtcOffset};
 
 /// One whole configuration document.
@@ -256,17 +257,6 @@ pub struct Lease {
     pub requests: u32,
     /// Unused ones are given up after so many milliseconds.
     pub max_age_ms: u32,
-}
-
-/// One entry of `counters.seed`.
-#[derive(Clone, Debug)]
-pub struct Seed {
-    /// Whose counter.
-    pub descriptor: crate::limit::Descriptor,
-    /// When the sums were taken.
-    pub time: Timestamp,
-    /// What was counted by then, as `quota`.
-    pub counted: Vec<Limit>,
 }
 
 /// One key of a group.
