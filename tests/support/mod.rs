@@ -22,7 +22,9 @@
 
 pub(crate) mod client;
 pub(crate) mod core;
+pub(crate) mod crowd;
 pub(crate) mod demo;
+pub(crate) mod endings;
 pub(crate) mod envoy;
 pub(crate) mod fixture;
 pub(crate) mod ratelimitd;
