@@ -29,6 +29,7 @@ pub(crate) mod envoy;
 pub(crate) mod fixture;
 pub(crate) mod ratelimitd;
 pub(crate) mod scenario;
+pub(crate) mod tokens;
 pub(crate) mod upstream;
 
 /// JSON from YAML: policies in tests read as operators write them.
