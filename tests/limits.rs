@@ -442,7 +442,10 @@ consumer_groups:
         assert_eq!(answer.status, status, "{body}: {}", answer.text());
         if status == 400 {
             assert_eq!(answer.code(), "request_exceeds_limit");
-            assert_eq!(answer.json()["error"]["limit"], limit, "{body}");
+            let error = answer.json()["error"].take();
+            assert_eq!(error["limit"], limit, "{body}");
+            assert_eq!(error["consumer_group"], "company");
+            assert_eq!(error["scope"], "consumer_group");
             assert_eq!(answer.header("retry-after"), None);
         }
     }

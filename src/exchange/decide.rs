@@ -4,7 +4,7 @@ use super::{Exchange, NewBody, Release, State, Step};
 use crate::config::Mode;
 use crate::headers::{HeaderEdits, is_safe_value};
 use crate::limit::counter::{Counter, Demand, Ledger, Over, Part, Refused, Room, Tokens};
-use crate::limit::{Descriptor, SharedData, Unit};
+use crate::limit::{Descriptor, Limit, SharedData, Unit};
 use crate::llm::endpoint::{Call, Endpoint};
 use crate::llm::request::{Facts, Rewrite};
 use crate::policy::Group;
@@ -140,13 +140,13 @@ impl Exchange {
     /// More output asked for than a limit has at all: the request would never pass, however long its caller waits.
     fn exceeds(&self, facts: &Facts, endpoint: &Endpoint) -> Option<Refusal> {
         let stated = stated_output(facts).filter(|_| endpoint.charged())?;
-        let mut limits = self.counters.iter().flat_map(|counter| &*counter.limits);
-        let limit = limits.find(|limit| {
+        let mut limits = (self.counters.iter())
+            .flat_map(|counter| counter.limits.iter().map(|limit| (*limit, &**counter)));
+        let (limit, counter) = limits.find(|(limit, _)| {
             matches!(limit.unit, Unit::CompletionTokens | Unit::Tokens) && stated > limit.quota
         })?;
         Some(Refusal::ExceedsLimit {
-            limit: limit.name().to_string(),
-            quota: limit.quota,
+            fired: fired(limit, Some(counter)),
             stated,
         })
     }
@@ -253,15 +253,7 @@ fn stated_output(facts: &Facts) -> Option<u64> {
 
 fn over_limit(over: &Over, counters: &[Rc<Counter>]) -> Refusal {
     let limit = over.limit;
-    let descriptor = counters
-        .get(over.counter)
-        .map(|counter| &counter.descriptor);
-    let fired = Fired {
-        limit: limit.name().to_string(),
-        quota: limit.quota,
-        scope: descriptor.map(Descriptor::scope),
-        group: descriptor.and_then(|descriptor| descriptor.group.clone()),
-    };
+    let fired = fired(limit, counters.get(over.counter).map(|counter| &**counter));
     if limit.unit == Unit::ConcurrentRequests {
         return Refusal::TooManyAtOnce(fired);
     }
@@ -269,5 +261,16 @@ fn over_limit(over: &Over, counters: &[Rc<Counter>]) -> Refusal {
         fired,
         requests: limit.unit == Unit::Requests,
         wait_ms: over.retry_after_ms.unwrap_or(NEVER_MS),
+    }
+}
+
+/// A limit as a refusal tells of it.
+fn fired(limit: Limit, counter: Option<&Counter>) -> Fired {
+    let descriptor = counter.map(|counter| &counter.descriptor);
+    Fired {
+        limit: limit.name().to_string(),
+        quota: limit.quota,
+        scope: descriptor.map(Descriptor::scope),
+        group: descriptor.and_then(|descriptor| descriptor.group.clone()),
     }
 }
