@@ -75,14 +75,14 @@ impl Exchange {
             .identity
             .as_ref()
             .map(|identity| Rc::clone(&identity.group));
-        if !self.counters.is_empty() {
+        if !self.permit.is_empty() {
             let tokens = Tokens {
                 prompt: charged.prompt,
                 completion: charged.completion,
                 total: charged.total,
             };
-            let sent = matches!(self.state, State::Passed)
-                && ((200..400).contains(&self.status) || reached());
+            // Also where the answer is our own because the upstream's could not be filtered.
+            let sent = (200..400).contains(&self.status) || reached();
             let ending = if sent {
                 Ending::Used(tokens)
             } else {

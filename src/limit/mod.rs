@@ -8,6 +8,7 @@ mod descriptor;
 pub mod failed_auth;
 pub mod holds;
 mod record;
+pub mod seed;
 mod shared_data;
 mod window;
 

@@ -115,6 +115,36 @@ impl Request {
         }
     }
 
+    /// Goes away as soon as these bytes are in the answer.
+    pub(crate) async fn leave_at(&self, address: SocketAddr, last: &[u8]) -> io::Result<()> {
+        let mut stream = TcpStream::connect(address).await?;
+        let mut answer = Vec::new();
+        let exchange = async {
+            self.write(&mut stream).await?;
+            while !answer.windows(last.len()).any(|window| window == last) {
+                if stream.read_buf(&mut answer).await? == 0 {
+                    return Err(io::Error::other(lossy(&answer)));
+                }
+            }
+            Ok(())
+        };
+        timeout(TIMEOUT, exchange).await?
+    }
+
+    /// Goes away when `moment` has come; an error: the answer came first.
+    pub(crate) async fn leave_when(
+        &self,
+        address: SocketAddr,
+        moment: impl Future<Output = ()>,
+    ) -> io::Result<()> {
+        let mut stream = TcpStream::connect(address).await?;
+        self.write(&mut stream).await?;
+        tokio::select! {
+            () = moment => Ok(()),
+            _ = stream.readable() => Err(io::Error::other("an answer")),
+        }
+    }
+
     /// Writes the request; true when it stopped in the middle.
     async fn write(&self, to: &mut (impl AsyncWrite + Unpin)) -> io::Result<bool> {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.path).into_bytes();

@@ -22,11 +22,14 @@
 
 pub(crate) mod client;
 pub(crate) mod core;
+pub(crate) mod crowd;
 pub(crate) mod demo;
+pub(crate) mod endings;
 pub(crate) mod envoy;
 pub(crate) mod fixture;
 pub(crate) mod ratelimitd;
 pub(crate) mod scenario;
+pub(crate) mod tokens;
 pub(crate) mod upstream;
 
 /// JSON from YAML: policies in tests read as operators write them.

@@ -126,6 +126,13 @@ pub struct Permit {
     lines: Vec<Line>,
 }
 
+impl Permit {
+    /// Whether nothing was admitted with it, or it is settled.
+    pub const fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+}
+
 /// One limit's part of a permit.
 #[derive(Clone, Copy, Debug)]
 struct Line {
