@@ -51,7 +51,7 @@ impl Exchange {
             self.count(demand, Check::All, now, shared)?;
             return Ok(None);
         };
-        self.count(demand, Check::Slots, now, shared)?;
+        self.count(demand, Check::Own, now, shared)?;
         let counters = std::mem::take(&mut self.counters);
         let question = Question {
             service,
@@ -348,7 +348,7 @@ impl Exchange {
             counters: &self.counters,
             clock: self.policy.clock(now),
         };
-        let errors = ledger.settle(&permit, Ending::Undone);
+        let errors = ledger.settle(&permit, Ending::Undone).errors;
         self.store_errors = self.store_errors.saturating_add(errors);
     }
 

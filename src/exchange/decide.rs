@@ -147,6 +147,7 @@ impl Exchange {
                 prompt,
                 completion,
                 total: prompt.saturating_add(completion),
+                cost: 0,
             },
         }
     }

@@ -80,6 +80,7 @@ impl Exchange {
                 prompt: charged.prompt,
                 completion: charged.completion,
                 total: charged.total,
+                cost: 0,
             };
             // Also where the answer is our own because the upstream's could not be filtered.
             let sent = (200..400).contains(&self.status) || reached();
@@ -88,14 +89,14 @@ impl Exchange {
             } else {
                 Ending::Undone
             };
-            let errors = Ledger {
+            let settled = Ledger {
                 shared,
                 holds: &mut self.worker.holds.borrow_mut(),
                 counters: &self.counters,
                 clock: self.policy.clock(now),
             }
             .settle(&std::mem::take(&mut self.permit), ending);
-            self.store_errors = self.store_errors.saturating_add(errors);
+            self.store_errors = self.store_errors.saturating_add(settled.errors);
             if sent {
                 self.report(&tokens, shared);
             }
