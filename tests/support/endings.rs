@@ -401,8 +401,8 @@ impl Endings {
     }
 
     /// Lets many exchanges end, in all ways mixed, of a group that nobody used; then every figure is that of the table,
-    /// and everything that was held is there again.
-    pub(crate) async fn end_many(&self, count: usize, key: &str) -> Used {
+    /// and everything that was held is there again. Answers what is due by the table and what was found.
+    pub(crate) async fn end_many(&self, count: usize, key: &str) -> (Used, Used) {
         let rows = rows();
         let (mut requests, mut tokens) = (0, 0);
         let mut under_way = JoinSet::new();
@@ -453,7 +453,7 @@ impl Endings {
             assert_eq!(answer.status, status, "{}", answer.text());
         }
         self.gateway.assert_healthy().await;
-        used
+        (expected, used)
     }
 }
 

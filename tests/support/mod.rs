@@ -20,6 +20,7 @@
     reason = "a test fails by panicking"
 )]
 
+pub(crate) mod accuracy;
 pub(crate) mod client;
 pub(crate) mod core;
 pub(crate) mod crowd;
