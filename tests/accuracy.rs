@@ -318,8 +318,3 @@ async fn long_streams() -> Option<Option<Row>> {
     gateway.assert_healthy().await;
     Some(Some(row))
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_long() {
-    if let Some(Some(row)) = long_streams().await { println!("{row}"); row.assert_exact(); }
-}
