@@ -171,7 +171,12 @@ pub mod stats {
     /// A gauge: bytes that a worker's VM holds. Workers write the same gauge; the last that grew is what it shows.
     pub const MEMORY: &str = "cohort.vm_memory_bytes";
 
-    /// A counter: updates of a counter that were given up.
+    /// A counter, by group: requests of which the rate-limit service holds no limit.
+    pub fn unmatched(group: Option<&str>) -> String {
+        format!("cohort.unmatched.group.{}", group.unwrap_or(NONE))
+    }
+
+    /// A counter: updates of a counter that were given up, and questions to the rate-limit service without an answer.
     pub const STORE_ERRORS: &str = "cohort.store_errors";
 }
 

@@ -28,15 +28,18 @@
 //! | `credential` | headers |
 //! | `inflate` | |
 //! | `json` | |
+//! | `protobuf` | |
 //! | `limit` | time |
 //! | `llm` | headers, json |
-//! | `config` | credential, json, limit, time |
+//! | `config` | credential, json, limit, protobuf, time |
+//! | `service` | config, limit, protobuf, time |
 //! | `policy` | config, credential, headers, limit, llm, time |
 //! | `refusal` | llm |
 //! | `reply` | config, headers, json, limit, llm, refusal |
 //! | `analytics` | json, reply, time |
-//! | `exchange` | analytics, config, credential, headers, inflate, limit, llm, policy, refusal, reply, time |
-//! | `host` | analytics, config, exchange, headers, limit, llm, policy, reply, time |
+//! | `exchange` | analytics, config, credential, headers, inflate, limit, llm, policy, refusal, reply, service, time |
+//! | `host` | analytics, config, exchange, headers, limit, llm, policy, reply, service, time |
+//! | `render` | config, limit, service |
 //! | `cli` | config, policy, exchange, time |
 
 pub mod analytics;
@@ -49,12 +52,16 @@ pub mod json;
 pub mod limit;
 pub mod llm;
 pub mod policy;
+pub mod protobuf;
 pub mod refusal;
 pub mod reply;
+pub mod service;
 pub mod time;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "cli")]
+pub mod render;
 
 #[cfg(target_arch = "wasm32")]
 mod host;

@@ -99,6 +99,15 @@ impl Decoder {
 
     /// Decodes inside a member of a map.
     pub(super) fn within<T>(&mut self, name: &str, decode: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = self.enter(name);
+        let decoded = decode(self);
+        self.path.truncate(outer);
+        decoded
+    }
+
+    /// Out of line, for there are many members.
+    #[inline(never)]
+    fn enter(&mut self, name: &str) -> usize {
         let outer = self.path.len();
         if outer > 0 {
             self.path.push('.');
@@ -106,9 +115,7 @@ impl Decoder {
         // A name that the file made up may be long, or hold what would break a log line.
         self.path
             .extend(name.chars().take(64).flat_map(char::escape_debug));
-        let decoded = decode(self);
-        self.path.truncate(outer);
-        decoded
+        outer
     }
 
     /// Decodes inside an item of a list.

@@ -7,7 +7,7 @@ use super::node::{Node, Span, Value};
 use super::suggest::nearest;
 use super::{ApiKey, ConsumerGroup, policies};
 use crate::credential::KeyDigest;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
 const GROUP: Fields = Fields {
@@ -53,6 +53,9 @@ const KEY: Fields = Fields {
     ..Fields::NONE
 };
 
+/// Each is one more counter to write for every request.
+const MAX_LEVELS: usize = 16;
+
 /// Where a key stands: group, and position in `api_keys`.
 type Place = (usize, Option<usize>);
 
@@ -90,21 +93,17 @@ pub(super) fn groups(d: &mut Decoder, node: &Node) -> Option<Vec<ConsumerGroup>>
 
 /// A parent must be a group of the file, and no group may be above itself.
 fn check_parents(d: &mut Decoder, groups: &[ConsumerGroup], places: &[(usize, Span)]) {
-    let parents: BTreeMap<_, _> = groups
-        .iter()
-        .filter_map(|group| Some((group.name.as_str(), group.parent.as_deref()?)))
-        .collect();
-    let mut told = BTreeSet::new();
+    let mut told = Vec::new();
     for (group, (at, span)) in groups.iter().zip(places) {
         let Some(parent) = &group.parent else {
             continue;
         };
         let check = |d: &mut Decoder| {
             check_known(d, *span, parent, groups);
-            let cycle = cycle(&group.name, &parents).filter(|_| !told.contains(&*group.name));
-            if let Some(cycle) = cycle {
-                d.error_help(*span, "a group cannot be above itself", cycle.join(" -> "));
-                told.extend(cycle);
+            let (chain, wrong) = chain(&group.name, groups);
+            if let Some(wrong) = wrong.filter(|_| !told.contains(&group.name.as_str())) {
+                d.error_help(*span, wrong, chain.join(" -> "));
+                told.extend(chain);
             }
         };
         d.item(*at, |d| d.within("parent", check));
@@ -124,18 +123,27 @@ pub(super) fn check_known(d: &mut Decoder, span: Span, name: &str, groups: &[Con
     }
 }
 
-/// A group and all above it, if that is the group itself again.
-fn cycle<'a>(name: &'a str, parents: &BTreeMap<&'a str, &'a str>) -> Option<Vec<&'a str>> {
-    let mut chain = vec![name];
-    // A longer one runs into a circle further up, which is told of there.
-    while chain.len() <= parents.len() {
-        let above = *parents.get(chain.last()?)?;
-        chain.push(above);
-        if above == name {
-            return Some(chain);
+/// A group and those above it, and what is wrong with that.
+fn chain<'a>(name: &'a str, groups: &'a [ConsumerGroup]) -> (Vec<&'a str>, Option<&'static str>) {
+    let mut chain = Vec::new();
+    let mut next = Some(name);
+    while let Some(name) = next {
+        let circle = chain.contains(&name);
+        let own = chain.first() == Some(&name);
+        chain.push(name);
+        if circle {
+            // One further up is told of there.
+            return (chain, own.then_some("a group cannot be above itself"));
         }
+        if chain.len() > MAX_LEVELS {
+            return (chain, Some("more than 16 levels"));
+        }
+        let mut groups = groups.iter();
+        next = groups
+            .find(|group| group.name == name)
+            .and_then(|group| group.parent.as_deref());
     }
-    None
+    (chain, None)
 }
 
 fn group(

@@ -26,8 +26,8 @@ pub use error::{ConfigError, Location};
 pub use warning::Warning;
 
 use crate::credential::KeyDigest;
-use crate::limit::Limit;
 use crate::limit::seed::Seed;
+use crate::limit::{Limit, Window};
 use crate::time::{Timestamp, UtcOffset};
 
 /// One whole configuration document.
@@ -95,6 +95,26 @@ impl Config {
     #[cfg(feature = "cli")]
     pub fn from_yaml(document: &str) -> Result<Self, Vec<ConfigError>> {
         yaml::decode(document)
+    }
+
+    /// Makes sliding windows fixed ones.
+    pub(crate) fn fix_windows(&mut self) {
+        let groups = self.consumer_groups.iter_mut();
+        for scope in groups
+            .map(|group| &mut group.limits)
+            .chain([&mut self.ceilings])
+        {
+            let of_models = scope.model_rate_limits.iter_mut();
+            let lists = [&mut scope.rate_limits, &mut scope.consumer_rate_limits];
+            let lists = lists
+                .into_iter()
+                .chain(of_models.map(|entry| &mut entry.rate_limits));
+            for limit in lists.flatten() {
+                if let Window::Sliding(seconds) = limit.window {
+                    limit.window = Window::Fixed(seconds);
+                }
+            }
+        }
     }
 
     /// What is valid, and still not what its author may expect.

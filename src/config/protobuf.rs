@@ -1,9 +1,9 @@
 //! `google.protobuf.Struct`, in which Envoy hands a configuration over that was written as YAML in its own file.
 //!
-//! Envoy 1.40 passes it on as it is on the wire, not as JSON. Members have no order there and numbers are doubles. The
-//! three messages are read by hand: their types will not change (protobuf.dev/programming-guides/encoding).
+//! Envoy 1.40 passes it on as it is on the wire, not as JSON. Members have no order there and numbers are doubles.
 
 use super::node::{Member, Node, Span, Value};
+use crate::protobuf::{Field, fields};
 
 /// Messages inside each other: as deep as most decoders go. Each level of the document is two.
 const MAX_DEPTH: usize = 100;
@@ -72,51 +72,6 @@ fn list(bytes: &[u8], depth: usize) -> Option<Value> {
         Some(())
     })?;
     Some(Value::List(items))
-}
-
-/// A field's number and value, of the wire types that a `Struct` has.
-enum Field<'a> {
-    Varint(u64, u64),
-    Double(u64, f64),
-    Bytes(u64, &'a [u8]),
-}
-
-/// Shows every field of a message, until one is no field or is not taken.
-fn fields<'a>(mut rest: &'a [u8], take: &mut dyn FnMut(Field<'a>) -> Option<()>) -> Option<()> {
-    while !rest.is_empty() {
-        let tag = varint(&mut rest)?;
-        let number = tag >> 3;
-        take(match tag & 7 {
-            0 => Field::Varint(number, varint(&mut rest)?),
-            1 => {
-                let (bytes, after) = rest.split_first_chunk()?;
-                rest = after;
-                Field::Double(number, f64::from_le_bytes(*bytes))
-            }
-            2 => {
-                let len = usize::try_from(varint(&mut rest)?).ok()?;
-                let (bytes, after) = rest.split_at_checked(len)?;
-                rest = after;
-                Field::Bytes(number, bytes)
-            }
-            _ => return None,
-        })?;
-    }
-    Some(())
-}
-
-/// Seven bits in a byte, the lowest first; the highest bit says that more follow.
-fn varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let (&byte, after) = rest.split_first()?;
-        *rest = after;
-        value |= u64::from(byte & 0x7F) << shift;
-        if byte < 0x80 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 fn plain(value: Value) -> Node {

@@ -401,6 +401,26 @@ fn what_a_store_cannot_do_is_warned_of_only_where_it_matters() {
 }
 
 #[test]
+fn groups_are_at_most_sixteen_above_each_other() {
+    let chain = |levels: usize| {
+        let group = |level: usize| match level {
+            0 => r#"{"name":"g0"}"#.to_owned(),
+            _ => format!(r#"{{"name":"g{level}","parent":"g{}"}}"#, level - 1),
+        };
+        let groups: Vec<_> = (0..levels).map(group).collect();
+        format!(
+            r#"{{"version":"1","consumer_groups":[{}]}}"#,
+            groups.join(",")
+        )
+    };
+    assert!(Config::from_json(chain(16).as_bytes()).is_ok());
+    let errors = errors(&chain(17));
+    assert_eq!(errors.len(), 1);
+    let expected = "consumer_groups[16].parent: more than 16 levels (g16 -> g15 -> ";
+    assert!(errors[0].starts_with(expected), "{errors:?}");
+}
+
+#[test]
 fn a_parent_needs_neither_key_nor_list_twice() {
     let document = br#"{"version":"1","consumer_groups":[
         {"name":"a","parent":"b","api_keys":[{"sha256":

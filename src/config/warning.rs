@@ -52,9 +52,11 @@ pub(super) fn of(config: &Config) -> Vec<Warning> {
 }
 
 fn of_counters(config: &Config, mut warn: impl FnMut(String, &str)) {
-    let groups = || config.consumer_groups.iter();
-    let scopes = || (groups().map(|group| &group.limits)).chain([&config.ceilings]);
-    let any = |wanted: fn(&Limit) -> bool| scopes().flat_map(limits).any(wanted);
+    let groups = config.consumer_groups.iter();
+    let mut scopes: Vec<_> = groups.map(|group| limits(&group.limits)).collect();
+    scopes.push(limits(&config.ceilings));
+    let all = scopes.concat();
+    let any = |wanted: fn(&Limit) -> bool| all.iter().any(|limit| wanted(limit));
     let calendar = any(|limit| matches!(limit.window, Window::Day | Window::Month));
     let Some(service) = &config.counters.service else {
         if calendar && config.counters.seed.is_empty() {
@@ -93,11 +95,11 @@ fn of_counters(config: &Config, mut warn: impl FnMut(String, &str)) {
             "each Envoy reserves the tokens of its own requests; the others see them when they are used",
         );
     }
-    let used = scopes().filter(|scope| limits(scope).next().is_some());
-    let several = scopes().any(|scope| limits(scope).nth(1).is_some());
-    let nested =
-        limits(&config.ceilings).next().is_some() || groups().any(|group| group.parent.is_some());
-    if several || (nested && used.count() > 1) {
+    let several = scopes.iter().any(|scope| scope.len() > 1);
+    let ceilings = scopes.last().is_some_and(|scope| !scope.is_empty());
+    let mut groups = config.consumer_groups.iter();
+    let nested = ceilings || groups.any(|group| group.parent.is_some());
+    if several || (nested && all.len() > 1) {
         warn(
             "store",
             "a request that one limit refuses stays counted by the others",
@@ -109,11 +111,14 @@ fn of_counters(config: &Config, mut warn: impl FnMut(String, &str)) {
 }
 
 /// All limits that a scope sets.
-fn limits(scope: &ScopeLimits) -> impl Iterator<Item = &Limit> {
-    let models = scope.model_rate_limits.iter();
-    (scope.rate_limits.iter())
-        .chain(&scope.consumer_rate_limits)
-        .chain(models.flat_map(|entry| &entry.rate_limits))
+fn limits(scope: &ScopeLimits) -> Vec<&Limit> {
+    let mut limits = Vec::new();
+    limits.extend(&scope.rate_limits);
+    limits.extend(&scope.consumer_rate_limits);
+    for entry in &scope.model_rate_limits {
+        limits.extend(&entry.rate_limits);
+    }
+    limits
 }
 
 const NOT_ENFORCED: &str = "NOT ENFORCED YET: this version checks these policies for mistakes and does nothing else with them";

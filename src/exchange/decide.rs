@@ -1,20 +1,20 @@
 //! The decision: may this request, whose models are known now, go on, where to, and as what?
 
+use super::admit::fired;
 use super::{Exchange, NewBody, Release, State, Step};
 use crate::config::Mode;
 use crate::headers::{HeaderEdits, is_safe_value};
-use crate::limit::counter::{Counter, Demand, Ledger, Over, Part, Refused, Room, Tokens};
-use crate::limit::{Descriptor, Limit, SharedData, Unit};
+use crate::limit::counter::{Demand, Tokens};
+use crate::limit::{SharedData, Unit};
 use crate::llm::endpoint::{Call, Endpoint};
 use crate::llm::request::{Facts, Rewrite};
 use crate::policy::Group;
-use crate::refusal::{Fired, Refusal};
-use crate::reply::NEVER_MS;
+use crate::refusal::Refusal;
 use crate::time::Timestamp;
 use std::rc::Rc;
 
 impl Exchange {
-    /// Lets a request go on, or answers it.
+    /// Lets a request go on, answers it, or asks what has to be known first.
     pub(super) fn decide(
         &mut self,
         facts: Facts,
@@ -22,13 +22,12 @@ impl Exchange {
         now: Timestamp,
         shared: &mut impl SharedData,
     ) -> Step {
-        match self.judge(facts, plain, now, shared) {
-            Ok(release) => {
-                self.state = State::Passed;
-                Step::Continue(release)
-            }
-            Err(refusal) => Step::Reply(self.refuse(&refusal, now)),
-        }
+        let result = self.judge(facts, plain, now, shared);
+        self.step(result, now)
+    }
+
+    pub(super) fn step(&mut self, result: Result<Step, Refusal>, now: Timestamp) -> Step {
+        result.unwrap_or_else(|refusal| Step::Reply(self.refuse(&refusal, now)))
     }
 
     /// Everything else: the models, where it goes, the limits.
@@ -38,7 +37,7 @@ impl Exchange {
         plain: Option<Vec<u8>>,
         now: Timestamp,
         shared: &mut impl SharedData,
-    ) -> Result<Release, Refusal> {
+    ) -> Result<Step, Refusal> {
         let policy = Rc::clone(&self.policy);
         let (Some(identity), Some(call)) = (&self.identity, &self.call) else {
             return Err(Refusal::Internal);
@@ -61,7 +60,7 @@ impl Exchange {
             let refusal = Refusal::ModelNotAllowed {
                 model: model.clone(),
             };
-            self.waive(refusal, &group)?;
+            self.waive(refusal)?;
         }
         self.target = policy.target(endpoint, &self.models).cloned();
         if self.target.is_none() && !policy.targets.is_empty() {
@@ -69,10 +68,27 @@ impl Exchange {
         }
         self.counters = group.counters(&key_id, &self.models);
         if let Some(refusal) = self.exceeds(rewrite.facts(), endpoint) {
-            self.waive(refusal, &group)?;
+            self.waive(refusal)?;
         }
         let demand = self.demand(rewrite.facts(), &group, endpoint);
-        self.admit(demand, &group, now, shared)?;
+        match self.admit(demand, now, shared)? {
+            Some(inquiry) => Ok(self.wait(inquiry, (rewrite, plain, demand), now)),
+            None => self.release(rewrite, plain),
+        }
+    }
+
+    /// Sends an admitted request on, changed as it has to be.
+    pub(super) fn release(
+        &mut self,
+        mut rewrite: Rewrite,
+        plain: Option<Vec<u8>>,
+    ) -> Result<Step, Refusal> {
+        let policy = Rc::clone(&self.policy);
+        let (Some(identity), Some(call)) = (&self.identity, &self.call) else {
+            return Err(Refusal::Internal);
+        };
+        let group = Rc::clone(&identity.group);
+        let endpoint = call.endpoint;
         let asks = self
             .target
             .as_ref()
@@ -97,44 +113,8 @@ impl Exchange {
             None if rewrite.is_empty() => None,
             None => Some(NewBody::Rewritten(rewrite)),
         };
-        Ok(release)
-    }
-
-    /// Checks the limits, counts the request, and reserves the tokens that it is expected to cost.
-    fn admit(
-        &mut self,
-        demand: Demand,
-        group: &Group,
-        now: Timestamp,
-        shared: &mut impl SharedData,
-    ) -> Result<(), Refusal> {
-        self.standings_at = now;
-        let mut ledger = Ledger {
-            shared,
-            holds: &mut self.worker.holds.borrow_mut(),
-            counters: &self.counters,
-            clock: self.policy.clock(now),
-        };
-        match ledger.admit(demand, Part::All, Room::Counted, &mut self.permit) {
-            Ok(standings) => self.standings = standings,
-            Err(Refused::Contended) => {
-                self.store_errors = self.store_errors.saturating_add(1);
-                return Err(Refusal::LimiterUnavailable);
-            }
-            Err(Refused::Over(over)) => {
-                let refusal = over_limit(&over, &self.counters);
-                self.standings = over.standings;
-                if group.mode == Mode::Enforce {
-                    return Err(refusal);
-                }
-                self.shadowed = self.shadowed.or_else(|| Some(refusal.code()));
-                let passed = ledger.admit(demand, Part::All, Room::Unlimited, &mut self.permit);
-                if let Ok(standings) = passed {
-                    self.standings = standings;
-                }
-            }
-        }
-        Ok(())
+        self.state = State::Passed;
+        Ok(Step::Continue(release))
     }
 
     /// More output asked for than a limit has at all: the request would never pass, however long its caller waits.
@@ -167,13 +147,14 @@ impl Exchange {
                 prompt,
                 completion,
                 total: prompt.saturating_add(completion),
+                cost: 0,
             },
         }
     }
 
     /// In shadow mode a refusal is only noted.
-    fn waive(&mut self, refusal: Refusal, group: &Group) -> Result<(), Refusal> {
-        if group.mode == Mode::Enforce {
+    pub(super) fn waive(&mut self, refusal: Refusal) -> Result<(), Refusal> {
+        if self.group().is_none_or(|group| group.mode == Mode::Enforce) {
             return Err(refusal);
         }
         self.shadowed = self.shadowed.or_else(|| Some(refusal.code()));
@@ -249,28 +230,4 @@ pub(super) fn length_of(group: &Group, models: &[String]) -> (usize, usize) {
 fn stated_output(facts: &Facts) -> Option<u64> {
     let tokens = facts.max_output_tokens?;
     Some(tokens.saturating_mul(facts.choices.max(1)))
-}
-
-fn over_limit(over: &Over, counters: &[Rc<Counter>]) -> Refusal {
-    let limit = over.limit;
-    let fired = fired(limit, counters.get(over.counter).map(|counter| &**counter));
-    if limit.unit == Unit::ConcurrentRequests {
-        return Refusal::TooManyAtOnce(fired);
-    }
-    Refusal::RateLimited {
-        fired,
-        requests: limit.unit == Unit::Requests,
-        wait_ms: over.retry_after_ms.unwrap_or(NEVER_MS),
-    }
-}
-
-/// A limit as a refusal tells of it.
-fn fired(limit: Limit, counter: Option<&Counter>) -> Fired {
-    let descriptor = counter.map(|counter| &counter.descriptor);
-    Fired {
-        limit: limit.name().to_string(),
-        quota: limit.quota,
-        scope: descriptor.map(Descriptor::scope),
-        group: descriptor.and_then(|descriptor| descriptor.group.clone()),
-    }
 }

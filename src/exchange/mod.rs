@@ -3,6 +3,7 @@
 //! Sans-IO: the driver feeds in what Envoy has and carries out what comes back. It must call [`Exchange::finish`]
 //! exactly once, on every ending. Knows no Envoy; the clock and the store are arguments.
 
+mod admit;
 mod decide;
 mod request;
 mod response;
@@ -21,6 +22,7 @@ use crate::llm::request::{Reader, Rewrite};
 use crate::policy::{Group, Policy, Target};
 use crate::refusal::Refusal;
 use crate::reply::{Audience, Reply, rate_limit};
+use crate::service::Call as ServiceCall;
 use crate::time::Timestamp;
 use std::rc::Rc;
 
@@ -55,6 +57,10 @@ pub struct Exchange {
     tail: Vec<u8>,
     complete: bool,
     store_errors: u32,
+    /// Whether the rate-limit service does not know a limit.
+    unmatched: bool,
+    /// What is to be reported to it.
+    reports: Vec<ServiceCall>,
 }
 
 /// Who asks.
@@ -93,6 +99,8 @@ enum Answer {
 enum State {
     /// Nothing was seen yet.
     Start,
+    /// A rate-limit service is being asked.
+    Asking(Box<admit::Pending>),
     /// The body is awaited, and comes compressed.
     Inflating(Coding, Vec<u8>, Box<Reader>),
     /// The body is awaited.
@@ -107,12 +115,16 @@ enum State {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Step {
+    /// Hold the request, make these calls all at once, and hand over what comes of each: [`Exchange::answered`].
+    Ask(Vec<ServiceCall>),
     /// Hold the request, and hand over its body.
     NeedBody,
     /// Let it go on, changed like this.
     Continue(Release),
     /// Answer it.
     Reply(Reply),
+    /// Go on holding it.
+    Wait,
 }
 
 /// How a request goes on.
@@ -173,6 +185,8 @@ impl Exchange {
             tail: Vec::new(),
             complete: false,
             store_errors: 0,
+            unmatched: false,
+            reports: Vec::new(),
         }
     }
 

@@ -7,6 +7,7 @@ use crate::limit::SharedData;
 use crate::limit::counter::{Ending, Ledger, Tokens};
 use crate::llm::usage::Usage;
 use crate::policy::Group;
+use crate::service::Call;
 use crate::time::Timestamp;
 use std::rc::Rc;
 
@@ -23,8 +24,12 @@ pub struct Settlement {
     pub latency_ms: u64,
     /// From the request's first byte to the answer's.
     pub ttft_ms: Option<u64>,
-    /// Updates of a counter that were given up.
+    /// Updates of a counter that were given up, and questions to a rate-limit service that were.
     pub store_errors: u32,
+    /// Whether the rate-limit service does not know a limit of this request.
+    pub unmatched: bool,
+    /// To be sent to the rate-limit service; nobody waits for the answers.
+    pub reports: Vec<Call>,
     group: Option<Rc<Group>>,
     model: usize,
 }
@@ -75,22 +80,26 @@ impl Exchange {
                 prompt: charged.prompt,
                 completion: charged.completion,
                 total: charged.total,
+                cost: 0,
             };
             // Also where the answer is our own because the upstream's could not be filtered.
             let sent = (200..400).contains(&self.status) || reached();
-            let mut ledger = Ledger {
-                shared,
-                holds: &mut self.worker.holds.borrow_mut(),
-                counters: &self.counters,
-                clock: self.policy.clock(now),
-            };
             let ending = if sent {
                 Ending::Used(tokens)
             } else {
                 Ending::Undone
             };
-            let errors = ledger.settle(&std::mem::take(&mut self.permit), ending);
-            self.store_errors = self.store_errors.saturating_add(errors);
+            let settled = Ledger {
+                shared,
+                holds: &mut self.worker.holds.borrow_mut(),
+                counters: &self.counters,
+                clock: self.policy.clock(now),
+            }
+            .settle(&std::mem::take(&mut self.permit), ending);
+            self.store_errors = self.store_errors.saturating_add(settled.errors);
+            if sent {
+                self.report(&tokens, shared);
+            }
         }
         if let Some(group) = &group
             && !estimated
@@ -134,6 +143,8 @@ impl Exchange {
             latency_ms,
             ttft_ms,
             store_errors: self.store_errors,
+            unmatched: self.unmatched,
+            reports: std::mem::take(&mut self.reports),
             group,
             model,
         }
@@ -185,7 +196,7 @@ impl Exchange {
         match (&self.state, self.refusal, self.shadowed) {
             (State::Refused, Some(code), _) if self.status < 500 => (Outcome::Blocked, Some(code)),
             (State::Refused, code, _) => (Outcome::Error, code),
-            (State::Start | State::Inflating(..) | State::Reading(_), ..) => {
+            (State::Start | State::Asking(_) | State::Inflating(..) | State::Reading(_), ..) => {
                 (Outcome::Error, Some("request_incomplete"))
             }
             (State::Passed, ..) if self.status == 0 => (Outcome::Error, Some("no_response")),

@@ -1,10 +1,15 @@
 //! What one worker remembers from one exchange to the next. Small, and lost with the worker without harm.
 
+use crate::config::LimitService;
+use crate::limit::counter::Counter;
 use crate::limit::holds::Holds;
 use crate::limit::{Clock, SharedData};
 use crate::llm::endpoint::Endpoint;
+use crate::service::breaker::Breaker;
+use crate::service::lease::Account;
+use crate::service::{Call, Question};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::rc::Rc;
 
 /// What one worker remembers.
 #[derive(Debug, Default)]
@@ -13,6 +18,10 @@ pub struct Worker {
     pub(super) holds: RefCell<Holds>,
     /// How long answers are.
     pub(super) lengths: RefCell<Lengths>,
+    /// Whether the rate-limit service answers.
+    pub(super) breaker: RefCell<Breaker>,
+    /// Leases that tokens were taken from, and whose they are.
+    leases: RefCell<Vec<(String, Vec<Rc<Counter>>)>>,
 }
 
 impl Worker {
@@ -21,13 +30,42 @@ impl Worker {
     pub fn renew(&self, shared: &mut impl SharedData, clock: Clock) -> u32 {
         self.holds.borrow_mut().renew(shared, clock)
     }
+
+    /// Calls that report what was used under leases that nobody has asked for again since; to be called every
+    /// `max_age`.
+    pub fn reports(&self, service: &LimitService, shared: &mut impl SharedData) -> Vec<Call> {
+        let mut calls = Vec::new();
+        let Some(terms) = service.lease else {
+            return calls;
+        };
+        for (key, counters) in &*self.leases.borrow() {
+            let question = Question { service, counters };
+            let account = Account {
+                question,
+                terms,
+                key,
+            };
+            if let Ok(tokens) = account.take_unreported(shared) {
+                calls.extend(question.report(&tokens));
+            }
+        }
+        calls
+    }
+
+    pub(super) fn remember_lease(&self, key: String, counters: &[Rc<Counter>]) {
+        let mut leases = self.leases.borrow_mut();
+        if let Err(at) = leases.binary_search_by(|(known, _)| known.cmp(&key)) {
+            leases.insert(at, (key, counters.to_vec()));
+        }
+    }
 }
 
 /// The output tokens of an answer, where a request does not bound them: a moving average for each group and model that
 /// the configuration names.
 #[derive(Debug, Default)]
 pub(super) struct Lengths {
-    averages: HashMap<(usize, usize), u64>,
+    /// Sorted by group and model.
+    averages: Vec<((usize, usize), u64)>,
 }
 
 /// Before anything was learned.
@@ -53,12 +91,23 @@ impl Lengths {
         if WORDLESS.contains(&endpoint.name) {
             return 0;
         }
-        self.averages.get(&of).copied().unwrap_or(UNLEARNED)
+        let known = self.find(of).ok().and_then(|at| self.averages.get(at));
+        known.map_or(UNLEARNED, |(_, average)| *average)
+    }
+
+    fn find(&self, of: (usize, usize)) -> Result<usize, usize> {
+        self.averages.binary_search_by_key(&of, |(of, _)| *of)
     }
 
     /// Takes a whole answer in: an eighth of what it differs by.
     pub(super) fn learn(&mut self, of: (usize, usize), tokens: u64) {
-        let average = self.averages.entry(of).or_insert(tokens);
+        let at = self.find(of).unwrap_or_else(|at| {
+            self.averages.insert(at, (of, tokens));
+            at
+        });
+        let Some((_, average)) = self.averages.get_mut(at) else {
+            return;
+        };
         *average = if tokens > *average {
             average.saturating_add(tokens.saturating_sub(*average).div_ceil(8))
         } else {

@@ -23,6 +23,7 @@ pub(super) enum Map {
 pub(super) enum Buffer {
     RequestBody = 0,
     ResponseBody = 1,
+    GrpcAnswer = 5,
 }
 
 /// A kind of stat.
@@ -52,6 +53,7 @@ unsafe extern "C" {
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
+    fn proxy_set_effective_context(id: u32) -> u32;
 }
 
 /// Takes over what the host put into this module's memory.
@@ -214,6 +216,12 @@ pub(super) fn increment_metric(id: u32, offset: u64) {
 pub(super) fn record_metric(id: u32, value: u64) {
     // SAFETY: as in `increment_metric`.
     unsafe { proxy_record_metric(id, value) };
+}
+
+/// Makes the calls of a context seem to come from another one.
+pub(super) fn act_as(context: u32) {
+    // SAFETY: a plain number. Both contexts are there: they are those of a stream and of its configuration.
+    unsafe { proxy_set_effective_context(context) };
 }
 
 /// Bytes of this VM's memory; it never shrinks.

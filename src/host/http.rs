@@ -8,6 +8,7 @@ use crate::exchange::{Exchange, Inbound, NewBody, Release, Step};
 use crate::headers::{HeaderEdits, Headers};
 use crate::llm::response::Forward as Chunk;
 use crate::reply::Reply;
+use crate::service::Call;
 use crate::time::Timestamp;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
@@ -16,6 +17,7 @@ use std::rc::Rc;
 
 /// One stream.
 pub(super) struct Http {
+    id: u32,
     serving: Rc<Serving>,
     exchange: Exchange,
     /// How much of the request's body the exchange has seen: while it is held, Envoy shows all of it each time.
@@ -23,11 +25,15 @@ pub(super) struct Http {
     /// How much of an answer's body is held.
     held: usize,
     phase: Phase,
+    /// Calls to the rate-limit service that are under way, in the order in which they were asked for.
+    calls: Vec<Option<u32>>,
 }
 
 /// What is left to do with the request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Phase {
+    /// The rate-limit service is being asked.
+    Asking,
     /// The body is awaited.
     Held,
     /// Nothing: it went on.
@@ -39,14 +45,16 @@ enum Phase {
 }
 
 impl Http {
-    pub(super) fn new(serving: Rc<Serving>) -> Self {
+    pub(super) fn new(id: u32, serving: Rc<Serving>) -> Self {
         let exchange = Exchange::new(Rc::clone(&serving.policy), Rc::clone(&serving.worker));
         Self {
+            id,
             serving,
             exchange,
             scanned: 0,
             held: 0,
             phase: Phase::Held,
+            calls: Vec::new(),
         }
     }
 
@@ -65,7 +73,31 @@ impl Http {
                 answer(&reply);
                 Action::Pause
             }
+            Step::Ask(calls) => {
+                let step = self.ask(&calls);
+                self.carry_out(step, body)
+            }
             _ => Action::Pause,
+        }
+    }
+
+    /// Makes the calls. One that cannot be made is answered at once: nothing will ever come of it.
+    fn ask(&mut self, calls: &[Call]) -> Step {
+        let serving = Rc::clone(&self.serving);
+        let Some(service) = &serving.policy.service else {
+            return Step::Wait;
+        };
+        self.phase = Phase::Asking;
+        abi::act_as(serving.root);
+        self.calls = (calls.iter())
+            .map(|call| super::service::call(service, call))
+            .collect();
+        abi::act_as(self.id);
+        match self.calls.iter().position(Option::is_none) {
+            Some(failed) => self
+                .exchange
+                .answered(failed, None, now(), &mut EnvoySharedData),
+            None => Step::Wait,
         }
     }
 
@@ -104,7 +136,22 @@ impl Http {
     }
 }
 
-impl Context for Http {}
+impl Context for Http {
+    fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
+        if self.phase != Phase::Asking {
+            return;
+        }
+        let mut calls = self.calls.iter();
+        let Some(call) = calls.position(|call| *call == Some(token)) else {
+            return;
+        };
+        let answer = super::service::answer(self.serving.root, self.id, status, size);
+        let step = (self.exchange).answered(call, answer, now(), &mut EnvoySharedData);
+        if self.carry_out(step, self.scanned) == Action::Continue {
+            self.resume_http_request();
+        }
+    }
+}
 
 impl HttpContext for Http {
     fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
@@ -133,7 +180,7 @@ impl HttpContext for Http {
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         match self.phase {
             Phase::Released => return Action::Continue,
-            Phase::Answered | Phase::Cut => return Action::Pause,
+            Phase::Answered | Phase::Asking | Phase::Cut => return Action::Pause,
             Phase::Held => {}
         }
         let fresh = size.saturating_sub(self.scanned);
@@ -157,7 +204,7 @@ impl HttpContext for Http {
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
         match self.phase {
             Phase::Released => return Action::Continue,
-            Phase::Answered | Phase::Cut => return Action::Pause,
+            Phase::Answered | Phase::Asking | Phase::Cut => return Action::Pause,
             Phase::Held => {}
         }
         let step = self.exchange.request_trailers(now(), &mut EnvoySharedData);
@@ -227,6 +274,19 @@ impl HttpContext for Http {
             .exchange
             .finish(&reached_upstream, now(), &mut EnvoySharedData);
         abi::set_property("cohort_event", settlement.event.as_bytes());
+        if let Some(service) = &self.serving.policy.service
+            && !settlement.reports.is_empty()
+        {
+            // This stream ends here; the root is there when the answers come.
+            abi::act_as(self.serving.root);
+            for report in &settlement.reports {
+                super::service::call(service, report);
+            }
+            abi::act_as(self.id);
+        }
+        if settlement.unmatched {
+            self.serving.warn_unmatched();
+        }
         self.serving.stats.count(&settlement);
         self.serving.stats.tell_memory();
     }

@@ -6,6 +6,7 @@ mod abi;
 mod http;
 mod pairs;
 mod root;
+mod service;
 mod shared_data;
 mod stats;
 
@@ -17,5 +18,5 @@ static ALLOCATOR: wee_alloc::WeeAlloc<'static> = wee_alloc::WeeAlloc::INIT;
 proxy_wasm::main! {{
     // What is logged is Envoy's own choice (`--component-log-level wasm:…`).
     proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);
-    proxy_wasm::set_root_context(|_| Box::new(root::Root::default()));
+    proxy_wasm::set_root_context(|id| Box::new(root::Root::new(id)));
 }}

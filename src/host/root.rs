@@ -11,22 +11,49 @@ use crate::limit::seed;
 use crate::policy::Policy;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
 /// A configuration in force. It lives here and not in a static: during a reload the new root and the old one, which still
 /// serves the streams that began under it, share the VM.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Root {
+    id: u32,
     serving: Option<Rc<Serving>>,
+}
+
+impl Root {
+    pub(super) const fn new(id: u32) -> Self {
+        Self { id, serving: None }
+    }
 }
 
 /// What every stream of one configuration shares.
 #[derive(Debug)]
 pub(super) struct Serving {
+    /// The root's number.
+    pub(super) root: u32,
     pub(super) policy: Rc<Policy>,
     pub(super) worker: Rc<Worker>,
     pub(super) stats: Stats,
+    /// Whether it was said that the rate-limit service lacks a limit.
+    warned: Cell<bool>,
+}
+
+impl Serving {
+    /// Says once that the rate-limit service does not hold what it is asked about.
+    pub(super) fn warn_unmatched(&self) {
+        if !self.warned.replace(true)
+            && let Some(service) = &self.policy.service
+        {
+            log::warn!(
+                "the rate-limit service '{}' has no limit for some descriptors of domain '{}': its configuration is not the one for this policy; failure_mode holds instead",
+                service.cluster,
+                service.domain
+            );
+        }
+    }
 }
 
 impl Context for Root {}
@@ -48,11 +75,13 @@ impl RootContext for Root {
                     log::warn!("configuration: {warning}");
                 }
                 seed::fill(&mut EnvoySharedData, &policy.seed, policy.clock(now()));
-                self.set_tick_period(Duration::from_millis(RENEW_EVERY_MS));
+                self.set_tick_period(Duration::from_millis(tick_ms(&policy)));
                 self.serving = Some(Rc::new(Serving {
+                    root: self.id,
                     policy: Rc::new(policy),
                     worker: Rc::default(),
                     stats: Stats::default(),
+                    warned: Cell::default(),
                 }));
                 true
             }
@@ -67,18 +96,35 @@ impl RootContext for Root {
 
     /// On every worker, also under a configuration that only serves what began under it.
     fn on_tick(&mut self) {
-        if let Some(serving) = &self.serving {
-            let clock = serving.policy.clock(now());
-            serving.worker.renew(&mut EnvoySharedData, clock);
+        let Some(serving) = &self.serving else {
+            return;
+        };
+        let now = now();
+        let policy = &serving.policy;
+        let shared = &mut EnvoySharedData;
+        let errors = serving.worker.renew(shared, policy.clock(now));
+        Stats::count_store_errors(errors);
+        if let Some(service) = &policy.service {
+            for report in serving.worker.reports(service, shared) {
+                super::service::call(service, &report);
+            }
         }
     }
 
-    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
         let serving = self.serving.as_ref()?;
-        Some(Box::new(Http::new(Rc::clone(serving))))
+        Some(Box::new(Http::new(id, Rc::clone(serving))))
     }
 
     fn get_type(&self) -> Option<ContextType> {
         Some(ContextType::HttpContext)
     }
+}
+
+/// How often there is something to do besides requests.
+fn tick_ms(policy: &Policy) -> u64 {
+    let lease = policy.service.as_ref().and_then(|service| service.lease);
+    lease.map_or(RENEW_EVERY_MS, |lease| {
+        RENEW_EVERY_MS.min(lease.max_age_ms.into())
+    })
 }

@@ -26,9 +26,9 @@ struct Series {
 enum Kind {
     Latency,
     Requests(&'static str),
-    StoreErrors,
     TimeToFirstToken,
     Tokens(&'static str),
+    Unmatched,
 }
 
 impl Stats {
@@ -62,8 +62,9 @@ impl Stats {
                 add(Kind::Tokens(kind), amount);
             }
         }
-        if settlement.store_errors > 0 {
-            add(Kind::StoreErrors, u64::from(settlement.store_errors));
+        Self::count_store_errors(settlement.store_errors);
+        if settlement.unmatched {
+            add(Kind::Unmatched, 1);
         }
         if let Some(id) = self.id(settlement, Kind::Latency) {
             abi::record_metric(id, settlement.latency_ms);
@@ -75,14 +76,19 @@ impl Stats {
         }
     }
 
+    /// Counts what could not be counted.
+    pub(super) fn count_store_errors(errors: u32) {
+        if errors > 0
+            && let Some(id) = abi::define_metric(Metric::Counter, names::STORE_ERRORS)
+        {
+            abi::increment_metric(id, errors.into());
+        }
+    }
+
     fn id(&self, settlement: &Settlement, kind: Kind) -> Option<u32> {
         let by_model = matches!(kind, Kind::Requests(_) | Kind::Tokens(_));
         let series = Series {
-            group: if kind == Kind::StoreErrors {
-                None
-            } else {
-                settlement.group_index()
-            },
+            group: settlement.group_index(),
             model: if by_model {
                 settlement.model_index()
             } else {
@@ -98,10 +104,10 @@ impl Stats {
                     Metric::Counter,
                     &names::requests(group, model, settlement.outcome),
                 ),
-                Kind::StoreErrors => abi::define_metric(Metric::Counter, names::STORE_ERRORS),
                 Kind::TimeToFirstToken => {
                     abi::define_metric(Metric::Histogram, &names::time_to_first_token(group))
                 }
+                Kind::Unmatched => abi::define_metric(Metric::Counter, &names::unmatched(group)),
                 Kind::Tokens(kind) => {
                     abi::define_metric(Metric::Counter, &names::tokens(group, model, kind))
                 }

@@ -29,7 +29,7 @@ pub struct CasMismatch;
 pub struct Contended;
 
 /// What to do with a value that was read, and what to tell the caller.
-pub(super) enum Change<T> {
+pub(crate) enum Change<T> {
     /// Leave it as it is.
     Keep(T),
     /// Write the changed value.
@@ -40,7 +40,7 @@ pub(super) enum Change<T> {
 const MAX_TRIES: usize = 1_000;
 
 /// Changes one value; `change` runs again on the new value each time another worker wrote first.
-pub(super) fn update<T>(
+pub(crate) fn update<T>(
     shared: &mut impl SharedData,
     key: &str,
     change: impl FnMut(&mut Vec<u8>) -> Change<T>,
@@ -69,7 +69,7 @@ pub(super) fn update_from<T>(
 }
 
 #[cfg(test)]
-pub(super) mod fake {
+pub(crate) mod fake {
     //! Shared data in memory, with other workers that write between a `get` and its `set`.
     #![expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 

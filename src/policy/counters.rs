@@ -19,10 +19,16 @@ pub(super) struct Scope {
     consumer: Rc<[Limit]>,
     /// `rate_limits`
     shared: Option<Rc<Counter>>,
+    /// Whether any of its limits is one on tokens.
+    counts_tokens: bool,
 }
 
 impl Scope {
     pub(super) fn compile(name: Option<Rc<str>>, limits: ScopeLimits) -> Self {
+        let tokens = |limits: &[Limit]| limits.iter().any(|limit| limit.unit.is_tokens());
+        let counts_tokens = tokens(&limits.rate_limits)
+            || tokens(&limits.consumer_rate_limits)
+            || (limits.model_rate_limits.iter()).any(|entry| tokens(&entry.rate_limits));
         let counter = |models: Option<Rc<str>>, limits: Vec<Limit>| {
             let descriptor = Descriptor {
                 group: name.clone(),
@@ -41,6 +47,7 @@ impl Scope {
             models: models.collect(),
             consumer: limits.consumer_rate_limits.into(),
             shared: counter(None, limits.rate_limits),
+            counts_tokens,
             name,
         }
     }
@@ -74,15 +81,8 @@ impl Scope {
             record: descriptor.record().into(),
             descriptor,
             limits: Rc::clone(&self.consumer),
+            budgets: Rc::default(),
         }))
-    }
-
-    fn limits(&self) -> impl Iterator<Item = &Limit> {
-        let models = self.models.iter().map(|(_, counter)| counter);
-        let counters = models.chain(&self.shared);
-        counters
-            .flat_map(|counter| counter.limits.iter())
-            .chain(&*self.consumer)
     }
 }
 
@@ -104,13 +104,10 @@ impl Scopes {
             let shared = scopes().filter_map(|scope| scope.shared.clone());
             shared.collect()
         });
-        let count_tokens = scopes()
-            .flat_map(|scope| scope.limits())
-            .any(|limit| limit.unit.is_tokens());
         Self {
-            narrowest_first,
+            count_tokens: scopes().any(|scope| scope.counts_tokens),
             fixed,
-            count_tokens,
+            narrowest_first,
         }
     }
 

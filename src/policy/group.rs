@@ -1,11 +1,10 @@
 //! A consumer group with everything that holds for it.
 
-use super::ModelRules;
 use super::counters::{Scope, Scopes};
+use super::{ModelPattern, ModelRules};
 use crate::config::{ConfigError, ConsumerGroup, Mode, Warning};
 use crate::limit::counter::Counter;
 use crate::llm::endpoint;
-use std::fmt;
 use std::rc::Rc;
 
 /// A consumer group with everything that holds for it.
@@ -68,8 +67,9 @@ impl Group {
         errors: &mut Vec<ConfigError>,
     ) -> Self {
         let path = format!("consumer_groups[{index}]");
-        let scopes = ancestors.iter().map(|level| &level.scope);
-        let scopes = [&own.scope].into_iter().chain(scopes).chain([ceilings]);
+        let mut scopes = vec![Rc::clone(&own.scope)];
+        scopes.extend(ancestors.iter().map(|level| Rc::clone(&level.scope)));
+        scopes.push(Rc::clone(ceilings));
         let compiled = Self {
             index,
             name: group.name,
@@ -77,7 +77,7 @@ impl Group {
             models: Rc::clone(&own.models),
             allowed_models: allowed(&own.models, &ancestors),
             allowed_endpoints: group.allowed_endpoints,
-            scopes: Scopes::new(scopes.cloned().collect()),
+            scopes: Scopes::new(scopes),
             ancestors,
         };
         compiled.check(&path, errors);
@@ -124,48 +124,49 @@ impl Group {
 
     /// Models that the group has and may not use.
     pub(super) fn warnings(&self) -> Vec<Warning> {
-        let at = |field: fmt::Arguments<'_>| format!("consumer_groups[{}].{field}", self.index);
-        let models = &self.models;
+        let mut warnings = Vec::new();
+        let mut warn = |field: String, message| {
+            let path = format!("consumer_groups[{}].{field}", self.index);
+            warnings.push(Warning { path, message });
+        };
         // A model that is put into requests is judged like any other: one that the group may not use only ever refuses.
-        let default = models
-            .default
-            .iter()
-            .map(|model| (at(format_args!("default_model")), model));
-        let aliases = models
-            .aliases
-            .iter()
-            .map(|(alias, model)| (at(format_args!("model_aliases.{alias}")), model));
-        let idle = default
-            .chain(aliases)
-            .filter(|(_, model)| !self.allows(model))
-            .map(|(path, model)| Warning {
-                path,
-                message: format!("the group may not use '{model}'; requests with it are refused"),
-            });
-        let listed = models.allowed.iter().flatten().enumerate();
-        let excluded = listed.filter_map(|(index, pattern)| {
+        let mut put_in = |field: String, model: &str| {
+            if !self.allows(model) {
+                warn(
+                    field,
+                    format!("the group may not use '{model}'; requests with it are refused"),
+                );
+            }
+        };
+        if let Some(model) = &self.models.default {
+            put_in("default_model".to_owned(), model);
+        }
+        for (alias, model) in &self.models.aliases {
+            put_in(format!("model_aliases.{alias}"), model);
+        }
+        for (index, pattern) in self.models.allowed.iter().flatten().enumerate() {
             let mut ancestors = self.ancestors.iter();
-            let level = ancestors.find(|level| level.models.exclude(pattern))?;
-            let (pattern, above) = (pattern.as_str(), &level.name);
-            Some(Warning {
-                path: at(format_args!("allowed_models[{index}]")),
-                message: format!("'{pattern}' is not allowed by '{above}' above: it stays refused"),
-            })
-        });
-        idle.chain(excluded).collect()
+            if let Some(level) = ancestors.find(|level| level.models.exclude(pattern)) {
+                let (model, above) = (pattern.as_str(), &level.name);
+                warn(
+                    format!("allowed_models[{index}]"),
+                    format!("'{model}' is not allowed by '{above}' above: it stays refused"),
+                );
+            }
+        }
+        warnings
     }
 }
 
 /// The nearest list of allowed models, without what is excluded all the same.
 fn allowed(own: &Rc<ModelRules>, ancestors: &[Rc<Level>]) -> Vec<String> {
-    let above = || ancestors.iter().map(|level| &level.models);
-    let levels = || [own].into_iter().chain(above());
-    let Some(patterns) = levels().find_map(|models| models.allowed.as_ref()) else {
+    let mut levels = vec![own];
+    levels.extend(ancestors.iter().map(|level| &level.models));
+    let Some(patterns) = levels.iter().find_map(|models| models.allowed.as_ref()) else {
         return vec!["*".to_owned()];
     };
-    let usable = patterns
-        .iter()
-        .filter(|pattern| !levels().any(|models| models.exclude(pattern)));
+    let usable = |pattern: &&ModelPattern| !levels.iter().any(|models| models.exclude(pattern));
+    let usable = patterns.iter().filter(usable);
     usable.map(|pattern| pattern.as_str().to_owned()).collect()
 }
 

@@ -100,6 +100,10 @@ impl Policy {
         mut config: Config,
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Vec<ConfigError>> {
+        if config.counters.service.is_some() {
+            // A service's windows are fixed ones; so are those that stand in for them.
+            config.fix_windows();
+        }
         let mut errors = Vec::new();
         let mut targets = Vec::with_capacity(config.providers.len());
         for (at, target) in config.providers.into_iter().enumerate() {
@@ -131,15 +135,19 @@ impl Policy {
         };
         let entries = config.consumer_groups.into_iter().zip(&levels);
         for (index, (mut group, own)) in entries.enumerate() {
-            // Bounded: whoever builds a configuration in code may have built a circle.
-            let ancestors =
-                std::iter::successors(above(own), |level| above(level)).take(levels.len());
+            let mut ancestors = Vec::new();
+            // Bounded: a configuration that was built in code may have a circle.
+            while let Some(level) = above(ancestors.last().unwrap_or(own))
+                && ancestors.len() < levels.len()
+            {
+                ancestors.push(Rc::clone(level));
+            }
             let own_keys = std::mem::take(&mut group.keys);
             let compiled = Rc::new(Group::compile(
                 index,
                 group,
                 own,
-                ancestors.cloned().collect(),
+                ancestors,
                 &ceilings,
                 config.mode,
                 &mut errors,

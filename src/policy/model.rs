@@ -111,8 +111,8 @@ impl ModelRules {
     pub(super) fn exclude(&self, pattern: &ModelPattern) -> bool {
         // A glob that matches another's text, stars and all, covers everything that one does.
         let denied = (self.denied.iter()).any(|denied| denied.matches(&pattern.text));
-        let mut allowed = self.allowed.iter().flatten();
-        denied || (self.allowed.is_some() && !allowed.any(|allowed| allowed.overlaps(pattern)))
+        let open = |list: &Vec<ModelPattern>| list.iter().any(|known| known.overlaps(pattern));
+        denied || !self.allowed.as_ref().is_none_or(open)
     }
 
     /// Whether any model at all would be refused.

@@ -174,6 +174,7 @@ mod tests {
                 counter: 0,
                 limit: configured[index],
                 used: *used,
+                reserved: 0,
                 remaining: quota.saturating_sub(*used),
                 reset_ms: Some(if used >= quota { 30_500 } else { 0 }),
                 clear_ms: 90_000,

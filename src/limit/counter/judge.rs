@@ -1,6 +1,6 @@
 //! Whether one counter has room for a request, and how long until it has.
 
-use super::{Counter, Demand, Part, Room};
+use super::{Check, Counter, Demand};
 use crate::limit::record::Record;
 use crate::limit::{Clock, Limit, Unit};
 use std::cmp::Ordering;
@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 /// How long what other requests hold may last: nobody knows, so the caller is asked to try again soon.
 pub(super) const HELD_MS: u64 = 1_000;
 
-/// What a request has to wait for. Ordered by how much it stands in the way: slots before windows, then the longest.
+/// What a request has to wait for. Ordered by how much it stands in the way: budgets, slots, windows, then the longest.
 #[derive(Debug)]
 pub(super) struct Wait {
     pub(super) limit: Limit,
@@ -17,9 +17,13 @@ pub(super) struct Wait {
 }
 
 impl Wait {
-    fn rank(&self) -> (bool, u64) {
-        let slot = self.limit.unit == Unit::ConcurrentRequests;
-        (slot, self.ms.unwrap_or(u64::MAX))
+    fn rank(&self) -> (u8, u64) {
+        let class = match self.limit.unit {
+            Unit::Cost => 2,
+            Unit::ConcurrentRequests => 1,
+            _ => 0,
+        };
+        (class, self.ms.unwrap_or(u64::MAX))
     }
 }
 
@@ -35,41 +39,27 @@ impl PartialOrd for Wait {
     }
 }
 
-/// The limit of a counter that makes a request wait longest; `None` if all have room for it. `at` is the counter's
-/// position, for [`Room::Stated`].
+/// The limit of a counter that makes a request wait longest; `None` if all that can refuse it have room for it.
 pub(super) fn wait(
     counter: &Counter,
-    at: usize,
     record: &Record<'_>,
     demand: Demand,
-    part: Part,
-    room: Room<'_>,
+    check: Check,
     clock: Clock,
 ) -> Option<Wait> {
-    if matches!(room, Room::Unlimited) {
-        return None;
-    }
     let mut worst: Option<Wait> = None;
-    for (position, limit) in counter.limits.iter().enumerate() {
-        if !part.has(limit) {
+    for (limit, refuses) in counter.all() {
+        let checked = match check {
+            Check::All => true,
+            Check::Nothing => false,
+            Check::Own => matches!(limit.unit, Unit::ConcurrentRequests | Unit::Cost),
+        };
+        if !refuses || !checked {
             continue;
         }
-        let need = demand.of(limit);
-        let ms = match room {
-            Room::Stated(left) if limit.unit != Unit::ConcurrentRequests => {
-                let Some(left) = left(at, position) else {
-                    continue;
-                };
-                let held = record.held(limit, clock);
-                if need.saturating_add(held) <= left {
-                    Some(0)
-                } else {
-                    Some(HELD_MS)
-                }
-            }
-            _ => wait_for(record, limit, need, record.held(limit, clock), clock),
-        };
-        let wait = Wait { limit: *limit, ms };
+        let held = record.held(&limit, clock);
+        let ms = wait_for(record, &limit, demand.of(&limit), held, clock);
+        let wait = Wait { limit, ms };
         if wait.ms != Some(0) && worst.as_ref().is_none_or(|worst| wait > *worst) {
             worst = Some(wait);
         }

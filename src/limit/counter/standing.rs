@@ -13,7 +13,9 @@ pub struct Standing {
     pub limit: Limit,
     /// Counted in the window, or under way; more than the quota after an overdraft of tokens.
     pub used: u64,
-    /// What is left of the quota, without what is reserved.
+    /// Reserved by other requests under way.
+    pub reserved: u64,
+    /// What is left of the quota.
     pub remaining: u64,
     /// Milliseconds until one more would pass, 0 if it would now, `None` if it never will (a quota of 0).
     pub reset_ms: Option<u64>,
@@ -50,6 +52,7 @@ pub(super) fn of(
             counter: at,
             limit: *limit,
             used,
+            reserved,
             remaining: limit.quota.saturating_sub(used.saturating_add(reserved)),
             reset_ms: judge::wait_for(record, limit, 1, held, clock),
             clear_ms,

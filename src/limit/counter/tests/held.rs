@@ -7,12 +7,12 @@ use proptest::prelude::*;
 
 /// One worker of an Envoy, and the counters of its requests.
 #[derive(Default)]
-struct Worker {
+pub(super) struct Worker {
     holds: Holds,
 }
 
 impl Worker {
-    fn ledger<'a>(
+    pub(super) fn ledger<'a>(
         &'a mut self,
         shared: &'a mut Fake,
         counters: &'a [Rc<Counter>],
@@ -26,7 +26,7 @@ impl Worker {
         }
     }
 
-    fn admit(
+    pub(super) fn admit(
         &mut self,
         shared: &mut Fake,
         counters: &[Rc<Counter>],
@@ -35,7 +35,7 @@ impl Worker {
     ) -> Result<Permit, Refused> {
         let mut permit = Permit::default();
         self.ledger(shared, counters, ms)
-            .admit(Demand { tokens }, Part::All, Room::Counted, &mut permit)
+            .admit(Demand { tokens }, Check::All, &mut permit)
             .map(|_| permit)
     }
 
@@ -47,12 +47,15 @@ impl Worker {
         ending: Ending,
         ms: u64,
     ) {
-        let errors = self.ledger(shared, counters, ms).settle(permit, ending);
+        let errors = self
+            .ledger(shared, counters, ms)
+            .settle(permit, ending)
+            .errors;
         assert_eq!(errors, 0);
     }
 }
 
-fn of(group: &str, limits: &[Limit]) -> Rc<Counter> {
+pub(super) fn of(group: &str, limits: &[Limit]) -> Rc<Counter> {
     let descriptor = Descriptor {
         group: Some(group.into()),
         consumer: None,
@@ -279,7 +282,7 @@ fn what_was_charged_is_undone_when_a_later_counter_refuses_after_all() {
         clock: at(NOON),
     };
     let demand = Demand { tokens: total(70) };
-    let refused = ledger.admit(demand, Part::All, Room::Counted, &mut permit);
+    let refused = ledger.admit(demand, Check::All, &mut permit);
     assert!(
         matches!(&refused, Err(Refused::Over(over)) if over.counter == 1),
         "{refused:?}"
@@ -365,28 +368,21 @@ fn a_late_settlement_counts_everything_and_frees_nothing_of_others() {
 }
 
 #[test]
-fn what_someone_else_says_is_left_holds_beside_what_is_reserved_here() {
-    let counters = [of("a", &[tokens_per_day(1_000), slots(1)])];
+fn who_is_judged_elsewhere_is_counted_here() {
+    let counters = [of("a", &[tokens_per_day(100), slots(2)])];
     let (mut shared, mut worker) = (Fake::default(), Worker::default());
-    let mut admit = |left: u64, tokens: u64| {
-        let room = |_: usize, _: usize| Some(left);
+    let mut admit = |check| {
+        let demand = Demand { tokens: total(80) };
         let mut permit = Permit::default();
-        let demand = Demand {
-            tokens: total(tokens),
-        };
-        worker
-            .ledger(&mut shared, &counters, NOON)
-            .admit(demand, Part::Windows, Room::Stated(&room), &mut permit)
-            .is_ok()
+        let mut ledger = worker.ledger(&mut shared, &counters, NOON);
+        ledger.admit(demand, check, &mut permit)
     };
-    assert!(admit(500, 300));
-    assert!(!admit(500, 201), "300 of the 500 are reserved");
-    assert!(admit(500, 200));
-    assert_eq!(
-        held(&mut shared, &counters[0], NOON),
-        500,
-        "no slot is taken"
-    );
+    for others in [0, 80] {
+        let standing = admit(Check::Own).unwrap()[0];
+        assert_eq!((standing.used, standing.reserved), (0, others));
+    }
+    assert!(admit(Check::Own).is_err(), "there is no third slot");
+    assert_eq!(admit(Check::Nothing).unwrap()[1].used, 3);
 }
 
 proptest! {

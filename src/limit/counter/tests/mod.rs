@@ -1,3 +1,4 @@
+mod budgets;
 mod held;
 
 use super::*;
@@ -59,12 +60,7 @@ fn admit(
         counters: &counter(limits),
         clock: at(ms),
     };
-    ledger.admit(
-        Demand { tokens },
-        Part::All,
-        Room::Counted,
-        &mut Permit::default(),
-    )
+    ledger.admit(Demand { tokens }, Check::All, &mut Permit::default())
 }
 
 fn admit_one(
@@ -93,7 +89,7 @@ fn settle(shared: &mut impl SharedData, limits: &[Limit], tokens: Tokens, ms: u6
     let permit = Permit {
         lines: lines.collect(),
     };
-    ledger.settle(&permit, Ending::Used(tokens))
+    ledger.settle(&permit, Ending::Used(tokens)).errors
 }
 
 fn peek(shared: &mut Fake, limits: &[Limit], ms: u64) -> Vec<Standing> {
@@ -129,6 +125,7 @@ fn the_tutorial_has_thirty_pass_and_five_refused() {
             counter: 0,
             limit: limits[0],
             used: request,
+            reserved: 0,
             remaining: 30 - request,
             reset_ms: Some(if request < 30 { 0 } else { 42_000 }),
             clear_ms: 100_000,
@@ -225,6 +222,7 @@ fn tokens_are_counted_by_kind_and_an_overdraft_is_paid_back() {
         prompt: 30,
         completion: 40,
         total: 71,
+        cost: 0,
     };
     assert_eq!(settle(&mut shared, &limits, tokens, NOON), 0);
     assert_eq!(used(&mut shared, &limits, NOON), [30, 40, 71, 0, 71]);

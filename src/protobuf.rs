@@ -1,0 +1,155 @@
+//! As much of protobuf's wire format as our few messages need, by hand: their types will not change.
+//!
+//! Knows no message. Spec: protobuf.dev/programming-guides/encoding.
+
+/// A field's number and value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Field<'a> {
+    /// An integer, a bool or an enum.
+    Varint(u64, u64),
+    /// A `double`; a `fixed64` would look the same.
+    Double(u64, f64),
+    /// A string or a message.
+    Bytes(u64, &'a [u8]),
+    /// What none of our messages has.
+    Fixed32,
+}
+
+/// Shows every field of a message, until one is no field or is not taken.
+pub fn fields<'a>(mut rest: &'a [u8], take: &mut dyn FnMut(Field<'a>) -> Option<()>) -> Option<()> {
+    while !rest.is_empty() {
+        let tag = varint(&mut rest)?;
+        let number = tag >> 3;
+        take(match tag & 7 {
+            0 => Field::Varint(number, varint(&mut rest)?),
+            1 => {
+                let (bytes, after) = rest.split_first_chunk()?;
+                rest = after;
+                Field::Double(number, f64::from_le_bytes(*bytes))
+            }
+            2 => {
+                let len = usize::try_from(varint(&mut rest)?).ok()?;
+                let (bytes, after) = rest.split_at_checked(len)?;
+                rest = after;
+                Field::Bytes(number, bytes)
+            }
+            5 => {
+                rest = rest.split_at_checked(4)?.1;
+                Field::Fixed32
+            }
+            _ => return None,
+        })?;
+    }
+    Some(())
+}
+
+/// Seven bits in a byte, the lowest first; the highest bit says that more follow.
+fn varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (&byte, after) = rest.split_first()?;
+        *rest = after;
+        value |= u64::from(byte & 0x7F) << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+/// Appends an integer; none is left out, as a zero in an `UInt64Value` may be.
+pub fn put_integer(message: &mut Vec<u8>, number: u8, value: u64) {
+    put_varint(message, u64::from(number) << 3);
+    put_varint(message, value);
+}
+
+/// Appends a string or a message.
+pub fn put_bytes(message: &mut Vec<u8>, number: u8, bytes: &[u8]) {
+    put_varint(message, u64::from(number) << 3 | 2);
+    put_varint(message, bytes.len() as u64);
+    message.extend_from_slice(bytes);
+}
+
+fn put_varint(message: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        let [low, ..] = value.to_le_bytes();
+        message.push(low | 0x80);
+        value >>= 7;
+    }
+    let [low, ..] = value.to_le_bytes();
+    message.push(low);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use prost::Message;
+
+    #[derive(Clone, PartialEq, Message)]
+    struct Sample {
+        #[prost(uint64, tag = "1")]
+        integer: u64,
+        #[prost(double, tag = "2")]
+        double: f64,
+        #[prost(bytes = "vec", tag = "15")]
+        bytes: Vec<u8>,
+        #[prost(fixed32, tag = "16")]
+        fixed: u32,
+    }
+
+    fn read(message: &[u8]) -> Option<Sample> {
+        let mut sample = Sample::default();
+        fields(message, &mut |field| {
+            match field {
+                Field::Varint(1, value) => sample.integer = value,
+                Field::Double(2, value) => sample.double = value,
+                Field::Bytes(15, value) => sample.bytes = value.to_vec(),
+                _ => {}
+            }
+            Some(())
+        })?;
+        Some(sample)
+    }
+
+    #[test]
+    fn what_is_cut_short_or_overlong_is_no_message() {
+        let all = {
+            let mut message = Vec::new();
+            put_integer(&mut message, 1, 300);
+            put_bytes(&mut message, 15, b"abc");
+            message
+        };
+        assert_eq!(all, b"\x08\xac\x02\x7a\x03abc");
+        for end in [1, 2, 4, 5, 6, 7] {
+            assert_eq!(read(&all[..end]), None, "{end}");
+        }
+        assert_eq!(
+            read(b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
+            None
+        );
+        assert_eq!(read(b"\x0b\x0c"), None, "a group");
+        assert_eq!(read(b"\x7a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), None);
+        assert_eq!(read(b"\x15\x00\x00"), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+
+        #[test]
+        fn it_reads_what_others_write(integer: u64, double in -1e9..1e9, bytes: Vec<u8>, fixed: u32) {
+            let theirs = Sample { integer, double, bytes, fixed };
+            let ours = read(&theirs.encode_to_vec());
+            prop_assert_eq!(ours, Some(Sample { fixed: 0, ..theirs }));
+        }
+
+        #[test]
+        fn others_read_what_it_writes(integer: u64, bytes: Vec<u8>) {
+            let mut message = Vec::new();
+            put_bytes(&mut message, 15, &bytes);
+            put_integer(&mut message, 1, integer);
+            let expected = Sample { integer, bytes, ..Sample::default() };
+            prop_assert_eq!(Sample::decode(&*message).unwrap(), expected);
+        }
+    }
+}

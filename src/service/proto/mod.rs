@@ -1,0 +1,153 @@
+//! The messages of `envoy.service.ratelimit.v3`: as much of them as we write and read.
+//!
+//! Knows nothing of limits. Field numbers: `rls.proto` and `ratelimit.proto` of Envoy's API.
+
+use crate::protobuf::{Field, fields, put_bytes, put_integer};
+
+/// Begins a `RateLimitRequest`.
+pub(super) fn request(domain: &str) -> Vec<u8> {
+    let mut message = Vec::new();
+    put_bytes(&mut message, 1, domain.as_bytes());
+    message
+}
+
+/// Adds a `RateLimitDescriptor`: its entries, a limit of its own (`RateLimitOverride`), and the hits on it.
+pub(super) fn add_descriptor(
+    request: &mut Vec<u8>,
+    entries: &[(&str, &str)],
+    limit: Option<(u64, u8)>,
+    hits: Option<u64>,
+) {
+    let mut descriptor = Vec::new();
+    for (key, value) in entries {
+        let mut entry = Vec::new();
+        put_bytes(&mut entry, 1, key.as_bytes());
+        put_bytes(&mut entry, 2, value.as_bytes());
+        put_bytes(&mut descriptor, 1, &entry);
+    }
+    for (number, fields) in [
+        (2, limit.map(|(quota, unit)| (quota, Some(unit)))),
+        (3, hits.map(|hits| (hits, None))),
+    ] {
+        let Some((first, second)) = fields else {
+            continue;
+        };
+        let mut message = Vec::new();
+        put_integer(&mut message, 1, first);
+        if let Some(second) = second {
+            put_integer(&mut message, 2, u64::from(second));
+        }
+        put_bytes(&mut descriptor, number, &message);
+    }
+    put_bytes(request, 2, &descriptor);
+}
+
+/// Adds the hits on all descriptors that have none of their own.
+pub(super) fn add_hits(request: &mut Vec<u8>, hits: u32) {
+    put_integer(request, 3, u64::from(hits));
+}
+
+/// `RateLimitResponse`
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Response<'a> {
+    /// `overall_code`
+    pub(super) code: u64,
+    /// `statuses`
+    pub(super) statuses: Vec<DescriptorStatus>,
+    /// `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset` out of `response_headers_to_add`.
+    pub(super) headers: [Option<&'a str>; 3],
+}
+
+/// `code` of what is within its limit.
+pub(super) const OK: u64 = 1;
+/// `code` of what is not.
+pub(super) const OVER_LIMIT: u64 = 2;
+
+/// `DescriptorStatus`
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct DescriptorStatus {
+    /// `code`
+    pub(super) code: u64,
+    /// Whether there is a `current_limit`.
+    pub(super) limited: bool,
+    /// `limit_remaining`
+    pub(super) remaining: u64,
+    /// `duration_until_reset`, in milliseconds.
+    pub(super) reset_ms: Option<u64>,
+}
+
+/// Reads an answer, with no more statuses than were asked for.
+pub(super) fn response(message: &[u8], asked: usize) -> Option<Response<'_>> {
+    let mut response = Response::default();
+    fields(message, &mut |field| {
+        match field {
+            Field::Varint(1, code) => response.code = code,
+            Field::Bytes(2, message) => {
+                if response.statuses.len() == asked {
+                    return None;
+                }
+                response.statuses.push(status(message)?);
+            }
+            Field::Bytes(3, message) => {
+                let (mut key, mut value) = ("", "");
+                fields(message, &mut |field| {
+                    match field {
+                        Field::Bytes(1, text) => key = str::from_utf8(text).ok()?,
+                        Field::Bytes(2, text) => value = str::from_utf8(text).ok()?,
+                        _ => {}
+                    }
+                    Some(())
+                })?;
+                let names = [
+                    "x-ratelimit-limit",
+                    "x-ratelimit-remaining",
+                    "x-ratelimit-reset",
+                ];
+                for (name, slot) in names.iter().zip(&mut response.headers) {
+                    if key.eq_ignore_ascii_case(name) {
+                        *slot = Some(value);
+                    }
+                }
+            }
+            _ => {}
+        }
+        Some(())
+    })?;
+    Some(response)
+}
+
+fn status(message: &[u8]) -> Option<DescriptorStatus> {
+    let mut status = DescriptorStatus::default();
+    fields(message, &mut |field| {
+        match field {
+            Field::Varint(1, code) => status.code = code,
+            Field::Bytes(2, _) => status.limited = true,
+            Field::Varint(3, remaining) => status.remaining = remaining,
+            Field::Bytes(4, duration) => {
+                let (mut seconds, mut nanos) = (0, 0);
+                fields(duration, &mut |field| {
+                    match field {
+                        Field::Varint(1, value) => seconds = value,
+                        Field::Varint(2, value) => nanos = value,
+                        _ => {}
+                    }
+                    Some(())
+                })?;
+                // Both are signed: what is negative is past.
+                let seconds = if i64::try_from(seconds).is_ok() {
+                    seconds
+                } else {
+                    0
+                };
+                let millis = (nanos / 1_000_000).min(999);
+                status.reset_ms = Some(seconds.saturating_mul(1_000).saturating_add(millis));
+            }
+            _ => {}
+        }
+        Some(())
+    })?;
+    Some(status)
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
