@@ -7,7 +7,7 @@
 
 mod support;
 
-use support::endings::{CASES, Endings, rows};
+use support::endings::{CASES, Endings, REDIRECT, Used, rows};
 
 #[test]
 fn every_row_is_tested_and_every_test_has_a_row() {
@@ -39,6 +39,23 @@ async fn what_is_counted_is_what_the_docs_say() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    endings.gateway.assert_healthy().await;
+}
+
+/// The first of the two exchanges ends in the middle of Envoy, and never reaches a client.
+#[tokio::test]
+async fn a_redirect_that_envoy_follows_leaves_nothing_behind() {
+    let Some(endings) = Endings::start(&["all".to_owned()]).await else {
+        return;
+    };
+    endings.end(&REDIRECT, "key-of-all").await;
+    endings.settled(2).await;
+    let expected = Used {
+        requests: 2,
+        tokens: 0,
+        slots: 1,
+    };
+    assert_eq!(endings.used("key-of-all").await, expected);
     endings.gateway.assert_healthy().await;
 }
 

@@ -2,6 +2,7 @@
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "a test fails by panicking"
 )]
@@ -408,6 +409,98 @@ consumer_groups:
     assert_eq!(left["model.requests_per_day"], 0);
     assert_eq!(left["consumer.requests_per_day"], 30);
     assert_eq!(left["requests_per_day"], 36);
+    gateway.assert_healthy().await;
+}
+
+#[tokio::test]
+async fn headers_tell_in_three_families_where_a_caller_stands() {
+    let policy = support::yaml(
+        "
+version: '1'
+rate_limit_headers: [standard, openai, ietf]
+consumer_groups:
+  - name: web
+    api_key: key-of-web
+    rate_limits: {requests_per_hour: 3, tokens_per_day: 1000, concurrent_requests: 1}
+",
+    );
+    let gate = Gate::default();
+    gate.open();
+    let upstream = Upstream::start({
+        let gate = gate.clone();
+        move |seen| {
+            let answer = chat(seen).late(&gate);
+            // Of the account that all groups share.
+            [
+                "ratelimit-limit",
+                "ratelimit",
+                "x-ratelimit-remaining-tokens",
+            ]
+            .into_iter()
+            .fold(answer, |answer, name| answer.header(name, "9999"))
+        }
+    })
+    .await;
+    let Some(gateway) = start(policy, &upstream).await else {
+        return;
+    };
+    let mut sent = 0;
+    let told = async |max_tokens: u32| -> Response {
+        let body = json!({"model": "gpt-4o", "max_tokens": max_tokens, "messages": []});
+        let request = Request::post("/v1/chat/completions").bearer("key-of-web");
+        gateway.send(request.json(&body)).await
+    };
+    // (max_tokens, status, requests left, tokens left, slots left, what refuses)
+    for (max_tokens, status, requests, tokens, slots, limit) in [
+        (10, 200, 2, 1000, 0, ""),
+        (990, 429, 2, 985, 1, "tokens_per_day"),
+        (985, 200, 1, 985, 0, ""),
+        (10, 200, 0, 970, 0, ""),
+        (10, 429, 0, 955, 1, "requests_per_hour"),
+        (990, 429, 0, 955, 1, "tokens_per_day"),
+    ] {
+        let answer = told(max_tokens).await;
+        sent += 1;
+        gateway.events(sent).await;
+        let shown = answer.text();
+        assert_eq!(answer.status, status, "{shown}");
+        if status == 429 {
+            assert_eq!(answer.json()["error"]["limit"], limit);
+            let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+            assert!(wait > 1, "{wait}");
+        }
+        let number = |name: &str| -> u64 {
+            let value = answer
+                .header(name)
+                .unwrap_or_else(|| panic!("{name}: {answer:?}"));
+            value.parse().unwrap_or_else(|_| panic!("{name}: {value}"))
+        };
+        assert_eq!(number("ratelimit-limit"), 3);
+        assert_eq!(number("ratelimit-remaining"), requests);
+        assert_eq!(number("ratelimit-reset") > 0, requests == 0);
+        if limit == "requests_per_hour" {
+            assert_eq!(number("ratelimit-reset"), number("retry-after"));
+        }
+        assert_eq!(number("x-ratelimit-limit-requests"), 3);
+        assert_eq!(number("x-ratelimit-remaining-requests"), requests);
+        assert_eq!(number("x-ratelimit-limit-tokens"), 1000);
+        assert_eq!(number("x-ratelimit-remaining-tokens"), tokens);
+        assert_eq!(
+            answer.header("ratelimit-policy"),
+            Some(
+                "\"requests_per_hour\";q=3;w=3600, \"tokens_per_day\";q=1000;w=86400;qu=\"tokens\", \
+                 \"concurrent_requests\";q=1;qu=\"concurrent-requests\""
+            )
+        );
+        let left: Vec<_> = standings(&answer)
+            .iter()
+            .map(|(_, _, left)| *left)
+            .collect();
+        assert_eq!(left, [requests, tokens, slots]);
+        for name in ["x-ratelimit-reset-requests", "x-ratelimit-reset-tokens"] {
+            assert!(answer.header(name).unwrap().ends_with('s'), "{answer:?}");
+        }
+    }
     gateway.assert_healthy().await;
 }
 

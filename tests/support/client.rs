@@ -88,6 +88,11 @@ impl Request {
     /// Sends over a connection of its own and reads the answer to the end that its framing tells: after a refusal Envoy
     /// leaves the connection open for a second. An error: there was no answer.
     pub(crate) async fn send(&self, address: SocketAddr) -> io::Result<Response> {
+        timeout(TIMEOUT, self.stay(address)).await?
+    }
+
+    /// The same, however long it takes.
+    pub(crate) async fn stay(&self, address: SocketAddr) -> io::Result<Response> {
         let mut stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (mut reader, mut writer) = stream.split();
@@ -106,7 +111,7 @@ impl Request {
             }
             read.await
         };
-        let result = timeout(TIMEOUT, exchange).await?;
+        let result = exchange.await;
         match Response::parse(&answer) {
             Some(response) => Ok(response),
             None => Err(result

@@ -286,6 +286,9 @@ impl Case {
     }
 }
 
+/// Envoy follows a redirect by itself: the same request comes to the filter twice.
+pub(crate) const REDIRECT: Case = case("", Ask::Json, "redirect", Leaves::Last);
+
 /// Where a group stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Used {
@@ -401,8 +404,8 @@ impl Endings {
     }
 
     /// Lets many exchanges end, in all ways mixed, of a group that nobody used; then every figure is that of the table,
-    /// and everything that was held is there again.
-    pub(crate) async fn end_many(&self, count: usize, key: &str) -> Used {
+    /// and everything that was held is there again. Answers what is due by the table and what was found.
+    pub(crate) async fn end_many(&self, count: usize, key: &str) -> (Used, Used) {
         let rows = rows();
         let (mut requests, mut tokens) = (0, 0);
         let mut under_way = JoinSet::new();
@@ -453,7 +456,7 @@ impl Endings {
             assert_eq!(answer.status, status, "{}", answer.text());
         }
         self.gateway.assert_healthy().await;
-        used
+        (expected, used)
     }
 }
 
@@ -524,6 +527,7 @@ fn answer(seen: &Seen, arrived: &Arrived, gate: &Gate, never: &Gate) -> Answer {
         "silent" if stream => silent.bytes("data: [DONE]\n\n"),
         "silent" => silent.bytes(r#""}}]}"#),
         "slow" | "stuck" => silent.gate(never),
+        "redirect" => Answer::new(302).header("location", "http://gateway.test/v1/elsewhere"),
         "sorry" => Answer::sse("data: {\"error\":{\"message\":\"overloaded\"}}\n\n"),
         _ => chat(seen),
     }
@@ -557,6 +561,10 @@ fn add_endings(bootstrap: &mut Value) {
         ("full", json!({"cluster": "full"})),
         ("late", json!({"cluster": "openai", "timeout": "0.3s"})),
         ("nobody", json!({"cluster": "nobody"})),
+        (
+            "redirect",
+            json!({"cluster": "openai", "internal_redirect_policy": {}}),
+        ),
         ("refused", json!({"cluster": "refused"})),
         ("slow", json!({"cluster": "openai", "timeout": "0.3s"})),
     ] {
