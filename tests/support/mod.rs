@@ -27,6 +27,7 @@ pub(crate) mod envoy;
 pub(crate) mod fixture;
 pub(crate) mod scenario;
 pub(crate) mod upstream;
+pub(crate) mod vm;
 
 /// JSON from YAML: policies in tests read as operators write them.
 pub(crate) fn yaml(text: &str) -> serde_json::Value {
