@@ -1,13 +1,23 @@
-//! The proxy-wasm host calls of the hot path, made directly.
+//! The functions of the host, and the memory in which it answers. ABI: proxy-wasm 0.2.1.
+//! <https://github.com/proxy-wasm/spec/blob/main/abi-versions/v0.2.1/README.md>
 //!
-//! The SDK's wrappers read one header per call, panic on bytes that are no UTF-8 and on statuses they do not expect, and
-//! give local replies no details. These do none of that. ABI: proxy-wasm 0.2.1.
+//! There is an SDK. Its wrappers read one header per call, panic on bytes that are no UTF-8 and on statuses they do not
+//! expect, and give local replies no details; its dispatcher has Envoy call the module where nothing is to be done.
 #![expect(
     unsafe_code,
     reason = "host functions are foreign functions; this file is the only one that calls them"
 )]
 
+use std::mem::MaybeUninit;
 use std::ptr;
+
+/// What Envoy is to do with what it has just shown.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u32)]
+pub(super) enum Action {
+    Continue = 0,
+    Pause = 1,
+}
 
 /// A header map of the current stream.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +33,15 @@ pub(super) enum Map {
 pub(super) enum Buffer {
     RequestBody = 0,
     ResponseBody = 1,
+    PluginConfiguration = 7,
+}
+
+/// How much a line of Envoy's log matters.
+#[derive(Clone, Copy, Debug)]
+#[repr(u32)]
+pub(super) enum Level {
+    Warn = 3,
+    Error = 4,
 }
 
 /// A kind of stat.
@@ -52,13 +71,27 @@ unsafe extern "C" {
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
+    fn proxy_log(level: u32, text: *const u8, size: usize) -> u32;
+    fn __wasm_call_ctors();
+}
+
+/// Makes the C library ready. To be called once, before anything else.
+pub(super) fn initialize() {
+    // SAFETY: the linker makes this function, for exactly this call.
+    unsafe { __wasm_call_ctors() };
+}
+
+/// Memory for the host to put a value into, which [`take`] takes over.
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut MaybeUninit<u8> {
+    Box::into_raw(Box::<[u8]>::new_uninit_slice(size)).cast()
 }
 
 /// Takes over what the host put into this module's memory.
 ///
 /// # Safety
-/// `data` is null, or was allocated with `size` bytes by `proxy_on_memory_allocate`, which the SDK implements as
-/// `Vec::with_capacity(size)`, and the host has filled all of it and does not use it again.
+/// `data` is null, or was allocated with `size` bytes by [`proxy_on_memory_allocate`], and the host has filled all of it
+/// and does not use it again.
 unsafe fn take(data: *mut u8, size: usize) -> Vec<u8> {
     if data.is_null() {
         return Vec::new();
@@ -214,6 +247,12 @@ pub(super) fn increment_metric(id: u32, offset: u64) {
 pub(super) fn record_metric(id: u32, value: u64) {
     // SAFETY: as in `increment_metric`.
     unsafe { proxy_record_metric(id, value) };
+}
+
+/// Writes a line into Envoy's log.
+pub(super) fn log(level: Level, text: &str) {
+    // SAFETY: as in `set_header`. Where a log does not take a line there is nobody to tell.
+    unsafe { proxy_log(level as u32, text.as_ptr(), text.len()) };
 }
 
 /// Bytes of this VM's memory; it never shrinks.

@@ -1,6 +1,6 @@
 //! One HTTP stream of Envoy, driving one exchange.
 
-use super::abi::{self, Buffer, Map};
+use super::abi::{self, Action, Buffer, Level, Map};
 use super::pairs;
 use super::root::Serving;
 use super::shared_data::EnvoySharedData;
@@ -9,8 +9,6 @@ use crate::headers::{HeaderEdits, Headers};
 use crate::llm::response::Forward as Chunk;
 use crate::reply::Reply;
 use crate::time::Timestamp;
-use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::Action;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
@@ -71,7 +69,7 @@ impl Http {
 
     /// Refuses a request with which Envoy did not do as told: what it would send on is not what was judged.
     fn fail(&mut self, what: &str, body: usize) -> Action {
-        log::error!("{what}; the request is refused");
+        abi::log(Level::Error, &format!("{what}; the request is refused"));
         let reply = self.exchange.fail(now());
         self.carry_out(Step::Reply(reply), body)
     }
@@ -104,10 +102,9 @@ impl Http {
     }
 }
 
-impl Context for Http {}
-
-impl HttpContext for Http {
-    fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
+/// What Envoy calls.
+impl Http {
+    pub(super) fn on_request_headers(&mut self, end_of_stream: bool) -> Action {
         let raw = abi::header_map(Map::Request);
         let fields = pairs::decode(&raw);
         let inbound = Inbound {
@@ -130,7 +127,7 @@ impl HttpContext for Http {
         }
     }
 
-    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+    pub(super) fn on_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         match self.phase {
             Phase::Released => return Action::Continue,
             Phase::Answered | Phase::Cut => return Action::Pause,
@@ -154,7 +151,7 @@ impl HttpContext for Http {
     }
 
     /// Trailers end the body: without this an HTTP/2 client could pass a body that was never judged.
-    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+    pub(super) fn on_request_trailers(&mut self) -> Action {
         match self.phase {
             Phase::Released => return Action::Continue,
             Phase::Answered | Phase::Cut => return Action::Pause,
@@ -164,7 +161,7 @@ impl HttpContext for Http {
         self.carry_out(step, self.scanned)
     }
 
-    fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
+    pub(super) fn on_response_headers(&mut self, end_of_stream: bool) -> Action {
         if self.phase == Phase::Answered {
             return Action::Continue;
         }
@@ -186,7 +183,7 @@ impl HttpContext for Http {
         }
     }
 
-    fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+    pub(super) fn on_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         if self.phase == Phase::Cut {
             abi::replace_buffer(Buffer::ResponseBody, size, &[]);
         }
@@ -213,7 +210,7 @@ impl HttpContext for Http {
     }
 
     /// Trailers end a held answer as well: without this it would go on as it came.
-    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+    pub(super) fn on_response_trailers(&mut self) -> Action {
         self.exchange.response_trailers();
         if !matches!(self.phase, Phase::Answered | Phase::Cut) && self.exchange.filters_response() {
             return self.filter_response(self.held, true);
@@ -222,7 +219,7 @@ impl HttpContext for Http {
     }
 
     /// Envoy calls this on every ending: also when the client went away, on a timeout, on a reset.
-    fn on_log(&mut self) {
+    pub(super) fn on_log(&mut self) {
         let settlement = self.exchange.finish(now(), &mut EnvoySharedData);
         abi::set_property("cohort_event", settlement.event.as_bytes());
         self.serving.stats.count(&settlement);

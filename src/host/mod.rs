@@ -3,6 +3,7 @@
 //! A thin driver. It fetches what Envoy has, hands it to an [`crate::exchange::Exchange`], and does what that says.
 
 mod abi;
+mod callbacks;
 mod http;
 mod pairs;
 mod root;
@@ -13,9 +14,3 @@ mod stats;
 #[cfg(feature = "wee_alloc")]
 #[global_allocator]
 static ALLOCATOR: wee_alloc::WeeAlloc<'static> = wee_alloc::WeeAlloc::INIT;
-
-proxy_wasm::main! {{
-    // What is logged is Envoy's own choice (`--component-log-level wasm:…`).
-    proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);
-    proxy_wasm::set_root_context(|_| Box::new(root::Root::default()));
-}}

@@ -1,11 +1,10 @@
 //! The plugin's root: one for each configuration that is in force in a VM.
 
+use super::abi::{self, Buffer, Level};
 use super::http::Http;
 use super::stats::Stats;
 use crate::config::Config;
 use crate::policy::Policy;
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::ContextType;
 use std::rc::Rc;
 
 /// A configuration in force. It lives here and not in a static: during a reload the new root and the old one, which still
@@ -22,12 +21,10 @@ pub(super) struct Serving {
     pub(super) stats: Stats,
 }
 
-impl Context for Root {}
-
-impl RootContext for Root {
+impl Root {
     /// Also runs in a throw-away VM when a configuration is only tried out: nothing here may have an effect outside.
-    fn on_configure(&mut self, _: usize) -> bool {
-        let document = self.get_plugin_configuration().unwrap_or_default();
+    pub(super) fn on_configure(&mut self, size: usize) -> bool {
+        let document = abi::buffer(Buffer::PluginConfiguration, 0, size);
         let compiled = Config::from_plugin(&document).and_then(|config| {
             let mut warnings = config.warnings();
             let policy = Policy::compile(config, |name| std::env::var(name).ok())?;
@@ -37,7 +34,7 @@ impl RootContext for Root {
         match compiled {
             Ok((policy, warnings)) => {
                 for warning in &warnings {
-                    log::warn!("configuration: {warning}");
+                    abi::log(Level::Warn, &format!("configuration: {warning}"));
                 }
                 self.serving = Some(Rc::new(Serving {
                     policy: Rc::new(policy),
@@ -47,19 +44,15 @@ impl RootContext for Root {
             }
             Err(errors) => {
                 for error in &errors {
-                    log::error!("configuration refused: {error}");
+                    abi::log(Level::Error, &format!("configuration refused: {error}"));
                 }
                 false
             }
         }
     }
 
-    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        let serving = self.serving.as_ref()?;
-        Some(Box::new(Http::new(Rc::clone(serving))))
-    }
-
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
+    /// A stream under the configuration that is in force now; `None` before there is one.
+    pub(super) fn stream(&self) -> Option<Http> {
+        Some(Http::new(Rc::clone(self.serving.as_ref()?)))
     }
 }
