@@ -22,6 +22,7 @@
 
 pub(crate) mod client;
 pub(crate) mod core;
+pub(crate) mod counted;
 pub(crate) mod demo;
 pub(crate) mod envoy;
 pub(crate) mod fixture;

@@ -1,11 +1,12 @@
 //! The filter's module in an interpreter that counts instructions, with the host functions of proxy-wasm that it calls:
 //! Envoy as far as one stream at a time can tell, with a clock that stands still. The same on every machine.
 
+use super::counted::{COUNTER, counted};
 use super::envoy::required;
 use std::collections::{BTreeMap, HashMap};
 use wasmi::{
-    Caller, CompilationMode, Config, Engine, Error, Extern, Instance, IntoFunc, Linker, Memory,
-    Module, Store, TypedFunc, Val,
+    Caller, Engine, Error, Extern, Instance, IntoFunc, Linker, Memory, Module, Store, TypedFunc,
+    Val,
 };
 
 const ROOT: i32 = 1;
@@ -71,18 +72,13 @@ impl Vm {
     /// `None`: there is no module, the test is skipped.
     pub(crate) fn start(configuration: &str) -> Option<Self> {
         let wasm = std::fs::read(required("COHORT_WASM")?).expect("the module can be read");
-        let mut config = Config::default();
-        config
-            .consume_fuel(true)
-            .compilation_mode(CompilationMode::Eager);
-        let engine = Engine::new(&config);
-        let module = Module::new(&engine, &wasm).expect("the module is valid");
+        let engine = Engine::default();
+        let module = Module::new(&engine, counted(&wasm)).expect("the module is valid");
         let host = Host {
             configuration: configuration.as_bytes().to_vec(),
             ..Host::default()
         };
         let mut store = Store::new(&engine, host);
-        store.set_fuel(u64::MAX).expect("fuel is counted");
         let linker = linker(&engine, &module);
         let instance = linker
             .instantiate_and_start(&mut store, &module)
@@ -106,9 +102,16 @@ impl Vm {
     /// What it took so far: until the first exchange, to start.
     pub(crate) fn cost(&self) -> Cost {
         Cost {
-            instructions: u64::MAX - self.store.get_fuel().expect("fuel is counted"),
+            instructions: self.instructions(),
             calls: self.store.data().calls.clone(),
         }
+    }
+
+    /// Executed so far.
+    fn instructions(&self) -> u64 {
+        let counter = self.instance.get_global(&self.store, COUNTER);
+        let count = counter.expect("exported").get(&self.store).i64();
+        count.expect("a number").cast_unsigned()
     }
 
     /// Pages of memory, in bytes.
@@ -122,7 +125,7 @@ impl Vm {
     pub(crate) fn exchange(&mut self, request: &Message<'_>, answer: &Message<'_>) -> Outcome {
         self.streams += 1;
         let id = self.streams;
-        let fuel = self.store.get_fuel().expect("fuel is counted");
+        let before = self.instructions();
         let host = self.store.data_mut();
         host.calls.clear();
         host.properties.clear();
@@ -143,7 +146,7 @@ impl Vm {
         self.callback("proxy_on_log", &[id]);
         assert_eq!(self.callback("proxy_on_done", &[id]), 1);
         self.callback("proxy_on_delete", &[id]);
-        let left = self.store.get_fuel().expect("fuel is counted");
+        let instructions = self.instructions() - before;
         let host = self.store.data();
         assert_eq!(host.log, "", "nothing is logged");
         let event = host.properties.get("cohort_event").cloned();
@@ -157,7 +160,7 @@ impl Vm {
             body: String::from_utf8(body).expect("text"),
             event: String::from_utf8(event.unwrap_or_default()).expect("text"),
             cost: Cost {
-                instructions: fuel - left,
+                instructions,
                 calls: host.calls.clone(),
             },
         }
