@@ -20,6 +20,10 @@ pub(super) struct Http {
     scanned: usize,
     /// How much of an answer's body is held.
     held: usize,
+    /// Whether the answer's body has begun.
+    answering: bool,
+    /// When Envoy was last asked for the time. That costs, and most pieces of a body need no time of their own.
+    clock: Timestamp,
     phase: Phase,
 }
 
@@ -44,8 +48,15 @@ impl Http {
             exchange,
             scanned: 0,
             held: 0,
+            answering: false,
+            clock: Timestamp::default(),
             phase: Phase::Held,
         }
+    }
+
+    fn now(&mut self) -> Timestamp {
+        self.clock = Timestamp(abi::now_nanoseconds() / 1_000_000);
+        self.clock
     }
 
     /// `body` is the size of the body as it is held now.
@@ -70,18 +81,18 @@ impl Http {
     /// Refuses a request with which Envoy did not do as told: what it would send on is not what was judged.
     fn fail(&mut self, what: &str, body: usize) -> Action {
         abi::log(Level::Error, &format!("{what}; the request is refused"));
-        let reply = self.exchange.fail(now());
+        let reply = self.exchange.fail(self.clock);
         self.carry_out(Step::Reply(reply), body)
     }
 
     /// Holds an answer until it is whole, then lets the filtered one go on.
     fn filter_response(&mut self, size: usize, end_of_stream: bool) -> Action {
-        let filtered = match self.exchange.response_held(size, now()) {
+        let filtered = match self.exchange.response_held(size, self.clock) {
             Some(reply) => Err(reply),
             None if !end_of_stream => return Action::Pause,
             None => self
                 .exchange
-                .filter_response(&abi::buffer(Buffer::ResponseBody, 0, size), now()),
+                .filter_response(&abi::buffer(Buffer::ResponseBody, 0, size), self.clock),
         };
         match filtered {
             Ok(body) => {
@@ -112,9 +123,10 @@ impl Http {
             end: end_of_stream,
             source: &source_address,
         };
+        let now = self.now();
         let (edits, step) = self
             .exchange
-            .request_headers(inbound, now(), &mut EnvoySharedData);
+            .request_headers(inbound, now, &mut EnvoySharedData);
         if !apply(Map::Request, &edits) {
             return self.fail("the request header could not be changed", 0);
         }
@@ -144,9 +156,14 @@ impl Http {
             return self.fail("the request body could not be read", size);
         }
         self.scanned = size;
+        let now = if end_of_stream {
+            self.now()
+        } else {
+            self.clock
+        };
         let step = self
             .exchange
-            .request_body(&chunk, end_of_stream, now(), &mut EnvoySharedData);
+            .request_body(&chunk, end_of_stream, now, &mut EnvoySharedData);
         self.carry_out(step, size)
     }
 
@@ -157,7 +174,8 @@ impl Http {
             Phase::Answered | Phase::Cut => return Action::Pause,
             Phase::Held => {}
         }
-        let step = self.exchange.request_trailers(now(), &mut EnvoySharedData);
+        let now = self.now();
+        let step = self.exchange.request_trailers(now, &mut EnvoySharedData);
         self.carry_out(step, self.scanned)
     }
 
@@ -167,15 +185,18 @@ impl Http {
         }
         let raw = abi::header_map(Map::Response);
         let fields = pairs::decode(&raw);
+        let now = self.now();
         let step = self
             .exchange
-            .response_headers(Headers::new(&fields), end_of_stream, now());
+            .response_headers(Headers::new(&fields), end_of_stream, now);
         if let Some(reply) = step.reply {
             self.phase = Phase::Answered;
             answer(&reply);
             return Action::Pause;
         }
-        apply(Map::Response, &step.edits);
+        if !rewrite(Map::Response, &fields, &step.edits) {
+            apply(Map::Response, &step.edits);
+        }
         if step.hold {
             Action::Pause
         } else {
@@ -202,7 +223,13 @@ impl Http {
         } else {
             abi::buffer(Buffer::ResponseBody, 0, size)
         };
-        let edit = self.exchange.response_body(&chunk, end_of_stream, now());
+        if !self.answering && size > 0 {
+            self.answering = true;
+            self.now();
+        }
+        let edit = self
+            .exchange
+            .response_body(&chunk, end_of_stream, self.clock);
         if let Chunk::Replace(bytes) = edit {
             abi::replace_buffer(Buffer::ResponseBody, size, bytes);
         }
@@ -220,15 +247,12 @@ impl Http {
 
     /// Envoy calls this on every ending: also when the client went away, on a timeout, on a reset.
     pub(super) fn on_log(&mut self) {
-        let settlement = self.exchange.finish(now(), &mut EnvoySharedData);
+        let now = self.now();
+        let settlement = self.exchange.finish(now, &mut EnvoySharedData);
         abi::set_property("cohort_event", settlement.event.as_bytes());
         self.serving.stats.count(&settlement);
         self.serving.stats.tell_memory();
     }
-}
-
-fn now() -> Timestamp {
-    Timestamp(abi::now_nanoseconds() / 1_000_000)
 }
 
 /// The caller's address as Envoy trusts it (`use_remote_address`, `xff_num_trusted_hops`), without the port. Of an IPv6
@@ -255,6 +279,22 @@ fn apply(map: Map, edits: &HeaderEdits) -> bool {
     removed && set.all(|(name, value)| abi::set_header(map, name, value))
 }
 
+/// Makes every change in one call, by writing the whole map anew: cheaper than a call for each where there are many.
+/// `false` where Envoy did not take it.
+fn rewrite(map: Map, fields: &[(&[u8], &[u8])], edits: &HeaderEdits) -> bool {
+    let touched = |name: &[u8]| {
+        let set = edits.set.iter().map(|(name, _)| name.as_bytes());
+        let removed = edits.remove.iter().map(String::as_bytes);
+        removed.chain(set).any(|touched| touched == name)
+    };
+    let kept = fields.iter().copied().filter(|(name, _)| !touched(name));
+    let set = edits
+        .set
+        .iter()
+        .map(|(name, value)| (name.as_bytes(), &**value));
+    abi::set_header_map(map, &pairs::encode(kept.chain(set)))
+}
+
 /// `false` where Envoy did not take a change.
 fn let_go(release: Release, size: usize) -> bool {
     if !apply(Map::Request, &release.edits) {
@@ -277,7 +317,7 @@ fn answer(reply: &Reply) {
             .headers
             .set
             .iter()
-            .map(|(name, value)| (&**name, &**value)),
+            .map(|(name, value)| (name.as_bytes(), &**value)),
     );
     abi::send_local_response(reply.status, reply.details, &headers, &reply.body);
 }

@@ -115,7 +115,7 @@ fn instrumented(wasm: &[u8], body: &FunctionBody<'_>, counter: u32) -> Vec<u8> {
     let mut operators = operators.into_iter_with_offsets().peekable();
     while let Some(next) = operators.next() {
         let (operator, _) = next.expect("an operator");
-        count += i64::from(does_something(&operator));
+        count += usize::from(does_something(&operator));
         let end = match operators.peek() {
             Some(Ok((_, offset))) => *offset,
             _ => body.range().end,
@@ -173,21 +173,24 @@ fn does_something(operator: &Operator<'_>) -> bool {
     )
 }
 
+/// Seven bits a byte, the lowest first.
 fn leb(bytes: &mut Vec<u8>, value: usize) {
     let mut rest = value;
-    while rest > 0x7f {
-        bytes.push((rest & 0x7f) as u8 | 0x80);
+    loop {
+        let [byte, ..] = rest.to_le_bytes();
         rest >>= 7;
+        bytes.push(byte & 0x7f | if rest == 0 { 0 } else { 0x80 });
+        if rest == 0 {
+            break;
+        }
     }
-    bytes.push(rest as u8);
 }
 
-/// Of a number that is not negative.
-fn signed_leb(bytes: &mut Vec<u8>, value: i64) {
-    let mut rest = value;
-    while rest > 0x3f {
-        bytes.push((rest & 0x7f) as u8 | 0x80);
-        rest >>= 7;
+/// The same of a number that has a sign, which is not negative: the highest bit must not look like one.
+fn signed_leb(bytes: &mut Vec<u8>, value: usize) {
+    leb(bytes, value);
+    if bytes.last().is_some_and(|last| last & 0x40 != 0) {
+        *bytes.last_mut().unwrap() |= 0x80;
+        bytes.push(0);
     }
-    bytes.push(rest as u8);
 }

@@ -7,6 +7,7 @@
 use super::Endpoint;
 use super::fields::Path as FieldPath;
 use super::percent::{PathError, decode, decode_query};
+use super::table::initial;
 
 /// One segment, decoded, without `;parameters`.
 #[derive(Clone, Debug)]
@@ -193,6 +194,12 @@ pub(super) fn fits(
         if !plain.starts_with(endpoint.plain) {
             return Ok(None);
         }
+    }
+    let second = segments
+        .get(1)
+        .and_then(|segment| segment.text.bytes().next());
+    if second.is_some_and(|byte| endpoint.second & initial(byte) == 0) {
+        return Ok(None);
     }
     let mut wanted = endpoint.path;
     let mut rest = segments;
