@@ -27,7 +27,9 @@ CARGO_WASM := --locked --lib --no-default-features --target $(TARGET)
 export CARGO_TARGET_DIR := target
 # For this target only: host builds do not see it. Envoy's V8 has SIMD, and bodies are scanned 64 bytes a step.
 # Paths of this machine would only make the module larger, and another one everywhere.
-export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS := -C target-feature=+simd128 \
+# Functions that are hardly larger than a call of them are inlined, which `opt-level = "z"` alone does not do: 2 % larger,
+# and as fast as "s".
+export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS := -C target-feature=+simd128 -C llvm-args=-inline-threshold=30 \
 	--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/=
 
 SHELL       := bash

@@ -97,8 +97,8 @@ struct Kind {
     body: String,
     content_type: &'static str,
     answer: String,
-    /// Bytes of the answer that come at a time.
-    chunk: usize,
+    /// Whether each of its events comes by itself.
+    trickles: bool,
     status: u16,
     /// What the event says.
     says: &'static str,
@@ -113,7 +113,7 @@ impl Kind {
             body,
             content_type: "application/json",
             answer: ANSWER.to_owned(),
-            chunk: usize::MAX,
+            trickles: false,
             status: 200,
             says: r#""total_tokens":29"#,
         }
@@ -127,11 +127,11 @@ impl Kind {
         }
     }
 
-    fn stream(name: &'static str, asks: &str, events: usize, chunk: usize) -> Self {
+    fn stream(name: &'static str, asks: &str, events: usize, trickles: bool) -> Self {
         Self {
             content_type: "text/event-stream",
             answer: stream(events),
-            chunk,
+            trickles,
             says: r#""total_tokens":39"#,
             ..Self::chat(name, chat(200, asks))
         }
@@ -161,18 +161,22 @@ impl Kind {
             ("date", "Thu, 01 Jan 2026 12:00:20 GMT"),
             ("x-envoy-upstream-service-time", "321"),
         ];
+        let pieces = if self.trickles {
+            let events = self.answer.split_inclusive("\n\n");
+            events.map(str::as_bytes).collect()
+        } else {
+            vec![self.answer.as_bytes()]
+        };
         // The length is not sent where there is no body.
         let count = request.len() - usize::from(self.body.is_empty());
         let outcome = vm.exchange(
             &Message {
                 headers: &request[..count],
-                body: self.body.as_bytes(),
-                chunk: 65_536,
+                body: self.body.as_bytes().chunks(65_536).collect(),
             },
             &Message {
                 headers: &answer,
-                body: self.answer.as_bytes(),
-                chunk: self.chunk,
+                body: pieces,
             },
         );
         assert!(
@@ -192,15 +196,15 @@ fn kinds() -> Vec<Kind> {
         Kind::chat("chat of 200 bytes", chat(200, "")),
         Kind::chat("chat of 16 KiB", chat(16 << 10, "")),
         Kind::chat("chat of 256 KiB", chat(256 << 10, "")),
-        Kind::stream("stream of 20 events", asked, 20, usize::MAX),
-        Kind::stream("stream of 200 events, one a chunk", asked, 200, 195),
+        Kind::stream("stream of 20 events", asked, 20, false),
+        Kind::stream("stream of 200 events, one a chunk", asked, 200, true),
+        Kind::stream("stream of 20 events, usage injected", not_asked, 20, false),
         Kind::stream(
-            "stream of 20 events, usage injected",
+            "stream of 200 events, one a chunk, usage injected",
             not_asked,
-            20,
-            usize::MAX,
+            200,
+            true,
         ),
-        Kind::stream("stream of 200 events, usage injected", not_asked, 200, 195),
         Kind {
             path: "/v1/models",
             body: String::new(),

@@ -9,30 +9,46 @@ const BLOCK: usize = 16;
 /// The bytes up to the first that ends or interrupts plain text (a quote, a backslash, a control character), and
 /// whether all of them are ASCII.
 pub(super) fn plain_run(bytes: &[u8]) -> (&[u8], bool) {
-    let mut len = 0_usize;
+    let mut rest = bytes;
     let mut ascii = true;
-    let (blocks, tail) = bytes.as_chunks::<BLOCK>();
-    for block in blocks {
+    let last = loop {
+        let Some((block, tail)) = rest.split_first_chunk::<BLOCK>() else {
+            // What is filled up with interrupts nothing that is not there.
+            let mut block = [b'"'; BLOCK];
+            for (to, from) in block.iter_mut().zip(rest) {
+                *to = *from;
+            }
+            break plain_in(&block);
+        };
         let (run, is_ascii) = plain_in(block);
-        ascii &= is_ascii;
-        len = len.saturating_add(run);
         if run < BLOCK {
-            return (bytes.get(..len).unwrap_or_default(), ascii);
+            break (run, is_ascii);
         }
-    }
-    // What is filled up with interrupts nothing that is not there.
-    let mut block = [b'"'; BLOCK];
-    for (to, from) in block.iter_mut().zip(tail) {
-        *to = *from;
-    }
-    let (run, is_ascii) = plain_in(&block);
-    len = len.saturating_add(run);
-    (bytes.get(..len).unwrap_or_default(), ascii & is_ascii)
+        ascii &= is_ascii;
+        rest = tail;
+    };
+    let (run, is_ascii) = last;
+    let (_, behind) = rest.split_at_checked(run).unwrap_or_default();
+    let run = bytes.len().wrapping_sub(behind.len());
+    (bytes.get(..run).unwrap_or_default(), ascii & is_ascii)
+}
+
+/// Whether the two are the same bytes. The C library's comparison takes them one by one.
+pub fn is_same(a: &[u8], b: &[u8]) -> bool {
+    let (a_blocks, a_tail) = a.as_chunks::<BLOCK>();
+    let (b_blocks, b_tail) = b.as_chunks::<BLOCK>();
+    a.len() == b.len()
+        && a_blocks
+            .iter()
+            .zip(b_blocks)
+            .all(|(a, b)| u128::from_le_bytes(*a) == u128::from_le_bytes(*b))
+        && a_tail == b_tail
 }
 
 /// How many bytes of a block are plain text before the first that is not, and whether those are ASCII.
 #[cfg(target_feature = "simd128")]
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "a loop that is nothing else")]
 fn plain_in(block: &[u8; BLOCK]) -> (usize, bool) {
     use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_lt, u8x16_splat, u64x2, v128_or};
     let [low, high] = words(block);

@@ -16,6 +16,7 @@ mod tests;
 mod token;
 mod write;
 
+pub use self::block::is_same;
 pub use self::edit::edited;
 use self::error::Fault;
 pub use self::error::{JsonError, JsonErrorKind};
@@ -23,6 +24,7 @@ use self::number::Number;
 pub use self::number::decimal;
 pub use self::path::{KeyMatch, PathMatcher, Patterns};
 use self::string::StringState;
+pub use self::string::simple_string;
 pub use self::token::{Container, Scalar, Span, Text};
 use self::token::{Literal, Token};
 pub use self::write::{Writer, push_decimal};
@@ -62,6 +64,14 @@ impl Scanner {
             string: StringState::new(),
             number: Number::new(),
         }
+    }
+
+    /// At the end of a document of that length, of which it is known that it has ended.
+    pub const fn at_end(len: u64) -> Self {
+        let mut scanner = Self::new();
+        scanner.offset = len;
+        scanner.state = State::Done;
+        scanner
     }
 
     /// Bytes consumed so far.

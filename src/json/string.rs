@@ -196,6 +196,29 @@ impl Scanner {
     }
 }
 
+/// Where a string ends whose opening quote is behind, and the length of what it says; `None` where it does not end, or
+/// has what takes a closer look: Unicode escapes, and whatever is wrong.
+pub fn simple_string(bytes: &[u8]) -> Option<(usize, u64)> {
+    let mut rest = bytes;
+    let mut len = 0_u64;
+    loop {
+        let (run, ascii) = plain_run(rest);
+        if !ascii && std::str::from_utf8(run).is_err() {
+            return None;
+        }
+        len = len.saturating_add(run.len() as u64);
+        rest = rest.get(run.len()..)?;
+        match rest {
+            [b'"', ..] => return Some((bytes.len().checked_sub(rest.len())?, len)),
+            [b'\\', escape, tail @ ..] if unescape(*escape).is_some() => {
+                len = len.saturating_add(1);
+                rest = tail;
+            }
+            _ => return None,
+        }
+    }
+}
+
 /// What a string says that the scanner has accepted, given as it stands in the document, quotes included. For strings
 /// that are longer than what a sink is shown.
 pub(super) fn unescaped(quoted: &str) -> String {

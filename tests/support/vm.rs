@@ -63,9 +63,8 @@ pub(crate) struct Vm {
 /// Headers and body, as they stand on the wire.
 pub(crate) struct Message<'a> {
     pub(crate) headers: &'a [(&'a str, &'a str)],
-    pub(crate) body: &'a [u8],
-    /// Bytes that come at a time.
-    pub(crate) chunk: usize,
+    /// In the pieces that come at a time.
+    pub(crate) body: Vec<&'a [u8]>,
 }
 
 impl Vm {
@@ -172,9 +171,8 @@ impl Vm {
         let end = request.body.is_empty();
         let count = i32::try_from(request.headers.len()).unwrap();
         let mut held = self.callback("proxy_on_request_headers", &[id, count, i32::from(end)]) != 0;
-        let chunks = request.body.chunks(request.chunk);
         let ends = (!end).then_some(&b""[..]);
-        for chunk in chunks.chain(ends) {
+        for chunk in request.body.iter().copied().chain(ends) {
             if self.store.data().reply.is_some() {
                 return false;
             }
@@ -197,7 +195,7 @@ impl Vm {
         self.callback("proxy_on_response_headers", &[id, count, 0]);
         let mut body = Bytes::new();
         let mut held = false;
-        for chunk in answer.body.chunks(answer.chunk).chain([&b""[..]]) {
+        for chunk in answer.body.iter().copied().chain([&b""[..]]) {
             let buffered = &mut self.store.data_mut().response_body;
             if !held {
                 buffered.clear();
