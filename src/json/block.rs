@@ -35,14 +35,18 @@ pub(super) fn plain_run(bytes: &[u8]) -> (&[u8], bool) {
 
 /// Whether the two are the same bytes. The C library's comparison takes them one by one.
 pub fn is_same(a: &[u8], b: &[u8]) -> bool {
-    let (a_blocks, a_tail) = a.as_chunks::<BLOCK>();
-    let (b_blocks, b_tail) = b.as_chunks::<BLOCK>();
-    a.len() == b.len()
-        && a_blocks
-            .iter()
-            .zip(b_blocks)
-            .all(|(a, b)| u128::from_le_bytes(*a) == u128::from_le_bytes(*b))
-        && a_tail == b_tail
+    const WORD: usize = 8;
+    if a.len() != b.len() {
+        return false;
+    }
+    // The last word overlaps the one before it: so there is no tail, but in what is shorter than a word.
+    let (Some(a_last), Some(b_last)) = (a.last_chunk::<WORD>(), b.last_chunk::<WORD>()) else {
+        return a.iter().zip(b).all(|(a, b)| a == b);
+    };
+    let (a, b) = (a.as_chunks::<WORD>().0, b.as_chunks::<WORD>().0);
+    let mut words = a.iter().zip(b);
+    words.all(|(a, b)| u64::from_le_bytes(*a) == u64::from_le_bytes(*b))
+        && u64::from_le_bytes(*a_last) == u64::from_le_bytes(*b_last)
 }
 
 /// How many bytes of a block are plain text before the first that is not, and whether those are ASCII.
@@ -129,6 +133,20 @@ mod tests {
                 let mut bytes = [b'a'; 40];
                 bytes[at] = byte;
                 assert_eq!(plain_run(&bytes), by_definition(&bytes), "{byte} at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_other_byte_makes_a_difference() {
+        for len in 0..40 {
+            let a: Vec<u8> = (0..len).collect();
+            assert!(is_same(&a, &a.clone()));
+            assert!(!is_same(&a, &[&a[..], b"x"].concat()));
+            for at in 0..a.len() {
+                let mut b = a.clone();
+                b[at] ^= 0x80;
+                assert!(!is_same(&a, &b), "{at} of {len}");
             }
         }
     }

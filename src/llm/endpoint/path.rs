@@ -167,7 +167,7 @@ impl Found {
     /// Rows for a whole tree of paths, and for any method, are for what other rows leave.
     pub(super) fn yields_to(&self, other: &Self) -> bool {
         let rank = |endpoint: &Endpoint| {
-            u8::from(endpoint.path.contains("**")) | u8::from(endpoint.method == "*")
+            u8::from(endpoint.path.ends_with("**")) | u8::from(endpoint.method == "*")
         };
         rank(self.endpoint) > rank(other.endpoint)
     }
@@ -187,6 +187,12 @@ pub(super) fn fits(
     segments: &[Segment],
     plain: Option<&str>,
 ) -> Result<Option<Fit>, PathError> {
+    let second = segments
+        .get(1)
+        .and_then(|segment| segment.text.bytes().next());
+    if second.is_some_and(|byte| endpoint.second & initial(byte) == 0) {
+        return Ok(None);
+    }
     if let Some(plain) = plain {
         if endpoint.plain.len() == endpoint.path.len() {
             return Ok((plain == endpoint.path).then_some(Fit { model: None }));
@@ -194,12 +200,6 @@ pub(super) fn fits(
         if !plain.starts_with(endpoint.plain) {
             return Ok(None);
         }
-    }
-    let second = segments
-        .get(1)
-        .and_then(|segment| segment.text.bytes().next());
-    if second.is_some_and(|byte| endpoint.second & initial(byte) == 0) {
-        return Ok(None);
     }
     let mut wanted = endpoint.path;
     let mut rest = segments;
