@@ -19,7 +19,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::accuracy::{Row, full, times};
 use support::client::Request;
-use support::crowd::{all_at_once, held_at_once};
+use support::crowd::{all_at_once, held_at_once, race_for_one};
 use support::endings::Endings;
 use support::envoy::{Gateway, Running};
 use support::tokens::{Calls, LIMIT, Tokens};
@@ -36,6 +36,7 @@ async fn rows() -> Option<Vec<Row>> {
     for (room, clients) in [(0, 64), (1, 64), (30, 64), (30, 256)] {
         rows.push(requests(room, clients).await?);
     }
+    rows.push(race().await?);
     rows.push(consumers().await?);
     rows.push(levels().await?);
     for (room, clients) in [(0, 64), (1, 64), (30, 64), (30, 256)] {
@@ -123,6 +124,18 @@ async fn requests(room: u64, clients: usize) -> Option<Row> {
         row.admit(upstream.count() - before);
     }
     gateway.assert_healthy().await;
+    Some(row)
+}
+
+async fn race() -> Option<Row> {
+    let limit = "`requests_per_day: 1` of each of 1,000 groups, both workers at the same moment";
+    let mut row = Row::shared_data(limit, 4, "answered");
+    row.allow(1_000);
+    for _ in 0..times(1, 30) {
+        let (gateway, passed) = race_for_one(1_000).await?;
+        row.admit(passed.iter().sum());
+        gateway.assert_healthy().await;
+    }
     Some(row)
 }
 

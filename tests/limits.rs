@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use support::client::{Request, Response};
-use support::crowd::{all_at_once, held_at_once, statuses};
+use support::crowd::{all_at_once, held_at_once, race_for_one, statuses};
 use support::envoy::{Gateway, Running};
 use support::upstream::{Answer, Gate, Upstream, chat};
 
@@ -97,6 +97,16 @@ async fn exactly_as_many_requests_pass_as_there_is_room_for() {
         left.sort_unstable();
         assert_eq!(left, (0..room).collect::<Vec<_>>());
     }
+    assert_both_workers(&gateway).await;
+}
+
+/// Of every group the last request that fits is the first one, and all workers are asked for it at the same moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_workers_that_see_room_for_one_one_is_right() {
+    let Some((gateway, passed)) = race_for_one(1_000).await else {
+        return;
+    };
+    assert_eq!(passed, vec![1; 1_000]);
     assert_both_workers(&gateway).await;
 }
 
