@@ -6,7 +6,6 @@
 use super::record::{Change, Key, Record};
 use super::{Cas, Clock, Descriptor, Limit, SharedData};
 use crate::time::Timestamp;
-use std::collections::BTreeMap;
 
 /// One entry of `counters.seed`.
 #[derive(Clone, Debug)]
@@ -22,9 +21,18 @@ pub struct Seed {
 /// Writes the records that are not there. What was counted goes into the window that its time is in, and weighs no longer
 /// than that does. Any number of workers may do this at a time: the first writes.
 pub fn fill(shared: &mut impl SharedData, seeds: &[Seed], clock: Clock) {
-    let mut records: BTreeMap<String, Vec<&Seed>> = BTreeMap::new();
+    let mut records: Vec<(String, Vec<&Seed>)> = Vec::new();
     for seed in seeds {
-        let of_record = records.entry(seed.descriptor.record()).or_default();
+        let name = seed.descriptor.record();
+        let at = records
+            .binary_search_by(|(known, _)| known.cmp(&name))
+            .unwrap_or_else(|at| {
+                records.insert(at, (name, Vec::new()));
+                at
+            });
+        let Some((_, of_record)) = records.get_mut(at) else {
+            continue;
+        };
         // The eldest first: windows only move on.
         let place = of_record.partition_point(|other| other.time <= seed.time);
         of_record.insert(place, seed);

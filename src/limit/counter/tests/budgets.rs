@@ -46,8 +46,8 @@ fn a_budget_refuses_before_anything_else_and_counts_what_it_cost() {
         .ledger(&mut shared, &counters, NOON)
         .settle(&first, Ending::Used(cost(1_001)));
     assert_eq!(settled.errors, 0);
-    let shares: Vec<_> = settled.crossed.iter().map(|crossed| crossed.at).collect();
-    assert_eq!(shares, [500, 800, 1_000]);
+    let told: Vec<_> = settled.crossed.iter().map(|crossed| crossed.at).collect();
+    assert_eq!(told, [500, 800, 1_000]);
     assert_eq!(settled.crossed[0].used, 1_001);
     let refused = worker.admit(&mut shared, &counters, cost(0), NOON);
     let Err(Refused::Over(over)) = refused else {
