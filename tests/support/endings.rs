@@ -374,8 +374,8 @@ impl Endings {
     /// Waits until so many exchanges are over for the gateway as well.
     pub(crate) async fn settled(&self, count: usize) {
         let lines = || {
-            let log = std::fs::read(self.gateway.events_path()).unwrap_or_default();
-            log.iter().filter(|byte| **byte == b'\n').count()
+            let log = std::fs::read_to_string(self.gateway.events_path()).unwrap_or_default();
+            log.matches('\n').count()
         };
         for _ in 0..1_000 {
             if lines() >= count {
@@ -595,7 +595,7 @@ fn add_endings(bootstrap: &mut Value) {
         .pointer_mut(&format!("{HCM}/http_filters"))
         .unwrap();
     let filters = filters.as_array_mut().unwrap();
-    let router = filters.pop().unwrap();
+    let last = filters.pop().unwrap();
     let denied = json!({"header": {"name": "x-test", "string_match": {"exact": "denied"}}});
     filters.push(json!({
         "name": "rbac",
@@ -613,5 +613,5 @@ fn add_endings(bootstrap: &mut Value) {
             "abort": {"header_abort": {}, "percentage": {"numerator": 100}},
         },
     }));
-    filters.push(router);
+    filters.push(last);
 }
