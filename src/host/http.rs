@@ -70,6 +70,7 @@ impl Http {
             }
             Step::Reply(reply) => {
                 self.phase = Phase::Answered;
+                self.exchange.settle(&|| false, now(), &mut EnvoySharedData);
                 answer(&reply);
                 Action::Pause
             }
@@ -108,6 +109,14 @@ impl Http {
         self.carry_out(Step::Reply(reply), body)
     }
 
+    /// Settles an answer that is over, before its client has the end of it.
+    fn settle(&mut self) {
+        if self.exchange.is_over() {
+            self.exchange
+                .settle(&reached_upstream, now(), &mut EnvoySharedData);
+        }
+    }
+
     /// Holds an answer until it is whole, then lets the filtered one go on.
     fn filter_response(&mut self, size: usize, end_of_stream: bool) -> Action {
         let filtered = match self.exchange.response_held(size, now()) {
@@ -120,6 +129,7 @@ impl Http {
         match filtered {
             Ok(body) => {
                 abi::replace_buffer(Buffer::ResponseBody, size, &body);
+                self.settle();
             }
             Err(reply) if self.serving.policy.hold_request_headers => {
                 self.phase = Phase::Answered;
@@ -226,6 +236,7 @@ impl HttpContext for Http {
             return Action::Pause;
         }
         apply(Map::Response, &step.edits);
+        self.settle();
         if step.hold {
             Action::Pause
         } else {
@@ -245,6 +256,11 @@ impl HttpContext for Http {
             return self.filter_response(size, end_of_stream);
         }
         if !self.exchange.reads_response() {
+            self.exchange.passed(size);
+            if end_of_stream {
+                self.exchange.response_end();
+            }
+            self.settle();
             return Action::Continue;
         }
         let chunk = if size == 0 {
@@ -256,15 +272,17 @@ impl HttpContext for Http {
         if let Chunk::Replace(bytes) = edit {
             abi::replace_buffer(Buffer::ResponseBody, size, bytes);
         }
+        self.settle();
         Action::Continue
     }
 
     /// Trailers end a held answer as well: without this it would go on as it came.
     fn on_http_response_trailers(&mut self, _: usize) -> Action {
-        self.exchange.response_trailers();
+        self.exchange.response_end();
         if !matches!(self.phase, Phase::Answered | Phase::Cut) && self.exchange.filters_response() {
             return self.filter_response(self.held, true);
         }
+        self.settle();
         Action::Continue
     }
 
