@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::client::Request;
 use super::crowd::held_at_once;
 use super::envoy::{Gateway, HCM, Running};
-use super::upstream::{Answer, Gate, Seen, Upstream, chat};
+use super::upstream::{Answer, Gate, Seen, Upstream, chat, nobody};
 
 /// What an upstream says that a chat costs, in tokens.
 const USAGE: u64 = 15;
@@ -306,6 +306,7 @@ pub(crate) struct Endings {
     /// The `user` of each request that has come to the upstream.
     arrived: Arrived,
     gate: Gate,
+    _nobody: TcpSocket,
     next: AtomicU32,
 }
 
@@ -322,9 +323,7 @@ impl Endings {
             move |seen| answer(seen, &arrived, &gate, &never)
         })
         .await;
-        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let refused = nobody.local_addr().unwrap();
-        drop(nobody);
+        let (nobody, refused) = nobody();
         let groups = groups.iter().map(|name| {
             json!({
                 "name": name,
@@ -353,6 +352,7 @@ impl Endings {
             upstream,
             arrived,
             gate,
+            _nobody: nobody,
             next: AtomicU32::new(0),
         })
     }
