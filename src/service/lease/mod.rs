@@ -241,10 +241,10 @@ impl Account<'_> {
         for (asked, room) in self.asked().iter().zip(&held.rooms) {
             if asked.limit.unit == Unit::Requests {
                 limited = true;
-                if now.0 < room.ends {
+                if now.0.saturating_add(GRAIN_MS) < room.ends {
                     least = Some(least.unwrap_or(u64::MAX).min(room.left));
                 } else if room.ends > 0 {
-                    return 1; // a new window, of which nothing is known
+                    return 1; // of the next window nothing is known, and none is spent in the last second of this one
                 }
             }
         }
