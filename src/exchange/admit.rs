@@ -281,6 +281,7 @@ impl Exchange {
         }
         let refused = refused.or_else(|| self.lacks_reserve(service, *demand, &statuses));
         self.take_over(&statuses);
+        self.standings_at = now;
         let Some((counter, limit, retry_after_ms)) = refused else {
             return Ok(());
         };
