@@ -139,7 +139,10 @@ impl World {
             }
             sleep(Duration::from_millis(20)).await;
         }
-        panic!("the service was asked this: {:#?}", self.service.counts().await);
+        panic!(
+            "the service was asked this: {:#?}",
+            self.service.counts().await
+        );
     }
 
     async fn assert_hits(&self, descriptor: &str, hits: Hits) {
@@ -147,7 +150,11 @@ impl World {
             .await;
         // Time for one too many.
         sleep(Duration::from_millis(50)).await;
-        assert_eq!(self.service.counts().await.hits(descriptor), hits, "{descriptor}");
+        assert_eq!(
+            self.service.counts().await.hits(descriptor),
+            hits,
+            "{descriptor}"
+        );
     }
 
     /// Both workers of all Envoys took part, or a test of what they share has shown nothing.
@@ -157,7 +164,10 @@ impl World {
             for worker in 0..2 {
                 let name = format!("worker_{worker}.downstream_cx_total");
                 let mut stats = stats.iter();
-                assert!(stats.any(|(known, count)| known.contains(&name) && *count > 0), "{name}");
+                assert!(
+                    stats.any(|(known, count)| known.contains(&name) && *count > 0),
+                    "{name}"
+                );
             }
         }
     }

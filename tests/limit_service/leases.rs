@@ -29,7 +29,12 @@ async fn stream_of(world: &World, requests: usize) -> BTreeMap<u16, usize> {
     }
     let answers = clients.join_all().await.concat();
     for answer in answers.iter().filter(|answer| answer.status == 429) {
-        let named = ["rate_limit_exceeded", "requests_per_day", "gold", "consumer_group"];
+        let named = [
+            "rate_limit_exceeded",
+            "requests_per_day",
+            "gold",
+            "consumer_group",
+        ];
         assert_eq!(fired(answer), named);
     }
     statuses(&answers)
@@ -41,12 +46,17 @@ async fn the_limit_holds_and_few_requests_ask() {
     for gateways in [1, 2] {
         let lease = json!({"requests": 50, "max_age": "20s"});
         let policy = leased(&lease, &json!({"requests_per_day": 600}));
-        let Some(world) = World::start(Dialect::Envoy, policy, gateways).await else { return };
+        let Some(world) = World::start(Dialect::Envoy, policy, gateways).await else {
+            return;
+        };
         let first = stream_of(&world, 400).await;
         assert_eq!(first, expected([(200, 400)]));
         let counts = world.service.counts().await;
         let calls = counts.calls(SHOULD_RATE_LIMIT);
-        assert!(calls <= 130, "{gateways} Envoys: {calls} calls for 400 requests");
+        assert!(
+            calls <= 130,
+            "{gateways} Envoys: {calls} calls for 400 requests"
+        );
         // More are bought than spent, by less than is bought at a time.
         let bought = counts.hits(REQUESTS).asked;
         let ahead = 50 * gateways as u64;
@@ -69,20 +79,33 @@ async fn the_limit_holds_and_few_requests_ask() {
 async fn what_is_not_spent_in_time_stays_counted() {
     let lease = json!({"requests": 40, "max_age": "500ms"});
     let policy = leased(&lease, &json!({"requests_per_day": 400}));
-    let Some(world) = World::start(Dialect::Envoy, policy, 2).await else { return };
+    let Some(world) = World::start(Dialect::Envoy, policy, 2).await else {
+        return;
+    };
     let mut passed = 0;
     // Bursts with pauses between them, in which all leases go out of date.
     for _ in 0..4 {
-        passed += stream_of(&world, 60).await.get(&200).copied().unwrap_or_default();
+        passed += stream_of(&world, 60)
+            .await
+            .get(&200)
+            .copied()
+            .unwrap_or_default();
         sleep(Duration::from_millis(600)).await;
     }
     assert_eq!(passed, 240);
     let bought = world.service.counts().await.hits(REQUESTS).asked;
     // After each burst less than a batch in each Envoy.
     assert!((240..240 + 4 * 2 * 40).contains(&bought), "{bought}");
-    passed += stream_of(&world, 400).await.get(&200).copied().unwrap_or_default();
+    passed += stream_of(&world, 400)
+        .await
+        .get(&200)
+        .copied()
+        .unwrap_or_default();
     let lost = usize::try_from(bought).unwrap() - 240;
-    assert!((400 - lost - 2 * 40..=400).contains(&passed), "{passed}, {lost} lost");
+    assert!(
+        (400 - lost - 2 * 40..=400).contains(&passed),
+        "{passed}, {lost} lost"
+    );
     world.assert_sound().await;
 }
 
@@ -92,11 +115,19 @@ async fn tokens_are_reported_in_time() {
     for dialect in DIALECTS {
         let lease = json!({"requests": 50, "max_age": "1s"});
         let limits = json!({"requests_per_day": 100_000, "tokens_per_day": "1000M"});
-        let Some(world) = World::start(dialect, leased(&lease, &limits), 2).await else { return };
+        let gateways = if dialect == Dialect::Envoy { 2 } else { 1 };
+        let world = World::start(dialect, leased(&lease, &limits), gateways).await;
+        let Some(world) = world else { return };
         assert_eq!(stream_of(&world, 120).await, expected([(200, 120)]));
-        let tokens = if dialect == Dialect::Envoy { TOKENS } else { "cohort|group=gold|limit=tokens" };
+        let tokens = if dialect == Dialect::Envoy {
+            TOKENS
+        } else {
+            "cohort|group=gold|limit=tokens"
+        };
         // No request comes any more.
-        let counts = world.counts(|counts| counts.hits(tokens).counted >= 120 * 15).await;
+        let counts = world
+            .counts(|counts| counts.hits(tokens).counted >= 120 * 15)
+            .await;
         assert_eq!(counts.hits(tokens).counted, 120 * 15, "{dialect:?}");
         sleep(Duration::from_millis(1_500)).await;
         let later = world.service.counts().await;
@@ -106,7 +137,9 @@ async fn tokens_are_reported_in_time() {
             // What is left is unknown, so each request asks.
             Dialect::Limitador => assert_eq!(calls[..2], [120, 120]),
             Dialect::Envoy => assert!(calls[0] < 100, "{calls:?}"),
-            Dialect::LimitadorWithHeaders => assert!(calls[0] < 100 && calls[0] == calls[1], "{calls:?}"),
+            Dialect::LimitadorWithHeaders => {
+                assert!(calls[0] < 100 && calls[0] == calls[1], "{calls:?}")
+            }
         }
         assert!(calls[2] < 100, "{dialect:?}: {calls:?}");
         world.assert_sound().await;
@@ -119,10 +152,14 @@ async fn a_limit_on_tokens_holds_under_leases() {
     let lease = json!({"requests": 50, "max_age": "1s"});
     let limits = json!({"requests_per_day": 100_000, "tokens_per_day": 1500});
     let policy = leased(&lease, &limits);
-    let Some(world) = World::start(Dialect::Envoy, policy, 2).await else { return };
+    let Some(world) = World::start(Dialect::Envoy, policy, 2).await else {
+        return;
+    };
     let of = || {
         let body = json!({"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "Hello"}]});
-        Request::post("/v1/chat/completions").bearer("gold-key").json(&body)
+        Request::post("/v1/chat/completions")
+            .bearer("gold-key")
+            .json(&body)
     };
     let (first, second) = (&world.gateways[0], &world.gateways[1]);
     let mut used = 0;
@@ -132,17 +169,24 @@ async fn a_limit_on_tokens_holds_under_leases() {
         assert_eq!(answer.status, 200, "{used}");
         used += 15;
     }
-    world.counts(|counts| counts.hits(TOKENS).counted == used).await;
+    world
+        .counts(|counts| counts.hits(TOKENS).counted == used)
+        .await;
     // The other sees it with its first question.
     let answer = second.send(of()).await;
-    assert_eq!((answer.status, answer.header("x-ratelimit-remaining-tokens")), (200, Some("300")));
+    assert_eq!(
+        (answer.status, answer.header("x-ratelimit-remaining-tokens")),
+        (200, Some("300"))
+    );
     used += 15;
     while second.send(of()).await.status == 200 {
         used += 15;
         assert!(used <= 1500);
     }
     assert!(used > 1500 - 15 - 15, "{used}");
-    world.counts(|counts| counts.hits(TOKENS).counted == used).await;
+    world
+        .counts(|counts| counts.hits(TOKENS).counted == used)
+        .await;
     // The first looks again when its lease is over.
     sleep(Duration::from_millis(1_100)).await;
     assert_eq!(first.send(of()).await.status, 429);
@@ -153,17 +197,26 @@ async fn a_limit_on_tokens_holds_under_leases() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_survives_a_service_that_fails() {
     let lease = json!({"requests": 20, "max_age": "20s"});
-    let mut policy = leased(&lease, &json!({"requests_per_day": 200, "tokens_per_day": "1000M"}));
+    let mut policy = leased(
+        &lease,
+        &json!({"requests_per_day": 200, "tokens_per_day": "1000M"}),
+    );
     policy["counters"]["failure_mode"] = json!("local");
     policy["counters"]["timeout"] = json!("300ms");
-    let Some(world) = World::start(Dialect::Envoy, policy, 1).await else { return };
+    let Some(world) = World::start(Dialect::Envoy, policy, 1).await else {
+        return;
+    };
     assert_eq!(stream_of(&world, 100).await, expected([(200, 100)]));
     for fault in [Fault::Status(14), Fault::Hang] {
         world.service.fault(fault).await;
         assert_eq!(stream_of(&world, 40).await, expected([(200, 40)]));
     }
     let rest = stream_of(&world, 60).await;
-    assert_eq!(rest, expected([(200, 20), (429, 40)]), "this Envoy's own counters");
+    assert_eq!(
+        rest,
+        expected([(200, 20), (429, 40)]),
+        "this Envoy's own counters"
+    );
     world.service.fault(Fault::None).await;
     for _ in 0..400 {
         if world.send(&ask("gold-key")).await.status == 200 {
@@ -182,11 +235,18 @@ async fn a_lease_survives_a_service_that_fails() {
 async fn a_limit_per_second_buys_nothing_in_advance() {
     let lease = json!({"requests": 50, "max_age": "1s"});
     let policy = leased(&lease, &json!({"requests_per_second": 100_000}));
-    let Some(world) = World::start(Dialect::Envoy, policy, 1).await else { return };
+    let Some(world) = World::start(Dialect::Envoy, policy, 1).await else {
+        return;
+    };
     for _ in 0..60 {
         assert_eq!(world.send(&ask("gold-key")).await.status, 200);
     }
-    let asked = world.service.counts().await.hits("cohort|group=gold|limit=requests_per_second").asked;
+    let asked = world
+        .service
+        .counts()
+        .await
+        .hits("cohort|group=gold|limit=requests_per_second")
+        .asked;
     assert_eq!(asked, 60);
     world.assert_sound().await;
 }
