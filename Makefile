@@ -37,7 +37,7 @@ SHELL       := bash
 MAKEFLAGS   += --no-builtin-rules
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help build envoy run test lint fmt fmt-check doc size deny ci clean \
+.PHONY: help build envoy run test accuracy lint fmt fmt-check doc size deny ci clean \
         cargo wasm-target FORCE
 
 help: ## Show this list
@@ -56,6 +56,10 @@ test: build envoy $(RATELIMITD) $(VENV) $(OPENAI_NPM)/ready ## Run every test, t
 	COHORT_WASM="$(abspath $(WASM))" ENVOY="$(abspath $(ENVOY))" PYTHON="$(CURDIR)/.venv/bin/python" \
 		NODE_PATH="$(CURDIR)/$(OPENAI_NPM)/node_modules" RATELIMITD="$(abspath $(RATELIMITD))" \
 		cargo test --locked --no-fail-fast
+
+accuracy: build envoy $(RATELIMITD) ## How exact limits are: the whole long run, and its table into docs/limits.md
+	COHORT_WASM="$(abspath $(WASM))" ENVOY="$(abspath $(ENVOY))" RATELIMITD="$(abspath $(RATELIMITD))" ACCURACY=full \
+		cargo test --locked --test accuracy -- --nocapture
 
 lint: fmt-check wasm-target ## Format check and clippy, for the host and for wasm
 	cargo clippy --locked --all-targets -- -D warnings

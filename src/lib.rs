@@ -32,6 +32,7 @@
 //! | `limit` | time |
 //! | `llm` | headers, json |
 //! | `config` | credential, json, limit, protobuf, time |
+//! | `spend` | |
 //! | `service` | config, limit, protobuf, time |
 //! | `policy` | config, credential, headers, limit, llm, time |
 //! | `refusal` | llm |
@@ -56,6 +57,7 @@ pub mod protobuf;
 pub mod refusal;
 pub mod reply;
 pub mod service;
+pub mod spend;
 pub mod time;
 
 #[cfg(feature = "cli")]

@@ -18,10 +18,8 @@ pub enum Refusal {
     EndpointNotAllowed,
     /// More output is asked for than a limit has at all.
     ExceedsLimit {
-        /// `tokens_per_minute`, …
-        limit: String,
-        /// How much of it there is.
-        quota: u64,
+        /// Which.
+        fired: Fired,
         /// How much is asked for.
         stated: u64,
     },

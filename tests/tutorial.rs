@@ -1,5 +1,6 @@
 //! The tutorial's configuration, line by line, in a real Envoy.
 #![expect(
+    clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a test fails by panicking"
@@ -8,11 +9,13 @@
 mod support;
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::client::{Request, Response};
 use support::envoy::{Gateway, Running};
 use support::upstream::{Upstream, chat};
+use tokio::time::sleep;
 
 const TUTORIAL: &str = include_str!("../testdata/config/valid/tutorial.yaml");
 const ENGINEERING: &str = "kt_cg_engineering_abc123";
@@ -171,6 +174,43 @@ async fn marketing_has_30_requests_a_minute() {
     let answer = gateway.send(Request::chat(ENGINEERING, "gpt-4o")).await;
     assert_eq!(answer.status, 200);
     assert_headers(&answer, &[("ratelimit-remaining", Some("59"))]);
+    gateway.assert_healthy().await;
+}
+
+/// Waits for the end of a minute: what was used up before it frees bit by bit after it, one request every two seconds.
+#[tokio::test]
+async fn thirty_requests_a_minute_are_so_across_the_edge_of_one() {
+    let Some((upstream, gateway)) = start().await else {
+        return;
+    };
+    let request = || gateway.send(Request::chat(MARKETING, "gpt-4o-mini"));
+    // Ten seconds before the end: of this minute, or of the next if they have begun.
+    let to_go = (110_000 - support::now_ms() % 60_000) % 60_000;
+    sleep(Duration::from_millis(to_go)).await;
+    let edge = support::now_ms() / 60_000 * 60_000 + 60_000;
+    for _ in 0..30 {
+        assert_eq!(request().await.status, 200);
+    }
+    let refused = request().await;
+    let told = support::now_ms();
+    assert!(told < edge, "too slow to be before the edge");
+    assert_eq!(refused.status, 429);
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    // Two seconds after the edge, rounded up to whole ones.
+    let due = (edge + 2_000 - told).div_ceil(1_000);
+    assert!((due..=due + 1).contains(&wait), "{wait} and not {due} s");
+    let freed = |now: u64| usize::try_from(now.saturating_sub(edge) / 2_000).unwrap();
+    while support::now_ms() < edge + 10_900 {
+        let mut asked = support::now_ms();
+        while request().await.status == 200 {
+            asked = support::now_ms();
+        }
+        let passed = upstream.count() - 30;
+        let expected = freed(asked)..=freed(support::now_ms());
+        assert!(expected.contains(&passed), "{passed} and not {expected:?}");
+        sleep(Duration::from_millis(150)).await;
+    }
+    assert!((35..=36).contains(&upstream.count()));
     gateway.assert_healthy().await;
 }
 

@@ -7,8 +7,9 @@ use super::document::cluster;
 use super::group;
 use super::limits;
 use super::node::{Node, Value};
-use super::{ConsumerGroup, Counters, FailureMode, Lease, LimitService, Seed, ServiceDialect};
+use super::{ConsumerGroup, Counters, FailureMode, Lease, LimitService, ServiceDialect};
 use crate::limit::Descriptor;
+use crate::limit::seed::Seed;
 use std::rc::Rc;
 
 const COUNTERS: Fields = Fields {

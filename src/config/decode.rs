@@ -210,22 +210,20 @@ impl Decoder {
     }
 
     fn reject_duplicates(&mut self, members: &[Member]) {
-        let mut names: Vec<(&str, usize)> = (members.iter().map(|member| member.key.as_str()))
-            .zip(0..)
-            .collect();
-        names.sort_unstable();
-        let again = names.windows(2).filter_map(|pair| match pair {
-            [(first, _), (second, at)] if first == second => members.get(*at),
-            _ => None,
-        });
+        let mut names: Vec<&str> = Vec::with_capacity(members.len());
         for Member {
             key,
             key_span,
             node,
-        } in again
+        } in members
         {
-            self.hide(node);
-            self.within(key, |d| d.error(*key_span, "given twice"));
+            match names.binary_search(&key.as_str()) {
+                Err(at) => names.insert(at, key),
+                Ok(_) => {
+                    self.hide(node);
+                    self.within(key, |d| d.error(*key_span, "given twice"));
+                }
+            }
         }
     }
 

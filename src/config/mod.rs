@@ -26,6 +26,7 @@ pub use error::{ConfigError, Location};
 pub use warning::Warning;
 
 use crate::credential::KeyDigest;
+use crate::limit::seed::Seed;
 use crate::limit::{Limit, Window};
 use crate::time::{Timestamp, UtcOffset};
 
@@ -276,17 +277,6 @@ pub struct Lease {
     pub requests: u32,
     /// Unused ones are given up after so many milliseconds.
     pub max_age_ms: u32,
-}
-
-/// One entry of `counters.seed`.
-#[derive(Clone, Debug)]
-pub struct Seed {
-    /// Whose counter.
-    pub descriptor: crate::limit::Descriptor,
-    /// When the sums were taken.
-    pub time: Timestamp,
-    /// What was counted by then, as `quota`.
-    pub counted: Vec<Limit>,
 }
 
 /// One key of a group.

@@ -8,7 +8,7 @@ use crate::config::{FailureMode, LimitService, Mode, ServiceDialect};
 use crate::limit::counter::{
     Check, Counter, Demand, Ending, Ledger, Over, Permit, Refused, Standing, Tokens,
 };
-use crate::limit::{Descriptor, SharedData, Unit, Window};
+use crate::limit::{Descriptor, Limit, SharedData, Unit, Window};
 use crate::llm::request::Rewrite;
 use crate::refusal::{Fired, Refusal};
 use crate::reply::NEVER_MS;
@@ -51,7 +51,7 @@ impl Exchange {
             self.count(demand, Check::All, now, shared)?;
             return Ok(None);
         };
-        self.count(demand, Check::Slots, now, shared)?;
+        self.count(demand, Check::Own, now, shared)?;
         let counters = std::mem::take(&mut self.counters);
         let question = Question {
             service,
@@ -349,7 +349,7 @@ impl Exchange {
             counters: &self.counters,
             clock: self.policy.clock(now),
         };
-        let errors = ledger.settle(&permit, Ending::Undone);
+        let errors = ledger.settle(&permit, Ending::Undone).errors;
         self.store_errors = self.store_errors.saturating_add(errors);
     }
 
@@ -388,15 +388,7 @@ fn standing(standings: &[Standing], counter: usize, limit: usize) -> Option<&Sta
 
 fn over_limit(over: &Over, counters: &[Rc<Counter>]) -> Refusal {
     let limit = over.limit;
-    let descriptor = counters
-        .get(over.counter)
-        .map(|counter| &counter.descriptor);
-    let fired = Fired {
-        limit: limit.name().to_string(),
-        quota: limit.quota,
-        scope: descriptor.map(Descriptor::scope),
-        group: descriptor.and_then(|descriptor| descriptor.group.clone()),
-    };
+    let fired = fired(limit, counters.get(over.counter).map(|counter| &**counter));
     if limit.unit == Unit::ConcurrentRequests {
         return Refusal::TooManyAtOnce(fired);
     }
@@ -404,5 +396,16 @@ fn over_limit(over: &Over, counters: &[Rc<Counter>]) -> Refusal {
         fired,
         requests: limit.unit == Unit::Requests,
         wait_ms: over.retry_after_ms.unwrap_or(NEVER_MS),
+    }
+}
+
+/// A limit as a refusal tells of it.
+pub(super) fn fired(limit: Limit, counter: Option<&Counter>) -> Fired {
+    let descriptor = counter.map(|counter| &counter.descriptor);
+    Fired {
+        limit: limit.name().to_string(),
+        quota: limit.quota,
+        scope: descriptor.map(Descriptor::scope),
+        group: descriptor.and_then(|descriptor| descriptor.group.clone()),
     }
 }

@@ -1,5 +1,6 @@
 //! The decision: may this request, whose models are known now, go on, where to, and as what?
 
+use super::admit::fired;
 use super::{Exchange, NewBody, Release, State, Step};
 use crate::config::Mode;
 use crate::headers::{HeaderEdits, is_safe_value};
@@ -119,13 +120,13 @@ impl Exchange {
     /// More output asked for than a limit has at all: the request would never pass, however long its caller waits.
     fn exceeds(&self, facts: &Facts, endpoint: &Endpoint) -> Option<Refusal> {
         let stated = stated_output(facts).filter(|_| endpoint.charged())?;
-        let mut limits = self.counters.iter().flat_map(|counter| &*counter.limits);
-        let limit = limits.find(|limit| {
+        let mut limits = (self.counters.iter())
+            .flat_map(|counter| counter.limits.iter().map(|limit| (*limit, &**counter)));
+        let (limit, counter) = limits.find(|(limit, _)| {
             matches!(limit.unit, Unit::CompletionTokens | Unit::Tokens) && stated > limit.quota
         })?;
         Some(Refusal::ExceedsLimit {
-            limit: limit.name().to_string(),
-            quota: limit.quota,
+            fired: fired(limit, Some(counter)),
             stated,
         })
     }
@@ -146,6 +147,7 @@ impl Exchange {
                 prompt,
                 completion,
                 total: prompt.saturating_add(completion),
+                cost: 0,
             },
         }
     }

@@ -75,27 +75,28 @@ impl Exchange {
             .identity
             .as_ref()
             .map(|identity| Rc::clone(&identity.group));
-        if !self.counters.is_empty() {
+        if !self.permit.is_empty() {
             let tokens = Tokens {
                 prompt: charged.prompt,
                 completion: charged.completion,
                 total: charged.total,
+                cost: 0,
             };
-            let sent = matches!(self.state, State::Passed)
-                && ((200..400).contains(&self.status) || reached());
+            // Also where the answer is our own because the upstream's could not be filtered.
+            let sent = (200..400).contains(&self.status) || reached();
             let ending = if sent {
                 Ending::Used(tokens)
             } else {
                 Ending::Undone
             };
-            let errors = Ledger {
+            let settled = Ledger {
                 shared,
                 holds: &mut self.worker.holds.borrow_mut(),
                 counters: &self.counters,
                 clock: self.policy.clock(now),
             }
             .settle(&std::mem::take(&mut self.permit), ending);
-            self.store_errors = self.store_errors.saturating_add(errors);
+            self.store_errors = self.store_errors.saturating_add(settled.errors);
             if sent {
                 self.report(&tokens, shared);
             }

@@ -9,7 +9,6 @@ use crate::service::breaker::Breaker;
 use crate::service::lease::Account;
 use crate::service::{Call, Question};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 /// What one worker remembers.
@@ -22,7 +21,7 @@ pub struct Worker {
     /// Whether the rate-limit service answers.
     pub(super) breaker: RefCell<Breaker>,
     /// Leases that tokens were taken from since the last report, and whose they are.
-    leases: RefCell<BTreeMap<String, Vec<Rc<Counter>>>>,
+    leases: RefCell<Vec<(String, Vec<Rc<Counter>>)>>,
 }
 
 impl Worker {
@@ -59,7 +58,9 @@ impl Worker {
 
     pub(super) fn remember_lease(&self, key: String, counters: &[Rc<Counter>]) {
         let mut leases = self.leases.borrow_mut();
-        leases.entry(key).or_insert_with(|| counters.to_vec());
+        if let Err(at) = leases.binary_search_by(|(known, _)| known.cmp(&key)) {
+            leases.insert(at, (key, counters.to_vec()));
+        }
     }
 }
 
@@ -67,7 +68,8 @@ impl Worker {
 /// the configuration names.
 #[derive(Debug, Default)]
 pub(super) struct Lengths {
-    averages: HashMap<(usize, usize), u64>,
+    /// Sorted by group and model.
+    averages: Vec<((usize, usize), u64)>,
 }
 
 /// Before anything was learned.
@@ -93,12 +95,23 @@ impl Lengths {
         if WORDLESS.contains(&endpoint.name) {
             return 0;
         }
-        self.averages.get(&of).copied().unwrap_or(UNLEARNED)
+        let known = self.find(of).ok().and_then(|at| self.averages.get(at));
+        known.map_or(UNLEARNED, |(_, average)| *average)
+    }
+
+    fn find(&self, of: (usize, usize)) -> Result<usize, usize> {
+        self.averages.binary_search_by_key(&of, |(of, _)| *of)
     }
 
     /// Takes a whole answer in: an eighth of what it differs by.
     pub(super) fn learn(&mut self, of: (usize, usize), tokens: u64) {
-        let average = self.averages.entry(of).or_insert(tokens);
+        let at = self.find(of).unwrap_or_else(|at| {
+            self.averages.insert(at, (of, tokens));
+            at
+        });
+        let Some((_, average)) = self.averages.get_mut(at) else {
+            return;
+        };
         *average = if tokens > *average {
             average.saturating_add(tokens.saturating_sub(*average).div_ceil(8))
         } else {

@@ -7,6 +7,7 @@ use super::stats::Stats;
 use crate::config::Config;
 use crate::exchange::Worker;
 use crate::limit::holds::RENEW_EVERY_MS;
+use crate::limit::seed;
 use crate::policy::Policy;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
@@ -58,7 +59,8 @@ impl Serving {
 impl Context for Root {}
 
 impl RootContext for Root {
-    /// Also runs in a throw-away VM when a configuration is only tried out: nothing here may have an effect outside.
+    /// Also runs in a throw-away VM when a configuration is only tried out. What it has counted before was counted all the
+    /// same; nothing else here may have an effect outside.
     fn on_configure(&mut self, _: usize) -> bool {
         let document = self.get_plugin_configuration().unwrap_or_default();
         let compiled = Config::from_plugin(&document).and_then(|config| {
@@ -72,6 +74,7 @@ impl RootContext for Root {
                 for warning in &warnings {
                     log::warn!("configuration: {warning}");
                 }
+                seed::fill(&mut EnvoySharedData, &policy.seed, policy.clock(now()));
                 self.set_tick_period(Duration::from_millis(tick_ms(&policy)));
                 self.serving = Some(Rc::new(Serving {
                     root: self.id,

@@ -4,9 +4,9 @@ use super::Span;
 
 /// The document with other text in place of some of its bytes: places in any order, none inside another. `None` where it
 /// has no such places.
-pub fn edited(document: &[u8], mut changes: Vec<(Span, String)>) -> Option<Vec<u8>> {
-    changes.sort_unstable_by_key(|(span, _)| span.start);
+pub fn edited(document: &[u8], changes: Vec<(Span, String)>) -> Option<Vec<u8>> {
     let grown: usize = changes.iter().map(|(_, text)| text.len()).sum();
+    let changes = in_order(changes);
     let mut edited = Vec::with_capacity(document.len().saturating_add(grown));
     let mut copied = 0;
     for (span, text) in &changes {
@@ -16,6 +16,16 @@ pub fn edited(document: &[u8], mut changes: Vec<(Span, String)>) -> Option<Vec<u
     }
     edited.extend_from_slice(document.get(copied..)?);
     Some(edited)
+}
+
+/// They are few and mostly in order; a sort of the library's is as large as all of this module.
+fn in_order(changes: Vec<(Span, String)>) -> Vec<(Span, String)> {
+    let mut sorted: Vec<(Span, String)> = Vec::with_capacity(changes.len());
+    for change in changes {
+        let at = sorted.partition_point(|(span, _)| span.start <= change.0.start);
+        sorted.insert(at, change);
+    }
+    sorted
 }
 
 #[cfg(test)]

@@ -73,6 +73,17 @@ impl Scanner {
         self.depth
     }
 
+    /// What has come of a string value that goes on: bytes, escapes as they stand.
+    pub const fn open_string(&self) -> u64 {
+        match self.state {
+            // But for the quote.
+            State::String { key: false } => {
+                self.offset.saturating_sub(self.start).saturating_sub(1)
+            }
+            _ => 0,
+        }
+    }
+
     /// Whether the document's value has ended; only whitespace may follow.
     pub fn is_complete(&self) -> bool {
         matches!(self.state, State::Done)

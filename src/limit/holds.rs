@@ -5,7 +5,6 @@
 use super::record::{Change, Key, Record};
 use super::shared_data::{self, update};
 use super::{Clock, SharedData};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// Call [`Holds::renew`] at least this often, in milliseconds: a third of what the shortest-lived of them lives.
@@ -14,7 +13,8 @@ pub const RENEW_EVERY_MS: u64 = 10_000;
 /// Everything that one worker's requests hold.
 #[derive(Debug, Default)]
 pub struct Holds {
-    records: BTreeMap<Rc<str>, Vec<Held>>,
+    /// Sorted by their names.
+    records: Vec<(Rc<str>, Vec<Held>)>,
 }
 
 /// What is held of one limit, by the buckets of its record that it is in.
@@ -35,9 +35,12 @@ impl Holds {
         if amount == 0 {
             return;
         }
-        let all = match self.records.get_mut(record) {
-            Some(all) => all,
-            None => self.records.entry(Rc::clone(record)).or_default(),
+        let at = self.find(record).unwrap_or_else(|at| {
+            self.records.insert(at, (Rc::clone(record), Vec::new()));
+            at
+        });
+        let Some((_, all)) = self.records.get_mut(at) else {
+            return;
         };
         if !all.iter().any(|held| held.key == key) {
             let buckets = Vec::new();
@@ -54,7 +57,9 @@ impl Holds {
     /// Takes an amount out, the eldest first; answers from which buckets.
     pub(super) fn take(&mut self, record: &Rc<str>, key: Key, mut amount: u64) -> Vec<(i64, u64)> {
         let mut parts = Vec::new();
-        let Some(all) = self.records.get_mut(record) else {
+        let found = self.find(record).ok();
+        let Some((at, (_, all))) = found.and_then(|at| Some((at, self.records.get_mut(at)?)))
+        else {
             return parts;
         };
         for held in all.iter_mut().filter(|held| held.key == key) {
@@ -70,9 +75,14 @@ impl Holds {
         }
         all.retain(|held| !held.buckets.is_empty());
         if all.is_empty() {
-            self.records.remove(record);
+            self.records.remove(at);
         }
         parts
+    }
+
+    fn find(&self, record: &str) -> Result<usize, usize> {
+        self.records
+            .binary_search_by(|(name, _)| (**name).cmp(record))
     }
 
     /// Moves everything that is held into the current buckets, so that it does not go out of date. Answers how many records

@@ -8,6 +8,7 @@ mod descriptor;
 pub mod failed_auth;
 pub mod holds;
 mod record;
+pub mod seed;
 mod shared_data;
 mod window;
 
@@ -37,6 +38,7 @@ impl Limit {
         let Self { unit, window, .. } = *self;
         fmt::from_fn(move |f| match window {
             Window::InFlight => write!(f, "{unit}"),
+            Window::Total => write!(f, "{unit}_{window}"),
             _ => write!(f, "{unit}_per_{window}"),
         })
     }
@@ -50,6 +52,11 @@ impl Unit {
             Self::CompletionTokens | Self::PromptTokens | Self::Tokens
         )
     }
+
+    /// Whether it is known only when the answer is, and reserved until then.
+    pub const fn is_settled(self) -> bool {
+        self.is_tokens() || matches!(self, Self::Cost)
+    }
 }
 
 /// What a limit counts.
@@ -59,6 +66,8 @@ pub enum Unit {
     CompletionTokens,
     /// Requests under way.
     ConcurrentRequests,
+    /// Millionths of a US dollar.
+    Cost,
     /// Input tokens, cached ones included.
     PromptTokens,
     /// Admitted requests.
@@ -72,6 +81,7 @@ impl fmt::Display for Unit {
         f.write_str(match self {
             Self::CompletionTokens => "completion_tokens",
             Self::ConcurrentRequests => "concurrent_requests",
+            Self::Cost => "budget",
             Self::PromptTokens => "prompt_tokens",
             Self::Requests => "requests",
             Self::Tokens => "tokens",
@@ -92,6 +102,10 @@ pub enum Window {
     Month,
     /// Two aligned buckets, the previous one's share rounded up; seconds, at most an hour.
     Sliding(u32),
+    /// For ever.
+    Total,
+    /// A calendar week in the configured time zone, from Monday on.
+    Week,
 }
 
 impl Window {
@@ -102,6 +116,8 @@ impl Window {
             Self::Fixed(seconds) | Self::Sliding(seconds) => seconds,
             Self::InFlight => 0,
             Self::Month => 30 * 86_400,
+            Self::Total => u32::MAX,
+            Self::Week => 7 * 86_400,
         }
     }
 }
@@ -116,6 +132,8 @@ impl fmt::Display for Window {
             Self::Fixed(seconds) | Self::Sliding(seconds) => write!(f, "{seconds}s"),
             Self::InFlight => f.write_str("flight"),
             Self::Month => f.write_str("month"),
+            Self::Total => f.write_str("total"),
+            Self::Week => f.write_str("week"),
         }
     }
 }
@@ -146,6 +164,8 @@ mod tests {
                 Window::InFlight,
                 "concurrent_requests",
             ),
+            (Unit::Cost, Window::Week, "budget_per_week"),
+            (Unit::Cost, Window::Total, "budget_total"),
             (Unit::Tokens, Window::Day, "tokens_per_day"),
             (Unit::Tokens, Window::Fixed(86_400), "tokens_per_86400s"),
         ];

@@ -119,6 +119,10 @@ impl Documents {
         let own = match self.refused {
             true if self.len == MARKER => 0,
             true => self.len,
+            // A text that breaks off was answered as far as it goes.
+            false if self.walk.place() == Place::Text => {
+                self.walk.text.saturating_add(self.scanner.open_string())
+            }
             false => self.walk.text,
         };
         self.text.saturating_add(own)

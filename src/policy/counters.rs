@@ -81,6 +81,7 @@ impl Scope {
             record: descriptor.record().into(),
             descriptor,
             limits: Rc::clone(&self.consumer),
+            budgets: Rc::default(),
         }))
     }
 }

@@ -11,9 +11,10 @@ pub use group::Group;
 pub use model::{ModelPattern, ModelRules, OTHER_MODEL};
 pub use provider::{Injection, Target};
 
-use crate::config::{Config, ConfigError, HeaderFamily, LimitService, Seed, Warning};
+use crate::config::{Config, ConfigError, HeaderFamily, LimitService, Warning};
 use crate::credential::KeyDigest;
 use crate::limit::Clock;
+use crate::limit::seed::Seed;
 use crate::llm::endpoint::Endpoint;
 use crate::time::{Timestamp, UtcOffset};
 use counters::Scope;

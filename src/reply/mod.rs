@@ -193,17 +193,15 @@ fn facts(json: &mut Writer, refusal: &Refusal, audience: Audience<'_>) {
             }
             json.close(']');
         }
-        Refusal::RateLimited { fired, .. } | Refusal::TooManyAtOnce(fired) => {
+        Refusal::ExceedsLimit { fired, .. }
+        | Refusal::RateLimited { fired, .. }
+        | Refusal::TooManyAtOnce(fired) => {
             let group = fired.group.as_deref().or(audience.group);
             json.key("limit").string(&fired.limit);
             json.key("consumer_group").optional(group);
             if let Some(scope) = fired.scope {
                 json.key("scope").string(scope);
             }
-        }
-        Refusal::ExceedsLimit { limit, .. } => {
-            json.key("limit").string(limit);
-            json.key("consumer_group").optional(audience.group);
         }
         _ => {}
     }
@@ -243,8 +241,10 @@ fn message(refusal: &Refusal, audience: Audience<'_>) -> String {
             let whose = whose(fired, audience).unwrap_or_default();
             format!("Too many requests at the same time for {whose} (limit {}). Try again when one has ended.", fired.quota)
         }
-        Refusal::ExceedsLimit { limit, quota, stated } => {
-            format!("The request asks for up to {stated} output tokens, more than the whole of {limit} of consumer group '{group}' (limit {quota}). Ask for fewer.")
+        Refusal::ExceedsLimit { fired, stated } => {
+            let Fired { limit, quota, .. } = fired;
+            let whose = whose(fired, audience).unwrap_or_default();
+            format!("The request asks for up to {stated} output tokens, more than the whole of {limit} for {whose} (limit {quota}). Ask for fewer.")
         }
         Refusal::RequestTooLarge => "The request body is larger than this gateway accepts.".to_owned(),
         Refusal::ResponseTooLarge => "The upstream's answer is larger than this gateway can filter.".to_owned(),

@@ -180,6 +180,7 @@ fn envoy_is_asked_once_about_every_limit() {
         prompt: 3,
         completion: 0,
         total: 7,
+        cost: 0,
     };
     let calls = question.ask(4, &total(100), &unreported);
     assert_eq!(calls.len(), 1);
@@ -224,6 +225,7 @@ fn kuadrant_is_asked_once_about_every_unit() {
         prompt: 30,
         completion: 0,
         total: 1 << 40,
+        cost: 0,
     };
     let shown = |calls: &[Call]| -> Vec<_> {
         let method = |call: &Call| format!("{}/{}", call.service, call.method);

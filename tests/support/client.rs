@@ -88,6 +88,11 @@ impl Request {
     /// Sends over a connection of its own and reads the answer to the end that its framing tells: after a refusal Envoy
     /// leaves the connection open for a second. An error: there was no answer.
     pub(crate) async fn send(&self, address: SocketAddr) -> io::Result<Response> {
+        timeout(TIMEOUT, self.stay(address)).await?
+    }
+
+    /// The same, however long it takes.
+    pub(crate) async fn stay(&self, address: SocketAddr) -> io::Result<Response> {
         let mut stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (mut reader, mut writer) = stream.split();
@@ -106,12 +111,42 @@ impl Request {
             }
             read.await
         };
-        let result = timeout(TIMEOUT, exchange).await?;
+        let result = exchange.await;
         match Response::parse(&answer) {
             Some(response) => Ok(response),
             None => Err(result
                 .err()
                 .unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())),
+        }
+    }
+
+    /// Goes away as soon as these bytes are in the answer.
+    pub(crate) async fn leave_at(&self, address: SocketAddr, last: &[u8]) -> io::Result<()> {
+        let mut stream = TcpStream::connect(address).await?;
+        let mut answer = Vec::new();
+        let exchange = async {
+            self.write(&mut stream).await?;
+            while !answer.windows(last.len()).any(|window| window == last) {
+                if stream.read_buf(&mut answer).await? == 0 {
+                    return Err(io::Error::other(lossy(&answer)));
+                }
+            }
+            Ok(())
+        };
+        timeout(TIMEOUT, exchange).await?
+    }
+
+    /// Goes away when `moment` has come; an error: the answer came first.
+    pub(crate) async fn leave_when(
+        &self,
+        address: SocketAddr,
+        moment: impl Future<Output = ()>,
+    ) -> io::Result<()> {
+        let mut stream = TcpStream::connect(address).await?;
+        self.write(&mut stream).await?;
+        tokio::select! {
+            () = moment => Ok(()),
+            _ = stream.readable() => Err(io::Error::other("an answer")),
         }
     }
 

@@ -20,13 +20,17 @@
     reason = "a test fails by panicking"
 )]
 
+pub(crate) mod accuracy;
 pub(crate) mod client;
 pub(crate) mod core;
+pub(crate) mod crowd;
 pub(crate) mod demo;
+pub(crate) mod endings;
 pub(crate) mod envoy;
 pub(crate) mod fixture;
 pub(crate) mod ratelimitd;
 pub(crate) mod scenario;
+pub(crate) mod tokens;
 pub(crate) mod upstream;
 
 /// JSON from YAML: policies in tests read as operators write them.
@@ -34,14 +38,19 @@ pub(crate) fn yaml(text: &str) -> serde_json::Value {
     serde_saphyr::from_str(text).expect("the test's YAML is valid")
 }
 
-/// Waits for the next minute if this one is about to end: for tests that count to a limit exactly.
-pub(crate) async fn quiet_minute() {
+/// Milliseconds since the epoch, as the gateway under test has them.
+pub(crate) fn now_ms() -> u64 {
     #[allow(
         clippy::disallowed_methods,
         reason = "the gateway under test has a real clock"
     )]
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let second = now.unwrap().as_secs() % 60;
+    u64::try_from(now.unwrap().as_millis()).unwrap()
+}
+
+/// Waits for the next minute if this one is about to end: for tests that count to a limit exactly.
+pub(crate) async fn quiet_minute() {
+    let second = now_ms() / 1_000 % 60;
     if second >= 50 {
         tokio::time::sleep(std::time::Duration::from_secs(60 - second)).await;
     }

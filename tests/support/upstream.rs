@@ -1,7 +1,7 @@
 //! An HTTP/1.1 upstream inside the test: records what reaches it and answers as told.
 
 use std::collections::VecDeque;
-use std::future::Future as _;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -22,8 +22,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::Sleep;
 
 /// One request as the upstream saw it. `body` is `None` until all of it has come.
 #[derive(Clone, Debug)]
@@ -51,8 +51,13 @@ impl Seen {
 
 /// Answers a chat completion as `OpenAI` does, at a cost of 10 + 5 tokens.
 pub(crate) fn chat(seen: &Seen) -> Answer {
+    chat_of(seen, 10, 5)
+}
+
+/// The same at another cost.
+pub(crate) fn chat_of(seen: &Seen, prompt: u64, completion: u64) -> Answer {
     let request = seen.json();
-    let usage = json!({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15});
+    let usage = json!({"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion});
     if request["stream"] != true {
         let message = json!({"role": "assistant", "content": "Hello there"});
         let choices = json!([{"index": 0, "message": message, "finish_reason": "stop"}]);
@@ -73,9 +78,28 @@ pub(crate) fn chat(seen: &Seen) -> Answer {
     Answer::sse(events.collect::<String>() + "data: [DONE]\n\n")
 }
 
+/// Holds answers back until it is opened; open it stays.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gate(watch::Sender<bool>);
+
+impl Gate {
+    pub(crate) fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    pub(crate) fn close(&self) {
+        self.0.send_replace(false);
+    }
+
+    async fn passed(self) {
+        let _ = self.0.subscribe().wait_for(|open| *open).await;
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Bytes(Bytes),
+    Gate(Gate),
     Pause(Duration),
     Reset,
 }
@@ -87,6 +111,7 @@ pub(crate) struct Answer {
     headers: Vec<(String, String)>,
     body: VecDeque<Step>,
     sized: bool,
+    late: Option<Gate>,
 }
 
 impl Answer {
@@ -96,7 +121,13 @@ impl Answer {
             headers: Vec::new(),
             body: VecDeque::new(),
             sized: false,
+            late: None,
         }
+    }
+
+    /// None at all: the connection breaks.
+    pub(crate) fn none() -> Self {
+        Self::new(0)
     }
 
     pub(crate) fn json(body: &Value) -> Self {
@@ -129,6 +160,18 @@ impl Answer {
 
     pub(crate) fn pause(mut self, pause: Duration) -> Self {
         self.body.push_back(Step::Pause(pause));
+        self
+    }
+
+    /// Waits here until the gate is open.
+    pub(crate) fn gate(mut self, gate: &Gate) -> Self {
+        self.body.push_back(Step::Gate(gate.clone()));
+        self
+    }
+
+    /// Waits with the head, too.
+    pub(crate) fn late(mut self, gate: &Gate) -> Self {
+        self.late = Some(gate.clone());
         self
     }
 
@@ -189,7 +232,7 @@ impl Answer {
 
 struct Steps {
     steps: VecDeque<Step>,
-    pause: Option<Pin<Box<Sleep>>>,
+    pause: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl Body for Steps {
@@ -208,6 +251,7 @@ impl Body for Steps {
             match self.steps.pop_front() {
                 None => return Poll::Ready(None),
                 Some(Step::Bytes(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Some(Step::Gate(gate)) => self.pause = Some(Box::pin(gate.passed())),
                 Some(Step::Pause(pause)) => self.pause = Some(Box::pin(tokio::time::sleep(pause))),
                 Some(Step::Reset) => {
                     return Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into())));
@@ -315,7 +359,14 @@ async fn respond<F: Fn(&Seen) -> Answer>(
     if let Some(recorded) = record.lock().unwrap().get_mut(index) {
         *recorded = seen.clone();
     }
-    Ok(answer(&seen).into_response())
+    let mut answer = answer(&seen);
+    if let Some(gate) = answer.late.take() {
+        gate.passed().await;
+    }
+    if answer.status == 0 {
+        return Err(io::ErrorKind::ConnectionReset.into());
+    }
+    Ok(answer.into_response())
 }
 
 /// The upstream that `cohort demo` starts, on a port of its own; it ends with the child.

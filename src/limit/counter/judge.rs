@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 /// How long what other requests hold may last: nobody knows, so the caller is asked to try again soon.
 pub(super) const HELD_MS: u64 = 1_000;
 
-/// What a request has to wait for. Ordered by how much it stands in the way: slots before windows, then the longest.
+/// What a request has to wait for. Ordered by how much it stands in the way: budgets, slots, windows, then the longest.
 #[derive(Debug)]
 pub(super) struct Wait {
     pub(super) limit: Limit,
@@ -17,9 +17,13 @@ pub(super) struct Wait {
 }
 
 impl Wait {
-    fn rank(&self) -> (bool, u64) {
-        let slot = self.limit.unit == Unit::ConcurrentRequests;
-        (slot, self.ms.unwrap_or(u64::MAX))
+    fn rank(&self) -> (u8, u64) {
+        let class = match self.limit.unit {
+            Unit::Cost => 2,
+            Unit::ConcurrentRequests => 1,
+            _ => 0,
+        };
+        (class, self.ms.unwrap_or(u64::MAX))
     }
 }
 
@@ -44,18 +48,18 @@ pub(super) fn wait(
     clock: Clock,
 ) -> Option<Wait> {
     let mut worst: Option<Wait> = None;
-    for limit in &*counter.limits {
-        let refuses = match check {
+    for (limit, refuses) in counter.all() {
+        let checked = match check {
             Check::All => true,
             Check::Nothing => false,
-            Check::Slots => limit.unit == Unit::ConcurrentRequests,
+            Check::Own => matches!(limit.unit, Unit::ConcurrentRequests | Unit::Cost),
         };
-        if !refuses {
+        if !refuses || !checked {
             continue;
         }
-        let held = record.held(limit, clock);
-        let ms = wait_for(record, limit, demand.of(limit), held, clock);
-        let wait = Wait { limit: *limit, ms };
+        let held = record.held(&limit, clock);
+        let ms = wait_for(record, &limit, demand.of(&limit), held, clock);
+        let wait = Wait { limit, ms };
         if wait.ms != Some(0) && worst.as_ref().is_none_or(|worst| wait > *worst) {
             worst = Some(wait);
         }

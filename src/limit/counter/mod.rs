@@ -25,6 +25,19 @@ pub struct Counter {
     pub record: Rc<str>,
     /// What may be counted.
     pub limits: Rc<[Limit]>,
+    /// What may be spent.
+    pub budgets: Rc<[Budget]>,
+}
+
+/// A limit on what is spent.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Budget {
+    /// On [`Unit::Cost`].
+    pub limit: Limit,
+    /// Whether it refuses requests, or only tells.
+    pub blocks: bool,
+    /// Shares of it in thousandths; each is told of when it is crossed.
+    pub alert_at: Vec<u32>,
 }
 
 impl Counter {
@@ -34,7 +47,15 @@ impl Counter {
             record: descriptor.record().into(),
             descriptor,
             limits: limits.into(),
+            budgets: Rc::default(),
         }
+    }
+
+    /// Everything that it counts, and whether that can refuse a request.
+    fn all(&self) -> impl Iterator<Item = (Limit, bool)> {
+        let limits = self.limits.iter().map(|limit| (*limit, true));
+        let budgets = self.budgets.iter();
+        limits.chain(budgets.map(|budget| (budget.limit, budget.blocks)))
     }
 }
 
@@ -47,6 +68,8 @@ pub struct Tokens {
     pub completion: u64,
     /// For `tokens`.
     pub total: u64,
+    /// What they cost, in millionths of a US dollar.
+    pub cost: u64,
 }
 
 impl Tokens {
@@ -55,6 +78,7 @@ impl Tokens {
         match unit {
             Unit::CompletionTokens => self.completion,
             Unit::ConcurrentRequests | Unit::Requests => 0,
+            Unit::Cost => self.cost,
             Unit::PromptTokens => self.prompt,
             Unit::Tokens => self.total,
         }
@@ -94,8 +118,8 @@ pub enum Check {
     All,
     /// None: the request passes anyway.
     Nothing,
-    /// Those on concurrent requests: someone else judges the windows.
-    Slots,
+    /// Those that no rate-limit service counts: on concurrent requests, and budgets.
+    Own,
 }
 
 /// Why a request was not admitted.
@@ -126,6 +150,13 @@ pub struct Permit {
     lines: Vec<Line>,
 }
 
+impl Permit {
+    /// Whether nothing was admitted with it, or it is settled.
+    pub const fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+}
+
 /// One limit's part of a permit.
 #[derive(Clone, Copy, Debug)]
 struct Line {
@@ -144,6 +175,28 @@ pub enum Ending {
     Undone,
     /// It counts, and used these tokens.
     Used(Tokens),
+}
+
+/// What a settlement came to.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Settled {
+    /// How many records could not be written; what they hold goes out of date.
+    pub errors: u32,
+    /// Shares of budgets that it crossed.
+    pub crossed: Vec<Crossed>,
+}
+
+/// A share of a budget that was crossed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Crossed {
+    /// Position of the counter.
+    pub counter: usize,
+    /// The budget's limit.
+    pub limit: Limit,
+    /// The share, in thousandths.
+    pub at: u32,
+    /// What is spent by now.
+    pub used: u64,
 }
 
 /// The counters of one request, and all that is needed to change them.
@@ -219,10 +272,9 @@ impl<S: SharedData> Ledger<'_, S> {
         self.standings_in(&mut loaded)
     }
 
-    /// Gives back what was held and counts what was used, over the quota too: the window pays an overdraft back. Answers
-    /// how many records could not be written; what they hold goes out of date.
-    pub fn settle(&mut self, permit: &Permit, ending: Ending) -> u32 {
-        let mut errors = 0_u32;
+    /// Gives back what was held and counts what was used, over the quota too: the window pays an overdraft back.
+    pub fn settle(&mut self, permit: &Permit, ending: Ending) -> Settled {
+        let mut outcome = Settled::default();
         for (at, counter) in self.counters.iter().enumerate().rev() {
             let mut changes: Vec<_> = (permit.lines.iter())
                 .filter(|line| line.counter == at)
@@ -243,6 +295,7 @@ impl<S: SharedData> Ledger<'_, S> {
             }
             let settled = update(self.shared, &counter.record, |bytes| {
                 let mut record = Record::open(bytes);
+                let before = spent(counter, &record, self.clock);
                 for (key, count, uncount, released) in &changes {
                     let change = Change {
                         count: *count,
@@ -252,11 +305,15 @@ impl<S: SharedData> Ledger<'_, S> {
                     };
                     record.change(*key, &change, &counter.limits, self.clock);
                 }
-                shared_data::Change::Write(())
+                let after = spent(counter, &record, self.clock);
+                shared_data::Change::Write((before, after))
             });
-            errors = errors.saturating_add(u32::from(settled.is_err()));
+            match settled {
+                Ok((before, after)) => outcome.cross(at, counter, &before, &after),
+                Err(Contended) => outcome.errors = outcome.errors.saturating_add(1),
+            }
         }
-        errors
+        outcome
     }
 
     fn standings_in(&self, loaded: &mut [Loaded]) -> Vec<Standing> {
@@ -297,15 +354,15 @@ impl<S: SharedData> Ledger<'_, S> {
             }
             let mut changed = false;
             let mut lines = Vec::with_capacity(counter.limits.len());
-            for (position, limit) in counter.limits.iter().enumerate() {
-                let key = Key::of(limit);
-                let mut earlier = counter.limits.iter().take(position);
-                if earlier.any(|earlier| Key::of(earlier) == key) {
+            for (position, (limit, _)) in counter.all().enumerate() {
+                let key = Key::of(&limit);
+                let mut earlier = counter.all().take(position);
+                if earlier.any(|(earlier, _)| Key::of(&earlier) == key) {
                     continue;
                 }
                 let change = Change {
                     count: u64::from(limit.unit == Unit::Requests),
-                    hold: demand.reserves(limit),
+                    hold: demand.reserves(&limit),
                     ..Change::default()
                 };
                 let mut line = Line {
@@ -341,6 +398,34 @@ impl<S: SharedData> Ledger<'_, S> {
             }
             Ok(Err(wait)) => Err(Some(wait)),
             Err(Contended) => Err(None),
+        }
+    }
+}
+
+/// What is spent of each budget.
+fn spent(counter: &Counter, record: &Record<'_>, clock: Clock) -> Vec<u64> {
+    let budgets = counter.budgets.iter().map(|budget| budget.limit);
+    budgets
+        .map(|limit| record.buckets(&limit, clock).used(limit.window, clock))
+        .collect()
+}
+
+impl Settled {
+    fn cross(&mut self, counter: usize, of: &Counter, before: &[u64], after: &[u64]) {
+        for (budget, (before, after)) in of.budgets.iter().zip(before.iter().zip(after)) {
+            let thousandths = |spent: &u64| u128::from(*spent).saturating_mul(1_000);
+            let share = |at: u32| u128::from(at).saturating_mul(budget.limit.quota.into());
+            let crossed = |at: &&u32| {
+                (thousandths(before)..thousandths(after)).contains(&share(**at).saturating_sub(1))
+            };
+            for at in budget.alert_at.iter().filter(crossed) {
+                self.crossed.push(Crossed {
+                    counter,
+                    limit: budget.limit,
+                    at: *at,
+                    used: *after,
+                });
+            }
         }
     }
 }

@@ -44,12 +44,15 @@ impl Key {
             Unit::PromptTokens => 3,
             Unit::CompletionTokens => 4,
             Unit::ConcurrentRequests => 5,
+            Unit::Cost => 6,
         };
         let (span, seconds) = match limit.window {
             Window::Fixed(seconds) | Window::Sliding(seconds) => (1, seconds),
             Window::Day => (2, 0),
             Window::Month => (3, 0),
             Window::InFlight => (4, 0),
+            Window::Week => (5, 0),
+            Window::Total => (6, 0),
         };
         let [a, b, c, d] = seconds.to_le_bytes();
         Self([unit, span, 0, 0, a, b, c, d])
@@ -63,6 +66,8 @@ impl Key {
             [_, 2, 0, 0, ..] => Some(Window::Day),
             [_, 3, 0, 0, ..] => Some(Window::Month),
             [_, 4, 0, 0, ..] => Some(Window::InFlight),
+            [_, 5, 0, 0, ..] => Some(Window::Week),
+            [_, 6, 0, 0, ..] => Some(Window::Total),
             _ => None,
         }
     }

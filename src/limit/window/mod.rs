@@ -92,11 +92,11 @@ impl Buckets {
         } = window.bucket(self.index, clock);
         let Window::Sliding(_) = window else {
             let fits = self.current <= allowed;
-            return Some(if fits {
-                0
-            } else {
-                lead.saturating_add(remaining)
-            });
+            return match (fits, window) {
+                (true, _) => Some(0),
+                (false, Window::Total) => None,
+                _ => Some(lead.saturating_add(remaining)),
+            };
         };
         // `previous * remaining / length`, rounded up, is within the room as long as `remaining` is at most this:
         let longest = |previous: u64, room: u64| match previous {
@@ -171,8 +171,10 @@ impl Window {
             Self::Fixed(seconds) | Self::Sliding(seconds) => {
                 clock.now_ms().div_euclid(length_ms(seconds))
             }
-            Self::InFlight => 0,
+            Self::InFlight | Self::Total => 0,
             Self::Month => Date::from_days(clock.today()).months_since_epoch(),
+            // The epoch began on a Thursday.
+            Self::Week => clock.today().saturating_add(3).div_euclid(7),
         }
     }
 
@@ -182,7 +184,8 @@ impl Window {
             Self::Fixed(seconds) | Self::Sliding(seconds) => {
                 return index.saturating_mul(length_ms(seconds));
             }
-            Self::InFlight => 0,
+            Self::InFlight | Self::Total => return index.saturating_mul(i64::MAX),
+            Self::Week => index.saturating_mul(7).saturating_sub(3),
             Self::Day => index,
             Self::Month => Date::first_of_month(index).days_since_epoch(),
         };
@@ -206,7 +209,7 @@ impl Window {
     /// for a worker that was stalled between reading the clock and writing what it counted.
     fn tolerated_lead(self) -> i64 {
         match self {
-            Self::Day | Self::InFlight | Self::Month => 1,
+            Self::Day | Self::InFlight | Self::Month | Self::Total | Self::Week => 1,
             Self::Fixed(seconds) | Self::Sliding(seconds) => {
                 60_000_i64.div_euclid(length_ms(seconds)).max(1)
             }
@@ -215,7 +218,7 @@ impl Window {
 
     /// Whether its buckets are days or months; those start empty.
     pub(crate) const fn is_calendar(self) -> bool {
-        matches!(self, Self::Day | Self::Month)
+        matches!(self, Self::Day | Self::Month | Self::Week)
     }
 }
 

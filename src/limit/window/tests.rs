@@ -298,7 +298,9 @@ fn the_ends_of_all_numbers_are_no_panic() {
         Window::Sliding(u32::MAX),
         Window::Fixed(0),
         Window::Day,
+        Window::Week,
         Window::Month,
+        Window::Total,
     ] {
         for now in ends {
             for offset in [i32::MIN, 0, i32::MAX] {
@@ -315,7 +317,8 @@ fn the_ends_of_all_numbers_are_no_panic() {
                     let buckets = rolled(buckets, window, clock);
                     let _ = buckets.used(window, clock);
                     for quota in ends {
-                        assert!(buckets.wait_for(1, quota, window, clock).is_some() == (quota > 0));
+                        let wait = buckets.wait_for(1, quota, window, clock);
+                        assert!(window == Window::Total || wait.is_some() == (quota > 0));
                     }
                 }
             }
@@ -323,11 +326,31 @@ fn the_ends_of_all_numbers_are_no_panic() {
     }
 }
 
+#[test]
+fn weeks_begin_on_monday_and_a_total_never_ends() {
+    // 2026-11-21 is a Saturday; Monday begins in +09:00 while it is Sunday 15:00 in UTC.
+    let clock = |ms, hours: i32| Clock {
+        now: Timestamp(ms),
+        offset: UtcOffset(hours * 3_600),
+    };
+    let saturday_noon = 1_795_262_400_000;
+    let full = |window, clock| filled(window, clock, 10, 0);
+    let wait = |window, clock| full(window, clock).wait_for(1, 10, window, clock);
+    let hours = |hours: u64| Some(hours * 3_600_000);
+    assert_eq!(wait(Window::Week, clock(saturday_noon, 0)), hours(36));
+    assert_eq!(wait(Window::Week, clock(saturday_noon, 9)), hours(27));
+    assert_eq!(wait(Window::Total, clock(saturday_noon, 0)), None);
+    let mut total = full(Window::Total, clock(0, 0));
+    total.roll(Window::Total, clock(saturday_noon, 9));
+    assert_eq!(total.used(Window::Total, clock(saturday_noon, 9)), 10);
+}
+
 fn windows() -> impl Strategy<Value = Window> {
     prop_oneof![
         (1..=3600_u32).prop_map(Window::Sliding),
         (1..=3600_u32).prop_map(Window::Fixed),
         Just(Window::Day),
+        Just(Window::Week),
         Just(Window::Month),
     ]
 }

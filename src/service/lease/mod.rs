@@ -365,6 +365,7 @@ impl Held {
             prompt: next(),
             completion: next(),
             total: next(),
+            cost: 0,
         };
         if next() == layout {
             held.hits = next();
@@ -387,6 +388,7 @@ impl Held {
             prompt,
             completion,
             total,
+            cost: _,
         } = self.unreported;
         let head = [
             prompt,

@@ -7,12 +7,12 @@ use proptest::prelude::*;
 
 /// One worker of an Envoy, and the counters of its requests.
 #[derive(Default)]
-struct Worker {
+pub(super) struct Worker {
     holds: Holds,
 }
 
 impl Worker {
-    fn ledger<'a>(
+    pub(super) fn ledger<'a>(
         &'a mut self,
         shared: &'a mut Fake,
         counters: &'a [Rc<Counter>],
@@ -26,7 +26,7 @@ impl Worker {
         }
     }
 
-    fn admit(
+    pub(super) fn admit(
         &mut self,
         shared: &mut Fake,
         counters: &[Rc<Counter>],
@@ -47,12 +47,15 @@ impl Worker {
         ending: Ending,
         ms: u64,
     ) {
-        let errors = self.ledger(shared, counters, ms).settle(permit, ending);
+        let errors = self
+            .ledger(shared, counters, ms)
+            .settle(permit, ending)
+            .errors;
         assert_eq!(errors, 0);
     }
 }
 
-fn of(group: &str, limits: &[Limit]) -> Rc<Counter> {
+pub(super) fn of(group: &str, limits: &[Limit]) -> Rc<Counter> {
     let descriptor = Descriptor {
         group: Some(group.into()),
         consumer: None,
@@ -375,10 +378,10 @@ fn who_is_judged_elsewhere_is_counted_here() {
         ledger.admit(demand, check, &mut permit)
     };
     for others in [0, 80] {
-        let standing = admit(Check::Slots).unwrap()[0];
+        let standing = admit(Check::Own).unwrap()[0];
         assert_eq!((standing.used, standing.reserved), (0, others));
     }
-    assert!(admit(Check::Slots).is_err(), "there is no third slot");
+    assert!(admit(Check::Own).is_err(), "there is no third slot");
     assert_eq!(admit(Check::Nothing).unwrap()[1].used, 3);
 }
 

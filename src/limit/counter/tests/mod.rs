@@ -1,3 +1,4 @@
+mod budgets;
 mod held;
 
 use super::*;
@@ -88,7 +89,7 @@ fn settle(shared: &mut impl SharedData, limits: &[Limit], tokens: Tokens, ms: u6
     let permit = Permit {
         lines: lines.collect(),
     };
-    ledger.settle(&permit, Ending::Used(tokens))
+    ledger.settle(&permit, Ending::Used(tokens)).errors
 }
 
 fn peek(shared: &mut Fake, limits: &[Limit], ms: u64) -> Vec<Standing> {
@@ -221,6 +222,7 @@ fn tokens_are_counted_by_kind_and_an_overdraft_is_paid_back() {
         prompt: 30,
         completion: 40,
         total: 71,
+        cost: 0,
     };
     assert_eq!(settle(&mut shared, &limits, tokens, NOON), 0);
     assert_eq!(used(&mut shared, &limits, NOON), [30, 40, 71, 0, 71]);

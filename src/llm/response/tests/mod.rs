@@ -650,6 +650,23 @@ fn an_error_is_no_text() {
 }
 
 #[test]
+fn a_text_that_breaks_off_counts_as_far_as_it_goes() {
+    let length = |content_type: &str, body: &str| {
+        let body = body.as_bytes();
+        ok(OpenAi, content_type).check(body).text
+    };
+    let answer = r#"{"id":"x","choices":[{"message":{"content":"12345"#;
+    for (more, expected) in [("", 5), ("\\", 6), ("\"", 5), ("\",\"refusal\":\"12", 7)] {
+        let body = format!("{answer}{more}");
+        assert_eq!(length(JSON, &body), expected, "{body}");
+        let event = format!("data: {body}");
+        assert_eq!(length(EVENTS, &event), expected, "{event}");
+    }
+    assert_eq!(length(JSON, r#"{"id":"123"#), 0);
+    assert_eq!(length(JSON, r#"{"choices":[{"message":{"conte"#), 0);
+}
+
+#[test]
 fn a_stream_is_over_when_it_says_so() {
     for (format, before, last) in [
         (
