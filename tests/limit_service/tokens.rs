@@ -225,7 +225,7 @@ async fn in_one_envoy_a_limit_on_tokens_holds_for_calls_at_the_same_time() {
                 .split(20, Duration::from_millis(5))
         };
         let world = World::with(dialect, policy, 1, costly, |gateway| gateway).await;
-        let Some(world) = world else { return };
+        let Some(mut world) = world else { return };
         let of = |tokens: u64| {
             let body = json!({"model": "m", "max_tokens": tokens, "messages": []});
             Request::post("/v1/chat/completions")
@@ -261,5 +261,15 @@ async fn in_one_envoy_a_limit_on_tokens_holds_for_calls_at_the_same_time() {
             .await;
         world.assert_both_workers().await;
         world.assert_sound().await;
+        // A service that has lost its memory does not make this Envoy forget what it used.
+        if dialect == Dialect::Envoy {
+            world.service.restart().await;
+            let refused = world.send(&of(900)).await;
+            let wait: Option<u64> = refused
+                .header("retry-after")
+                .map(|wait| wait.parse().unwrap());
+            assert_eq!(refused.status, 429);
+            assert!(wait > Some(1), "{wait:?}: it is over with the day");
+        }
     }
 }

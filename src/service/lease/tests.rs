@@ -362,6 +362,22 @@ fn tokens_can_be_flushed_once() {
     assert_eq!((take(), take()), (total(7), total(0)));
 }
 
+/// There a question cannot carry them; were they taken with one that ends with its request, a long stream would keep them.
+#[test]
+fn limitador_is_told_of_tokens_by_the_clock_alone() {
+    let mut world = World::new(1, requests_and_tokens(1_000), 100, 30_000);
+    world.service.dialect = ServiceDialect::Kuadrant;
+    world.used(0, 7);
+    let Spend::Ask(ask) = world.spend(0, 0) else {
+        panic!("paid");
+    };
+    assert_eq!(ask.unreported, total(0));
+    let taken = world.at(0, |account, shared| {
+        account.take_unreported(shared).unwrap()
+    });
+    assert_eq!(taken, total(7));
+}
+
 #[test]
 fn others_tokens_are_missed_for_twice_the_age_at_most() {
     let (envoys, max_age, quota) = (3, 1_000, 3_000);
