@@ -10,6 +10,8 @@
     reason = "a test fails by panicking, and this one prints"
 )]
 
+#[path = "accuracy/service.rs"]
+mod service;
 mod support;
 
 use std::fmt::Write as _;
@@ -48,6 +50,7 @@ async fn rows() -> Option<Vec<Row>> {
         }
     }
     rows.extend(long_streams().await?);
+    rows.extend(service::rows().await?);
     Some(rows)
 }
 
