@@ -133,7 +133,7 @@ $(WASM): $(MODULE) $(BINARYEN)/ready
 		{ printf '[{"name":"envoy","root":true,"reaches":["%s"' $(firstword $(EXPORTS)); \
 		  printf ',"%s"' $(wordlist 2,99,$(EXPORTS)); printf ']}'; \
 		  printf ',{"name":"%s","export":"%s"}' $(foreach name,$(EXPORTS),$(name) $(name)); echo ']'; } > $@.exports; \
-		$(BINARYEN)/node_modules/.bin/wasm-metadce --all-features --graph-file=$@.exports $< -o $@.reached >/dev/null; \
+		$(BINARYEN)/node_modules/.bin/wasm-metadce --enable-simd --graph-file=$@.exports $< -o $@.reached >/dev/null; \
 		$(BINARYEN)/node_modules/.bin/wasm-opt -Oz --enable-simd $@.reached -o $@; \
 		rm $@.exports $@.reached; \
 	else \

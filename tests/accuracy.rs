@@ -9,6 +9,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "accuracy/service.rs"]
+mod service;
 mod support;
 
 use std::fmt::Write as _;
@@ -48,6 +50,7 @@ async fn rows() -> Option<Vec<Row>> {
         }
     }
     rows.extend(long_streams().await?);
+    rows.extend(service::rows().await?);
     Some(rows)
 }
 

@@ -14,7 +14,7 @@ use crate::refusal::{Fired, Refusal};
 use crate::reply::NEVER_MS;
 use crate::service::lease::{self, Account, Ask, Spend};
 use crate::service::{Call, Question, Status, Verdict};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, UtcOffset};
 use std::rc::Rc;
 
 /// Until other requests of this Envoy give back what they have reserved: nobody knows, so soon.
@@ -220,10 +220,6 @@ impl Exchange {
             .permits(now, service.timeout_ms)
         {
             calls.clear();
-        } else if service.dialect == ServiceDialect::Kuadrant {
-            // On their way, whatever comes of the question.
-            let unreported = std::mem::take(&mut ask.unreported);
-            self.reports.extend(question.report(&unreported));
         }
         Some(Inquiry { calls, ask })
     }
@@ -281,6 +277,7 @@ impl Exchange {
         }
         let refused = refused.or_else(|| self.lacks_reserve(service, *demand, &statuses));
         self.take_over(&statuses);
+        self.standings_at = now;
         let Some((counter, limit, retry_after_ms)) = refused else {
             return Ok(());
         };
@@ -304,21 +301,33 @@ impl Exchange {
         demand: Demand,
         statuses: &[Status],
     ) -> Option<(usize, usize, Option<u64>)> {
-        let lacks = |status: &&Status| {
-            let Some(own) = standing(&self.standings, status.counter, status.limit) else {
-                return false;
-            };
+        statuses.iter().find_map(|status| {
+            let own = standing(&self.standings, status.counter, status.limit)?;
             if !own.limit.unit.is_tokens() {
-                return false;
+                return None;
             }
+            // Whether the service's window is the one that is counted here.
             let aligned = service.dialect == ServiceDialect::Envoy
-                && matches!(own.limit.window, Window::Fixed(_));
+                && match own.limit.window {
+                    Window::Fixed(_) => true,
+                    Window::Day => self.policy.offset == UtcOffset(0),
+                    _ => false,
+                };
+            let left = if aligned {
+                own.limit.quota.saturating_sub(own.used)
+            } else {
+                u64::MAX
+            };
             let need = demand.of(&own.limit);
-            status.remaining < need.saturating_add(own.reserved)
-                || (aligned && own.remaining < need)
-        };
-        let status = statuses.iter().find(lacks)?;
-        Some((status.counter, status.limit, Some(RESERVED_MS)))
+            let wait_ms = if left < need {
+                status.ends_in_ms
+            } else if left.min(status.remaining) < need.saturating_add(own.reserved) {
+                RESERVED_MS
+            } else {
+                return None;
+            };
+            Some((status.counter, status.limit, Some(wait_ms)))
+        })
     }
 
     /// What holds when the service does not say anything.

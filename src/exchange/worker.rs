@@ -21,7 +21,7 @@ pub struct Worker {
     pub(super) lengths: RefCell<Lengths>,
     /// Whether the rate-limit service answers.
     pub(super) breaker: RefCell<Breaker>,
-    /// Leases that tokens were taken from, and whose they are.
+    /// Leases that tokens were taken from since the last report, and whose they are.
     leases: RefCell<Vec<(String, Vec<Rc<Counter>>)>>,
 }
 
@@ -39,15 +39,19 @@ impl Worker {
         let Some(terms) = service.lease else {
             return calls;
         };
-        for (key, counters) in &*self.leases.borrow() {
-            let question = Question { service, counters };
+        for (key, counters) in self.leases.take() {
+            let question = Question {
+                service,
+                counters: &counters,
+            };
             let account = Account {
                 question,
                 terms,
-                key,
+                key: &key,
             };
-            if let Ok(tokens) = account.take_unreported(shared) {
-                calls.extend(question.report(&tokens));
+            match account.take_unreported(shared) {
+                Ok(tokens) => calls.extend(question.report(&tokens)),
+                Err(_) => self.remember_lease(key, &counters),
             }
         }
         calls
@@ -173,10 +177,47 @@ fn record(group: &Group, model: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, Lease, ServiceDialect};
     use crate::limit::fake::Fake;
+    use crate::limit::{Unit, Window};
     use crate::llm::endpoint::ENDPOINTS;
     use crate::policy::Policy;
+    use crate::service::lease;
+    use crate::service::tests::{counter, limit, service, total};
+
+    /// A timer does not go through all that ever had a lease.
+    #[test]
+    fn what_was_used_under_a_lease_is_reported_once() {
+        let terms = Lease {
+            requests: 10,
+            max_age_ms: 1_000,
+        };
+        let service = LimitService {
+            lease: Some(terms),
+            ..service(ServiceDialect::Envoy)
+        };
+        let limits = vec![limit(Unit::Tokens, Window::Fixed(60), 1_000)];
+        let counters = [counter(Some("a"), None, None, limits)];
+        let question = Question {
+            service: &service,
+            counters: &counters,
+        };
+        let key = lease::key(question);
+        let account = Account {
+            question,
+            terms,
+            key: &key,
+        };
+        let (worker, mut shared) = (Worker::default(), Fake::default());
+        for _ in 0..2 {
+            account.spent(&mut shared, &total(7)).unwrap();
+            worker.remember_lease(key.clone(), &counters);
+            let reports = worker.reports(&service, &mut shared);
+            assert_eq!(reports, question.report(&total(7)));
+            assert!(worker.leases.borrow().is_empty());
+            assert_eq!(worker.reports(&service, &mut shared), []);
+        }
+    }
 
     #[test]
     fn lengths_are_learned_for_each_group_and_model_and_told_to_other_workers() {

@@ -4,7 +4,7 @@
 
 use super::abi::{self, Buffer};
 use crate::config::LimitService;
-use crate::service::Call;
+use crate::service::{Call, grpc_service};
 use proxy_wasm::hostcalls;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 pub(super) fn call(service: &LimitService, call: &Call) -> Option<u32> {
     let timeout = Duration::from_millis(service.timeout_ms.into());
     hostcalls::dispatch_grpc_call(
-        &service.cluster,
+        &grpc_service(&service.cluster),
         call.service,
         call.method,
         Vec::new(),

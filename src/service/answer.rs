@@ -82,7 +82,7 @@ pub(super) fn kuadrant(question: &Question<'_>, answers: &[Vec<u8>]) -> Option<R
                 quota: limit.quota,
                 remaining: left.unwrap_or(most).min(limit.quota),
                 ends_in_ms: reset_ms.unwrap_or(length_ms),
-                known: left.is_some(),
+                known: over || left.is_some(),
             });
             read.over.push(over);
         }

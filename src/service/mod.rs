@@ -14,6 +14,7 @@ mod answer;
 pub mod breaker;
 pub mod lease;
 mod proto;
+pub use proto::grpc_service;
 #[cfg(test)]
 pub(crate) use proto::tests as wire;
 

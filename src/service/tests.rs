@@ -597,6 +597,11 @@ fn limitador_may_tell_nothing() {
     assert_eq!(shown, [(0, 1, false), (2, 2, false), (1, 100, false)]);
     // The one that frees first: the caller comes back and is told of the other, if that is it.
     assert_eq!(over(&read(2, 1)), Some((0, Some(60_000))));
+    let Verdict::Over { statuses, .. } = read(2, 1) else {
+        panic!("passed");
+    };
+    let shown = statuses.iter().map(|s| (s.limit, s.remaining, s.known));
+    assert!(shown.eq([(0, 0, true), (2, 2, false), (1, 100, false)]));
     assert_eq!(over(&read(1, 2)), Some((1, Some(60_000))));
     assert_eq!(read(1, 0), Verdict::Malformed);
     let one = [limitador(1, &[])];

@@ -29,6 +29,7 @@ pub(crate) mod demo;
 pub(crate) mod endings;
 pub(crate) mod envoy;
 pub(crate) mod fixture;
+pub(crate) mod limit_service;
 pub(crate) mod ratelimitd;
 pub(crate) mod scenario;
 pub(crate) mod tokens;

@@ -13,11 +13,12 @@
 //! - Requests, `kuadrant`: a hit may be spent up to `max_age` after the window it was counted in, unless Limitador says
 //!   when that ends (`--rate-limit-headers`); without that it is unknown what is left, and no batch is asked for at all.
 //! - Tokens: an Envoy sees what other Envoys used when both ask, so it misses at most what they use within twice
-//!   `max_age` (the caller reports what is [unreported](Account::take_unreported) when nobody asks for that long).
+//!   `max_age` (the caller reports what is [unreported](Account::take_unreported) when nobody asks for that long, and in
+//!   dialect `kuadrant` that is all there is).
 //! - A record that is lost with its Envoy takes its unspent hits and its unreported tokens with it.
 
 use super::{Asked, Question, Status, needed};
-use crate::config;
+use crate::config::{self, ServiceDialect};
 use crate::limit::counter::Tokens;
 use crate::limit::{Change, Contended, SharedData, Unit, update};
 use crate::time::Timestamp;
@@ -101,7 +102,10 @@ impl Account<'_> {
             ask.refill = !is_ahead(held.asking, now, timeout_ms);
             if ask.refill {
                 held.asking = now.0.saturating_add(timeout_ms.into());
-                ask.unreported = std::mem::take(&mut held.unreported);
+                // `kuadrant` has a call of its own for them, which is not for a request to make.
+                if self.question.service.dialect == ServiceDialect::Envoy {
+                    ask.unreported = std::mem::take(&mut held.unreported);
+                }
                 if has_room {
                     ask.hits = self.batch(held, now);
                 }
@@ -241,10 +245,10 @@ impl Account<'_> {
         for (asked, room) in self.asked().iter().zip(&held.rooms) {
             if asked.limit.unit == Unit::Requests {
                 limited = true;
-                if now.0 < room.ends {
+                if now.0.saturating_add(GRAIN_MS) < room.ends {
                     least = Some(least.unwrap_or(u64::MAX).min(room.left));
                 } else if room.ends > 0 {
-                    return 1; // a new window, of which nothing is known
+                    return 1; // of the next window nothing is known, and none is spent in the last second of this one
                 }
             }
         }

@@ -245,6 +245,30 @@ fn a_lease_ends_with_its_age_and_before_its_window() {
     }
 }
 
+/// What is bought in the last second of a window could not be spent.
+#[test]
+fn nothing_is_bought_that_cannot_be_spent() {
+    let second = vec![limit(Unit::Requests, Window::Fixed(1), 100)];
+    let mut world = World::new(1, second, 10, 30_000);
+    for _ in 0..100 {
+        assert!(world.request(0, 0));
+    }
+    assert!(!world.request(0, 0));
+
+    let mut world = World::new(1, requests(60), 10, 30_000);
+    world.warm(8);
+    world.now += 59_000;
+    for _ in 0..3 {
+        let Spend::Ask(ask) = world.spend(0, 0) else {
+            panic!("paid");
+        };
+        assert_eq!(ask.hits, 1);
+        let call = world.call(&ask);
+        let answer = world.process(&call);
+        assert!(world.answer(0, &ask, world.now, answer, 0));
+    }
+}
+
 #[test]
 fn the_first_ask_of_a_window_is_for_one() {
     let mut world = World::new(1, requests(60), 10, 3_600_000);
@@ -336,6 +360,22 @@ fn tokens_can_be_flushed_once() {
         })
     };
     assert_eq!((take(), take()), (total(7), total(0)));
+}
+
+/// There a question cannot carry them; were they taken with one that ends with its request, a long stream would keep them.
+#[test]
+fn limitador_is_told_of_tokens_by_the_clock_alone() {
+    let mut world = World::new(1, requests_and_tokens(1_000), 100, 30_000);
+    world.service.dialect = ServiceDialect::Kuadrant;
+    world.used(0, 7);
+    let Spend::Ask(ask) = world.spend(0, 0) else {
+        panic!("paid");
+    };
+    assert_eq!(ask.unreported, total(0));
+    let taken = world.at(0, |account, shared| {
+        account.take_unreported(shared).unwrap()
+    });
+    assert_eq!(taken, total(7));
 }
 
 #[test]

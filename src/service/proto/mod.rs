@@ -1,8 +1,18 @@
 //! The messages of `envoy.service.ratelimit.v3`: as much of them as we write and read.
 //!
-//! Knows nothing of limits. Field numbers: `rls.proto` and `ratelimit.proto` of Envoy's API.
+//! Knows nothing of limits. Field numbers: `rls.proto`, `ratelimit.proto` and `grpc_service.proto` of Envoy's API.
 
 use crate::protobuf::{Field, fields, put_bytes, put_integer};
+
+/// A `GrpcService` with the name of a cluster. Envoy takes the bare name as well, but tries first to read it as this message,
+/// and aborts where it can: `empty` is one, with an unknown field.
+pub fn grpc_service(cluster: &str) -> String {
+    let (mut envoy, mut service) = (Vec::new(), Vec::new());
+    put_bytes(&mut envoy, 1, cluster.as_bytes());
+    put_bytes(&mut service, 1, &envoy);
+    // With a length over 127 it is no text any more.
+    String::from_utf8(service).unwrap_or_else(|_| cluster.to_owned())
+}
 
 /// Begins a `RateLimitRequest`.
 pub(super) fn request(domain: &str) -> Vec<u8> {

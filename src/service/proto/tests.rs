@@ -7,6 +7,32 @@ use proptest::prelude::*;
 use prost::Message;
 
 #[derive(Clone, PartialEq, Message)]
+struct GrpcService {
+    #[prost(message, optional, tag = "1")]
+    envoy_grpc: Option<EnvoyGrpc>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct EnvoyGrpc {
+    #[prost(string, tag = "1")]
+    cluster_name: String,
+}
+
+#[test]
+fn a_cluster_is_named_in_a_message() {
+    // What Envoy would make of the bare name.
+    let bare = GrpcService::decode(&b"empty"[..]).unwrap();
+    assert_eq!(bare.envoy_grpc, None);
+    let longest = "x".repeat(125);
+    for name in ["empty", "quota-svc", "limits", "outbound|80||a.b", &longest] {
+        let service = GrpcService::decode(grpc_service(name).as_bytes()).unwrap();
+        assert_eq!(service.envoy_grpc.unwrap().cluster_name, name);
+    }
+    let longer = "x".repeat(126);
+    assert_eq!(grpc_service(&longer), longer);
+}
+
+#[derive(Clone, PartialEq, Message)]
 pub(crate) struct Request {
     #[prost(string, tag = "1")]
     pub(crate) domain: String,

@@ -18,7 +18,7 @@ pub(super) struct Limit {
 
 pub(super) struct Domains(HashMap<String, Nodes>);
 
-/// By `key_value`, or `key` for any other value.
+/// By `key_value`, or `key` for any other value. One that ends in `*` is a prefix to the server, where nothing is equal.
 type Nodes = HashMap<String, Node>;
 
 struct Node {
@@ -87,9 +87,6 @@ fn load(descriptors: Vec<DescriptorFile>) -> Result<Nodes, String> {
         } else {
             format!("{key}_{value}")
         };
-        if name.contains('*') {
-            return Err(format!("'{name}': the model has no wildcards"));
-        }
         let limit = rate_limit
             .map(|file| file.limit(shadow_mode))
             .transpose()

@@ -13,8 +13,9 @@
 //! - No limit for a descriptor, or for its domain: OK without `current_limit`. An override counts if the domain exists.
 //! - No domain, or no descriptors: an error of status 2 (a Go error without a status).
 //!
-//! Not modelled: `*` in values, `replaces` and newer keys (refused at start); the local cache, jitter, response headers
-//! (off by default); `is_negative_hits`, which servers before 2026 read as a plain addend and this one does too.
+//! Not modelled: `replaces` and newer keys (refused at start); `*` at the end of a value as more than itself; the local
+//! cache, jitter, response headers (off by default); `is_negative_hits`, which servers before 2026 read as a plain addend
+//! and this one does too.
 
 mod config;
 #[cfg(test)]
