@@ -217,13 +217,12 @@ impl Decoder {
             node,
         } in members
         {
-            match names.binary_search(&key.as_str()) {
-                Err(at) => names.insert(at, key),
-                Ok(_) => {
-                    self.hide(node);
-                    self.within(key, |d| d.error(*key_span, "given twice"));
-                }
-            }
+            let Err(at) = names.binary_search(&key.as_str()) else {
+                self.hide(node);
+                self.within(key, |d| d.error(*key_span, "given twice"));
+                continue;
+            };
+            names.insert(at, key);
         }
     }
 
