@@ -70,6 +70,9 @@ accuracy: build envoy $(RATELIMITD) ## How exact limits are: the whole long run,
 	COHORT_WASM="$(abspath $(WASM))" ENVOY="$(abspath $(ENVOY))" RATELIMITD="$(abspath $(RATELIMITD))" ACCURACY=full \
 		cargo test --locked --test accuracy -- --nocapture
 
+bench: build envoy ## Measure the filter beside Envoy's own, into docs/performance.md (QUICK=1: a short look)
+	COHORT_WASM="$(abspath $(WASM))" ENVOY="$(abspath $(ENVOY))" QUICK="$(QUICK)" cargo bench --locked --bench gateway
+
 lint: fmt-check wasm-target ## Format check and clippy, for the host and for wasm
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy $(CARGO_WASM) -- -D warnings
