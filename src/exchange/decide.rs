@@ -70,7 +70,7 @@ impl Exchange {
         if let Some(refusal) = self.exceeds(rewrite.facts(), endpoint) {
             self.waive(refusal)?;
         }
-        let demand = self.demand(rewrite.facts(), &group, endpoint);
+        let demand = self.demand(rewrite.facts(), &group, endpoint, shared);
         match self.admit(demand, now, shared)? {
             Some(inquiry) => Ok(self.wait(inquiry, (rewrite, plain, demand), now)),
             None => self.release(rewrite, plain),
@@ -132,13 +132,20 @@ impl Exchange {
     }
 
     /// What a request is expected to cost.
-    fn demand(&self, facts: &Facts, group: &Group, endpoint: &Endpoint) -> Demand {
-        if !endpoint.charged() {
+    fn demand(
+        &self,
+        facts: &Facts,
+        group: &Group,
+        endpoint: &Endpoint,
+        shared: &impl SharedData,
+    ) -> Demand {
+        if !endpoint.charged() || !group.counts_tokens() {
             return Demand::default();
         }
         let completion = stated_output(facts).unwrap_or_else(|| {
-            let lengths = self.worker.lengths.borrow();
-            let expected = lengths.expected(length_of(group, &self.models), endpoint);
+            let mut lengths = self.worker.lengths.borrow_mut();
+            let model = model_label(group, &self.models);
+            let expected = lengths.expected(group, model, endpoint, shared);
             expected.saturating_mul(facts.choices.max(1))
         });
         let prompt = facts.prompt_tokens();
@@ -218,12 +225,9 @@ fn models(group: &Group, call: &Call, rewrite: &mut Rewrite) -> Result<Vec<Strin
     Ok(models)
 }
 
-/// Group and model as the lengths of answers are learned for them.
-pub(super) fn length_of(group: &Group, models: &[String]) -> (usize, usize) {
-    let model = models
-        .first()
-        .map_or(0, |model| group.models.label_index(model));
-    (group.index, model)
+/// The model as stats may name it, as a number: 0 unless the configuration names it.
+pub(super) fn model_label(group: &Group, models: &[String]) -> usize {
+    (models.first()).map_or(0, |model| group.models.label_index(model))
 }
 
 /// The output that a request asks for, of all answers together.

@@ -14,6 +14,7 @@ pub use request::Inbound;
 pub use settle::Settlement;
 pub use worker::Worker;
 
+use crate::analytics::Charged;
 use crate::headers::HeaderEdits;
 use crate::inflate::Coding;
 use crate::limit::counter::{Counter, Permit, Standing};
@@ -56,6 +57,10 @@ pub struct Exchange {
     /// The last bytes of an answer whose end was rewritten.
     tail: Vec<u8>,
     complete: bool,
+    /// What is left of the answer's `content-length`.
+    announced: Option<u64>,
+    /// What was charged, and whether that is an estimate, once it was.
+    charged: Option<(Charged, bool)>,
     store_errors: u32,
     /// Whether the rate-limit service does not know a limit.
     unmatched: bool,
@@ -184,6 +189,8 @@ impl Exchange {
             answer: Answer::Unread,
             tail: Vec::new(),
             complete: false,
+            announced: None,
+            charged: None,
             store_errors: 0,
             unmatched: false,
             reports: Vec::new(),

@@ -141,9 +141,9 @@ impl Exchange {
         let headers = inbound.headers;
         let target = headers.first(":path").unwrap_or_default();
         let method = headers.first(":method").unwrap_or_default();
-        self.dialect = endpoint::dialect_of(target);
         let upgrade = headers.first("upgrade").is_some() || headers.first(":protocol").is_some();
-        let call = endpoint::classify(method, target, upgrade, &self.policy.path_prefixes)?;
+        let call = endpoint::classify(method, target, upgrade, &self.policy.path_prefixes);
+        let call = call.inspect_err(|_| self.dialect = endpoint::dialect_of(target))?;
         let call = match headers.first("anthropic-version") {
             Some(_) => call.with_anthropic_version(),
             None => call,
@@ -245,6 +245,10 @@ impl Exchange {
             .as_ref()
             .is_some_and(|call| call.endpoint.charged() || call.endpoint.lists_models());
         for (field, _) in headers.iter() {
+            // No field that is taken begins otherwise.
+            if !matches!(field.first(), Some(b'a' | b'c' | b'o' | b'x')) {
+                continue;
+            }
             // Behind CGI and what came of it an underscore is a hyphen.
             let hyphened: Cow<'_, [u8]> = if field.contains(&b'_') {
                 let hyphen = |byte: &u8| if *byte == b'_' { b'-' } else { *byte };

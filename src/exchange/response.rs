@@ -29,6 +29,9 @@ impl Exchange {
             .and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
         self.status = status.unwrap_or(0);
         self.complete = end;
+        self.announced = headers
+            .first("content-length")
+            .and_then(|length| std::str::from_utf8(length).ok()?.parse().ok());
         let mut step = ResponseStep::default();
         match self.state {
             State::Passed => {}
@@ -109,7 +112,12 @@ impl Exchange {
         if !chunk.is_empty() && self.first_byte.is_none() {
             self.first_byte = Some(now);
         }
+        if self.complete {
+            return Forward::Unchanged;
+        }
+        self.passed(chunk.len());
         self.complete |= end;
+        let end = self.complete;
         let Answer::Read(answer) = &mut self.answer else {
             return Forward::Unchanged;
         };
@@ -137,8 +145,17 @@ impl Exchange {
         }
     }
 
-    /// Trailers end the answer.
-    pub fn response_trailers(&mut self) {
+    /// Notes that so much of an answer went by. With the last of what its header announced it is over: the client knows that,
+    /// and does not wait for Envoy to say so.
+    pub fn passed(&mut self, bytes: usize) {
+        if let Some(left) = &mut self.announced {
+            *left = left.saturating_sub(u64::try_from(bytes).unwrap_or(u64::MAX));
+            self.complete |= *left == 0;
+        }
+    }
+
+    /// Ends an answer that was not read to its end by [`Self::response_body`]: in trailers, or nobody reads it.
+    pub fn response_end(&mut self) {
         self.complete = true;
         if let Answer::Read(answer) = &mut self.answer {
             answer.finish();

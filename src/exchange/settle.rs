@@ -1,6 +1,6 @@
 //! The end of an exchange: what it cost, counted exactly once, and the event that tells of it.
 
-use super::decide::length_of;
+use super::decide::model_label;
 use super::{Answer, Exchange, State};
 use crate::analytics::{Charged, Event, Outcome};
 use crate::limit::SharedData;
@@ -61,20 +61,30 @@ impl Settlement {
 }
 
 impl Exchange {
-    /// Ends the exchange: charges what it cost and tells of it. To be called once, on every ending.
+    /// Whether there is nothing more to come of an answer: then it is time to [`settle`](Self::settle).
+    pub fn is_over(&self) -> bool {
+        let over = match &self.answer {
+            Answer::Read(answer) => answer.is_over(),
+            _ => false,
+        };
+        self.charged.is_none() && (self.complete || over)
+    }
+
+    /// Charges what the exchange cost, and gives back what it held. Once: as soon as its answer is over, so that a client
+    /// that has it all finds the room that it left; else at its [end](Self::finish).
     ///
-    /// `reached` tells whether the upstream was reached at all; asked only of what went on and failed.
-    pub fn finish(
+    /// `reached` tells whether the upstream was reached at all; asked only of what failed.
+    pub fn settle(
         &mut self,
         reached: &dyn Fn() -> bool,
         now: Timestamp,
         shared: &mut impl SharedData,
-    ) -> Settlement {
-        let (charged, estimated) = self.charged();
-        let group = self
-            .identity
-            .as_ref()
-            .map(|identity| Rc::clone(&identity.group));
+    ) {
+        if self.charged.is_some() {
+            return;
+        }
+        let (charged, estimated) = self.charge();
+        self.charged = Some((charged, estimated));
         if !self.permit.is_empty() {
             let tokens = Tokens {
                 prompt: charged.prompt,
@@ -101,15 +111,32 @@ impl Exchange {
                 self.report(&tokens, shared);
             }
         }
-        if let Some(group) = &group
+        if let Some(identity) = &self.identity
             && !estimated
             && self.asked.unbounded > 0
+            && identity.group.counts_tokens()
             && charged.completion > 0
         {
             let each = charged.completion.div_ceil(self.asked.unbounded);
             let mut lengths = self.worker.lengths.borrow_mut();
-            lengths.learn(length_of(group, &self.models), each);
+            let model = model_label(&identity.group, &self.models);
+            lengths.learn(&identity.group, model, each, shared);
         }
+    }
+
+    /// Ends the exchange and tells of it. To be called once, on every ending; see [`Self::settle`] for `reached`.
+    pub fn finish(
+        &mut self,
+        reached: &dyn Fn() -> bool,
+        now: Timestamp,
+        shared: &mut impl SharedData,
+    ) -> Settlement {
+        self.settle(reached, now, shared);
+        let (charged, estimated) = self.charged.unwrap_or_default();
+        let group = self
+            .identity
+            .as_ref()
+            .map(|identity| Rc::clone(&identity.group));
         let (outcome, reason) = self.outcome();
         let since = |then: Timestamp| then.0.saturating_sub(self.started.0);
         let latency_ms = since(now);
@@ -132,10 +159,7 @@ impl Exchange {
             usage: charged,
         }
         .to_json();
-        let model = group
-            .as_ref()
-            .zip(self.models.first())
-            .map_or(0, |(group, model)| group.models.label_index(model));
+        let model = (group.as_ref()).map_or(0, |group| model_label(group, &self.models));
         Settlement {
             event,
             outcome,
@@ -152,7 +176,7 @@ impl Exchange {
 
     /// What is charged, and whether that is an estimate. Nothing for what never reached an upstream, for errors, and for
     /// endpoints that only count.
-    fn charged(&self) -> (Charged, bool) {
+    fn charge(&self) -> (Charged, bool) {
         let consumed = matches!(self.state, State::Passed)
             && (200..300).contains(&self.status)
             && self

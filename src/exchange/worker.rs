@@ -5,6 +5,7 @@ use crate::limit::counter::Counter;
 use crate::limit::holds::Holds;
 use crate::limit::{Clock, SharedData};
 use crate::llm::endpoint::Endpoint;
+use crate::policy::Group;
 use crate::service::breaker::Breaker;
 use crate::service::lease::Account;
 use crate::service::{Call, Question};
@@ -65,11 +66,19 @@ impl Worker {
 }
 
 /// The output tokens of an answer, where a request does not bound them: a moving average for each group and model that
-/// the configuration names.
+/// the configuration names. Workers that have seen none yet, and those of the next configuration, begin with what another
+/// one has learned.
 #[derive(Debug, Default)]
 pub(super) struct Lengths {
     /// Sorted by group and model.
-    averages: Vec<((usize, usize), u64)>,
+    averages: Vec<((usize, usize), Average)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Average {
+    tokens: u64,
+    /// As others can read it.
+    told: u64,
 }
 
 /// Before anything was learned.
@@ -90,43 +99,89 @@ const WORDLESS: [&str; 10] = [
 ];
 
 impl Lengths {
-    /// What an answer is expected to hold. `of`: group and model, by number.
-    pub(super) fn expected(&self, of: (usize, usize), endpoint: &Endpoint) -> u64 {
+    /// What an answer is expected to hold.
+    pub(super) fn expected(
+        &mut self,
+        group: &Group,
+        model: usize,
+        endpoint: &Endpoint,
+        shared: &impl SharedData,
+    ) -> u64 {
         if WORDLESS.contains(&endpoint.name) {
             return 0;
         }
-        let known = self.find(of).ok().and_then(|at| self.averages.get(at));
-        known.map_or(UNLEARNED, |(_, average)| *average)
+        match self.find(group, model) {
+            Ok(at) => self.averages.get(at).map(|(_, average)| average.tokens),
+            Err(at) => {
+                let bytes = shared.get(&record(group, model)).0;
+                let told = bytes.and_then(|bytes| bytes.try_into().ok());
+                let told = told.map(u64::from_le_bytes);
+                if let Some(tokens) = told {
+                    let average = Average {
+                        tokens,
+                        told: tokens,
+                    };
+                    self.averages.insert(at, ((group.index, model), average));
+                }
+                told
+            }
+        }
+        .unwrap_or(UNLEARNED)
     }
 
-    fn find(&self, of: (usize, usize)) -> Result<usize, usize> {
-        self.averages.binary_search_by_key(&of, |(of, _)| *of)
-    }
-
-    /// Takes a whole answer in: an eighth of what it differs by.
-    pub(super) fn learn(&mut self, of: (usize, usize), tokens: u64) {
-        let at = self.find(of).unwrap_or_else(|at| {
-            self.averages.insert(at, (of, tokens));
+    /// Takes a whole answer in: an eighth of what it differs by. Tells others when that has come to something.
+    pub(super) fn learn(
+        &mut self,
+        group: &Group,
+        model: usize,
+        tokens: u64,
+        shared: &mut impl SharedData,
+    ) {
+        let at = self.find(group, model).unwrap_or_else(|at| {
+            let average = Average { tokens, told: 0 };
+            self.averages.insert(at, ((group.index, model), average));
             at
         });
         let Some((_, average)) = self.averages.get_mut(at) else {
             return;
         };
-        *average = if tokens > *average {
-            average.saturating_add(tokens.saturating_sub(*average).div_ceil(8))
+        let Average { tokens: old, told } = *average;
+        average.tokens = if tokens > old {
+            old.saturating_add(tokens.saturating_sub(old).div_ceil(8))
         } else {
-            average.saturating_sub(average.saturating_sub(tokens) / 8)
+            old.saturating_sub(old.saturating_sub(tokens) / 8)
         };
+        if average.tokens.abs_diff(told) > told / 4 {
+            average.told = average.tokens;
+            let name = record(group, model);
+            let (_, version) = shared.get(&name);
+            // Where another worker was first, what it wrote is as good.
+            let _ = shared.set(&name, &average.tokens.to_le_bytes(), version);
+        }
     }
+
+    fn find(&self, group: &Group, model: usize) -> Result<usize, usize> {
+        let of = (group.index, model);
+        self.averages.binary_search_by_key(&of, |(of, _)| *of)
+    }
+}
+
+fn record(group: &Group, model: usize) -> String {
+    format!(
+        "cohort/1/length/{}/{}",
+        group.name,
+        group.models.label(model)
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Lease, ServiceDialect};
+    use crate::config::{Config, Lease, ServiceDialect};
     use crate::limit::fake::Fake;
     use crate::limit::{Unit, Window};
     use crate::llm::endpoint::ENDPOINTS;
+    use crate::policy::Policy;
     use crate::service::lease;
     use crate::service::tests::{counter, limit, service, total};
 
@@ -165,21 +220,40 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_learned_for_each_group_and_model() {
+    fn lengths_are_learned_for_each_group_and_model_and_told_to_other_workers() {
+        let document = serde_json::json!({
+            "version": "1",
+            "consumer_groups": [
+                {"name": "a", "api_key": "key-of-a", "allowed_models": ["m", "n"]},
+                {"name": "b", "api_key": "key-of-b"},
+            ],
+        });
+        let config = Config::from_json(document.to_string().as_bytes()).unwrap();
+        let policy = Policy::compile(config, |_| None).unwrap();
+        let [a, b] = &policy.groups[..] else { panic!() };
         let endpoint = |name| ENDPOINTS.iter().find(|e| e.name == name).unwrap();
-        let mut lengths = Lengths::default();
-        assert_eq!(lengths.expected((0, 0), endpoint("chat")), UNLEARNED);
-        assert_eq!(lengths.expected((0, 0), endpoint("embeddings")), 0);
-        lengths.learn((0, 1), 80);
-        assert_eq!(lengths.expected((0, 1), endpoint("chat")), 80);
-        lengths.learn((0, 1), 161);
-        assert_eq!(lengths.expected((0, 1), endpoint("chat")), 91);
+        let chat = endpoint("chat");
+        let mut shared = Fake::default();
+        let (mut lengths, mut other) = (Lengths::default(), Lengths::default());
+        assert_eq!(lengths.expected(a, 0, chat, &shared), UNLEARNED);
+        assert_eq!(lengths.expected(a, 0, endpoint("embeddings"), &shared), 0);
+        lengths.learn(a, 1, 80, &mut shared);
+        assert_eq!(lengths.expected(a, 1, chat, &shared), 80);
+        assert_eq!(other.expected(a, 1, chat, &shared), 80);
+        lengths.learn(a, 1, 161, &mut shared);
+        assert_eq!(lengths.expected(a, 1, chat, &shared), 91);
         for _ in 0..100 {
-            lengths.learn((0, 1), 10);
+            lengths.learn(a, 1, 10, &mut shared);
         }
         // Down to where an eighth is less than one.
-        assert_eq!(lengths.expected((0, 1), endpoint("chat")), 17);
-        assert_eq!(lengths.expected((1, 1), endpoint("chat")), UNLEARNED);
+        assert_eq!(lengths.expected(a, 1, chat, &shared), 17);
+        assert_eq!(other.expected(a, 1, chat, &shared), 80, "it has its own");
+        let fresh = Lengths::default().expected(a, 1, chat, &shared);
+        assert!((17..=21).contains(&fresh), "{fresh}");
+        assert_eq!(lengths.expected(a, 2, chat, &shared), UNLEARNED);
+        assert_eq!(lengths.expected(b, 0, chat, &shared), UNLEARNED);
+        let names: Vec<_> = shared.keys().collect();
+        assert_eq!(names, ["cohort/1/length/a/m"]);
     }
 
     #[test]

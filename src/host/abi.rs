@@ -1,7 +1,8 @@
-//! The proxy-wasm host calls of the hot path, made directly.
+//! The functions of the host, and the memory in which it answers. ABI: proxy-wasm 0.2.1.
+//! <https://github.com/proxy-wasm/spec/blob/main/abi-versions/v0.2.1/README.md>
 //!
-//! The SDK's wrappers read one header per call, panic on bytes that are no UTF-8 and on statuses they do not expect, and
-//! give local replies no details. These do none of that. ABI: proxy-wasm 0.2.1.
+//! There is an SDK. Its wrappers read one header per call, panic on bytes that are no UTF-8 and on statuses they do not
+//! expect, and give local replies no details; its dispatcher has Envoy call the module where nothing is to be done.
 #![expect(
     unsafe_code,
     reason = "host functions are foreign functions; this file is the only one that calls them"
@@ -40,6 +41,7 @@ const OK: u32 = 0;
 #[rustfmt::skip]
 unsafe extern "C" {
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_set_header_map_pairs(map: u32, data: *const u8, size: usize) -> u32;
     fn proxy_replace_header_map_value(map: u32, key: *const u8, key_size: usize, value: *const u8, value_size: usize) -> u32;
     fn proxy_remove_header_map_value(map: u32, key: *const u8, key_size: usize) -> u32;
     fn proxy_get_buffer_bytes(buffer: u32, start: usize, max: usize, data: *mut *mut u8, size: *mut usize) -> u32;
@@ -59,8 +61,8 @@ unsafe extern "C" {
 /// Takes over what the host put into this module's memory.
 ///
 /// # Safety
-/// `data` is null, or was allocated with `size` bytes by `proxy_on_memory_allocate`, which the SDK implements as
-/// `Vec::with_capacity(size)`, and the host has filled all of it and does not use it again.
+/// `data` is null, or was allocated with `size` bytes by [`proxy_on_memory_allocate`], and the host has filled all of it
+/// and does not use it again.
 unsafe fn take(data: *mut u8, size: usize) -> Vec<u8> {
     if data.is_null() {
         return Vec::new();
@@ -82,6 +84,13 @@ pub(super) fn header_map(map: Map) -> Vec<u8> {
             Vec::new()
         }
     }
+}
+
+/// Puts a whole header map, in its wire form, in place of the one that was.
+pub(super) fn set_header_map(map: Map, raw: &[u8]) -> bool {
+    // SAFETY: the host only reads, within the sizes given, before it returns.
+    let status = unsafe { proxy_set_header_map_pairs(map as u32, raw.as_ptr(), raw.len()) };
+    status == OK
 }
 
 /// Puts a field in place of every value it had. `false` where the map can no longer be changed.

@@ -24,6 +24,10 @@ pub(super) struct Http {
     scanned: usize,
     /// How much of an answer's body is held.
     held: usize,
+    /// Whether the answer's body has begun.
+    answering: bool,
+    /// When Envoy was last asked for the time. That costs, and most pieces of a body need no time of their own.
+    clock: Timestamp,
     phase: Phase,
     /// Calls to the rate-limit service that are under way, in the order in which they were asked for.
     calls: Vec<Option<u32>>,
@@ -53,9 +57,16 @@ impl Http {
             exchange,
             scanned: 0,
             held: 0,
+            answering: false,
+            clock: Timestamp::default(),
             phase: Phase::Held,
             calls: Vec::new(),
         }
+    }
+
+    fn now(&mut self) -> Timestamp {
+        self.clock = now();
+        self.clock
     }
 
     /// `body` is the size of the body as it is held now.
@@ -70,6 +81,8 @@ impl Http {
             }
             Step::Reply(reply) => {
                 self.phase = Phase::Answered;
+                let now = self.clock;
+                self.exchange.settle(&|| false, now, &mut EnvoySharedData);
                 answer(&reply);
                 Action::Pause
             }
@@ -94,9 +107,11 @@ impl Http {
             .collect();
         abi::act_as(self.id);
         match self.calls.iter().position(Option::is_none) {
-            Some(failed) => self
-                .exchange
-                .answered(failed, None, now(), &mut EnvoySharedData),
+            Some(failed) => {
+                let now = self.clock;
+                let shared = &mut EnvoySharedData;
+                self.exchange.answered(failed, None, now, shared)
+            }
             None => Step::Wait,
         }
     }
@@ -104,22 +119,32 @@ impl Http {
     /// Refuses a request with which Envoy did not do as told: what it would send on is not what was judged.
     fn fail(&mut self, what: &str, body: usize) -> Action {
         log::error!("{what}; the request is refused");
-        let reply = self.exchange.fail(now());
+        let reply = self.exchange.fail(self.clock);
         self.carry_out(Step::Reply(reply), body)
+    }
+
+    /// Settles an answer that is over, before its client has the end of it.
+    fn settle(&mut self) {
+        if self.exchange.is_over() {
+            let now = self.now();
+            let shared = &mut EnvoySharedData;
+            self.exchange.settle(&reached_upstream, now, shared);
+        }
     }
 
     /// Holds an answer until it is whole, then lets the filtered one go on.
     fn filter_response(&mut self, size: usize, end_of_stream: bool) -> Action {
-        let filtered = match self.exchange.response_held(size, now()) {
+        let filtered = match self.exchange.response_held(size, self.clock) {
             Some(reply) => Err(reply),
             None if !end_of_stream => return Action::Pause,
             None => self
                 .exchange
-                .filter_response(&abi::buffer(Buffer::ResponseBody, 0, size), now()),
+                .filter_response(&abi::buffer(Buffer::ResponseBody, 0, size), self.clock),
         };
         match filtered {
             Ok(body) => {
                 abi::replace_buffer(Buffer::ResponseBody, size, &body);
+                self.settle();
             }
             Err(reply) if self.serving.policy.hold_request_headers => {
                 self.phase = Phase::Answered;
@@ -146,7 +171,8 @@ impl Context for Http {
             return;
         };
         let answer = super::service::answer(self.serving.root, self.id, status, size);
-        let step = (self.exchange).answered(call, answer, now(), &mut EnvoySharedData);
+        let now = self.now();
+        let step = (self.exchange).answered(call, answer, now, &mut EnvoySharedData);
         if self.carry_out(step, self.scanned) == Action::Continue {
             self.resume_http_request();
         }
@@ -162,9 +188,10 @@ impl HttpContext for Http {
             end: end_of_stream,
             source: &source_address,
         };
+        let now = self.now();
         let (edits, step) = self
             .exchange
-            .request_headers(inbound, now(), &mut EnvoySharedData);
+            .request_headers(inbound, now, &mut EnvoySharedData);
         if !apply(Map::Request, &edits) {
             return self.fail("the request header could not be changed", 0);
         }
@@ -194,9 +221,14 @@ impl HttpContext for Http {
             return self.fail("the request body could not be read", size);
         }
         self.scanned = size;
+        let now = if end_of_stream {
+            self.now()
+        } else {
+            self.clock
+        };
         let step = self
             .exchange
-            .request_body(&chunk, end_of_stream, now(), &mut EnvoySharedData);
+            .request_body(&chunk, end_of_stream, now, &mut EnvoySharedData);
         self.carry_out(step, size)
     }
 
@@ -207,7 +239,8 @@ impl HttpContext for Http {
             Phase::Answered | Phase::Asking | Phase::Cut => return Action::Pause,
             Phase::Held => {}
         }
-        let step = self.exchange.request_trailers(now(), &mut EnvoySharedData);
+        let now = self.now();
+        let step = self.exchange.request_trailers(now, &mut EnvoySharedData);
         self.carry_out(step, self.scanned)
     }
 
@@ -217,15 +250,19 @@ impl HttpContext for Http {
         }
         let raw = abi::header_map(Map::Response);
         let fields = pairs::decode(&raw);
+        let now = self.now();
         let step = self
             .exchange
-            .response_headers(Headers::new(&fields), end_of_stream, now());
+            .response_headers(Headers::new(&fields), end_of_stream, now);
         if let Some(reply) = step.reply {
             self.phase = Phase::Answered;
             answer(&reply);
             return Action::Pause;
         }
-        apply(Map::Response, &step.edits);
+        if !rewrite(Map::Response, &fields, &step.edits) {
+            apply(Map::Response, &step.edits);
+        }
+        self.settle();
         if step.hold {
             Action::Pause
         } else {
@@ -245,6 +282,11 @@ impl HttpContext for Http {
             return self.filter_response(size, end_of_stream);
         }
         if !self.exchange.reads_response() {
+            self.exchange.passed(size);
+            if end_of_stream {
+                self.exchange.response_end();
+            }
+            self.settle();
             return Action::Continue;
         }
         let chunk = if size == 0 {
@@ -252,27 +294,36 @@ impl HttpContext for Http {
         } else {
             abi::buffer(Buffer::ResponseBody, 0, size)
         };
-        let edit = self.exchange.response_body(&chunk, end_of_stream, now());
+        if !self.answering && size > 0 {
+            self.answering = true;
+            self.now();
+        }
+        let edit = self
+            .exchange
+            .response_body(&chunk, end_of_stream, self.clock);
         if let Chunk::Replace(bytes) = edit {
             abi::replace_buffer(Buffer::ResponseBody, size, bytes);
         }
+        self.settle();
         Action::Continue
     }
 
     /// Trailers end a held answer as well: without this it would go on as it came.
     fn on_http_response_trailers(&mut self, _: usize) -> Action {
-        self.exchange.response_trailers();
+        self.exchange.response_end();
         if !matches!(self.phase, Phase::Answered | Phase::Cut) && self.exchange.filters_response() {
             return self.filter_response(self.held, true);
         }
+        self.settle();
         Action::Continue
     }
 
     /// Envoy calls this on every ending: also when the client went away, on a timeout, on a reset.
     fn on_log(&mut self) {
+        let now = self.now();
         let settlement = self
             .exchange
-            .finish(&reached_upstream, now(), &mut EnvoySharedData);
+            .finish(&reached_upstream, now, &mut EnvoySharedData);
         abi::set_property("cohort_event", settlement.event.as_bytes());
         if let Some(service) = &self.serving.policy.service
             && !settlement.reports.is_empty()
@@ -333,6 +384,22 @@ fn apply(map: Map, edits: &HeaderEdits) -> bool {
     removed && set.all(|(name, value)| abi::set_header(map, name, value))
 }
 
+/// Makes every change in one call, by writing the whole map anew: cheaper than a call for each where there are many.
+/// `false` where Envoy did not take it.
+fn rewrite(map: Map, fields: &[(&[u8], &[u8])], edits: &HeaderEdits) -> bool {
+    let touched = |name: &[u8]| {
+        let set = edits.set.iter().map(|(name, _)| name.as_bytes());
+        let removed = edits.remove.iter().map(String::as_bytes);
+        removed.chain(set).any(|touched| touched == name)
+    };
+    let kept = fields.iter().copied().filter(|(name, _)| !touched(name));
+    let set = edits
+        .set
+        .iter()
+        .map(|(name, value)| (name.as_bytes(), &**value));
+    abi::set_header_map(map, &pairs::encode(kept.chain(set)))
+}
+
 /// `false` where Envoy did not take a change.
 fn let_go(release: Release, size: usize) -> bool {
     if !apply(Map::Request, &release.edits) {
@@ -355,7 +422,7 @@ fn answer(reply: &Reply) {
             .headers
             .set
             .iter()
-            .map(|(name, value)| (&**name, &**value)),
+            .map(|(name, value)| (name.as_bytes(), &**value)),
     );
     abi::send_local_response(reply.status, reply.details, &headers, &reply.body);
 }

@@ -33,17 +33,15 @@ pub(super) fn decode(raw: &[u8]) -> Vec<(&[u8], &[u8])> {
 }
 
 /// Writes a map.
-pub(super) fn encode<'a>(
-    fields: impl ExactSizeIterator<Item = (&'a str, &'a [u8])> + Clone,
-) -> Vec<u8> {
-    let mut raw = Vec::with_capacity(256);
-    put_size(&mut raw, fields.len());
+pub(super) fn encode<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone) -> Vec<u8> {
+    let mut raw = Vec::with_capacity(512);
+    put_size(&mut raw, fields.clone().count());
     for (name, value) in fields.clone() {
         put_size(&mut raw, name.len());
         put_size(&mut raw, value.len());
     }
     for (name, value) in fields {
-        raw.extend_from_slice(name.as_bytes());
+        raw.extend_from_slice(name);
         raw.push(0);
         raw.extend_from_slice(value);
         raw.push(0);

@@ -1,34 +1,68 @@
 //! Settlements as Envoy stats.
 
 use super::abi::{self, Metric};
-use crate::analytics::stats as names;
+use crate::analytics::{Outcome, stats as names};
 use crate::exchange::Settlement;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 
 /// The stats that were used so far. Defined when first needed: Envoy cannot forget a stat, so none is made in vain.
 #[derive(Debug, Default)]
 pub(super) struct Stats {
-    ids: RefCell<HashMap<Series, Option<u32>>>,
+    /// By group, first those of none, and by model: no name is spelt out on the way of a request.
+    series: RefCell<Vec<Vec<Series>>>,
     /// The memory as last told.
     memory: Cell<u64>,
 }
 
-/// A stat and its labels, as indices: no name is spelt out on the way of a request.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-struct Series {
-    group: Option<usize>,
-    model: usize,
-    kind: Kind,
-}
+/// The numbers of a group's stats for a model, by [`Kind`]; the inner `None` is a stat that Envoy did not define.
+type Series = [Option<Option<u32>>; Kind::COUNT];
 
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Kind {
     Latency,
-    Requests(&'static str),
+    Requests(Outcome),
     TimeToFirstToken,
-    Tokens(&'static str),
+    Tokens(Token),
     Unmatched,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Token {
+    Prompt,
+    Completion,
+    Cached,
+    Reasoning,
+}
+
+impl Kind {
+    const COUNT: usize = 11;
+
+    const fn position(self) -> usize {
+        match self {
+            Self::Latency => 0,
+            Self::Unmatched => 1,
+            Self::TimeToFirstToken => 2,
+            Self::Requests(Outcome::Allowed) => 3,
+            Self::Requests(Outcome::Blocked) => 4,
+            Self::Requests(Outcome::Error) => 5,
+            Self::Requests(Outcome::Flagged) => 6,
+            Self::Tokens(Token::Prompt) => 7,
+            Self::Tokens(Token::Completion) => 8,
+            Self::Tokens(Token::Cached) => 9,
+            Self::Tokens(Token::Reasoning) => 10,
+        }
+    }
+}
+
+impl Token {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Prompt => "prompt",
+            Self::Completion => "completion",
+            Self::Cached => "cached",
+            Self::Reasoning => "reasoning",
+        }
+    }
 }
 
 impl Stats {
@@ -51,12 +85,12 @@ impl Stats {
                 abi::increment_metric(id, amount);
             }
         };
-        add(Kind::Requests(outcome.name()), 1);
+        add(Kind::Requests(outcome), 1);
         for (kind, amount) in [
-            ("prompt", charged.prompt),
-            ("completion", charged.completion),
-            ("cached", charged.cached),
-            ("reasoning", charged.reasoning),
+            (Token::Prompt, charged.prompt),
+            (Token::Completion, charged.completion),
+            (Token::Cached, charged.cached),
+            (Token::Reasoning, charged.reasoning),
         ] {
             if amount > 0 {
                 add(Kind::Tokens(kind), amount);
@@ -87,31 +121,41 @@ impl Stats {
 
     fn id(&self, settlement: &Settlement, kind: Kind) -> Option<u32> {
         let by_model = matches!(kind, Kind::Requests(_) | Kind::Tokens(_));
-        let series = Series {
-            group: settlement.group_index(),
-            model: if by_model {
-                settlement.model_index()
-            } else {
-                0
-            },
-            kind,
+        let group = settlement.group_index();
+        let group = group.map_or(0, |index| index.saturating_add(1));
+        let model = if by_model {
+            settlement.model_index()
+        } else {
+            0
         };
-        *self.ids.borrow_mut().entry(series).or_insert_with(|| {
-            let (group, model) = (settlement.group_name(), settlement.model_label());
-            match kind {
-                Kind::Latency => abi::define_metric(Metric::Histogram, &names::latency(group)),
-                Kind::Requests(_) => abi::define_metric(
-                    Metric::Counter,
-                    &names::requests(group, model, settlement.outcome),
-                ),
-                Kind::TimeToFirstToken => {
-                    abi::define_metric(Metric::Histogram, &names::time_to_first_token(group))
-                }
-                Kind::Unmatched => abi::define_metric(Metric::Counter, &names::unmatched(group)),
-                Kind::Tokens(kind) => {
-                    abi::define_metric(Metric::Counter, &names::tokens(group, model, kind))
-                }
-            }
-        })
+        let mut series = self.series.borrow_mut();
+        *entry(entry(&mut series, group)?, model)?
+            .get_mut(kind.position())?
+            .get_or_insert_with(|| define(settlement, kind))
+    }
+}
+
+/// The entry at an index. Both indices come from the configuration, which bounds them.
+fn entry<T: Default>(list: &mut Vec<T>, index: usize) -> Option<&mut T> {
+    if list.len() <= index {
+        list.resize_with(index.saturating_add(1), T::default);
+    }
+    list.get_mut(index)
+}
+
+fn define(settlement: &Settlement, kind: Kind) -> Option<u32> {
+    let (group, model) = (settlement.group_name(), settlement.model_label());
+    match kind {
+        Kind::Latency => abi::define_metric(Metric::Histogram, &names::latency(group)),
+        Kind::Requests(outcome) => {
+            abi::define_metric(Metric::Counter, &names::requests(group, model, outcome))
+        }
+        Kind::Unmatched => abi::define_metric(Metric::Counter, &names::unmatched(group)),
+        Kind::TimeToFirstToken => {
+            abi::define_metric(Metric::Histogram, &names::time_to_first_token(group))
+        }
+        Kind::Tokens(token) => {
+            abi::define_metric(Metric::Counter, &names::tokens(group, model, token.name()))
+        }
     }
 }

@@ -87,4 +87,12 @@ impl Fault {
     pub(super) const fn here(kind: JsonErrorKind) -> Self {
         kind.after(0)
     }
+
+    /// The same, in a step that this is a part of.
+    pub(super) const fn behind(self, used: usize) -> Self {
+        Self {
+            used: self.used.saturating_add(used),
+            ..self
+        }
+    }
 }

@@ -5,6 +5,7 @@
 //! numbers outside a double. What it accepts, every parser accepts; a property test holds it to `serde_json`.
 //! It does not know what the tokens mean; `path` finds the wanted ones.
 
+mod block;
 mod edit;
 mod error;
 mod number;
@@ -15,6 +16,7 @@ mod tests;
 mod token;
 mod write;
 
+pub use self::block::is_same;
 pub use self::edit::edited;
 use self::error::Fault;
 pub use self::error::{JsonError, JsonErrorKind};
@@ -22,9 +24,10 @@ use self::number::Number;
 pub use self::number::decimal;
 pub use self::path::{KeyMatch, PathMatcher, Patterns};
 use self::string::StringState;
+pub use self::string::simple_string;
 pub use self::token::{Container, Scalar, Span, Text};
 use self::token::{Literal, Token};
-pub use self::write::Writer;
+pub use self::write::{Writer, push_decimal};
 
 /// At most this many bytes of a string, key or number reach the [`Sink`].
 pub const CAPTURE: usize = 512;
@@ -61,6 +64,14 @@ impl Scanner {
             string: StringState::new(),
             number: Number::new(),
         }
+    }
+
+    /// At the end of a document of that length, of which it is known that it has ended.
+    pub const fn at_end(len: u64) -> Self {
+        let mut scanner = Self::new();
+        scanner.offset = len;
+        scanner.state = State::Done;
+        scanner
     }
 
     /// Bytes consumed so far.
@@ -127,30 +138,35 @@ impl Scanner {
             State::Number => {
                 for (used, &byte) in rest.iter().enumerate() {
                     if !self.number.accept(byte).map_err(|kind| kind.after(used))? {
+                        self.token.push(rest.get(..used).unwrap_or_default());
                         self.end_number(sink)
                             .map_err(|fault| fault.kind.after(used))?;
                         return Ok(used);
                     }
-                    self.token.push(&[byte]);
                 }
+                self.token.push(rest);
                 Ok(rest.len())
             }
             State::Literal { literal, matched } => {
-                if literal.text().get(matched) != Some(&byte) {
-                    return Err(Fault::here(JsonErrorKind::Syntax));
-                }
-                let matched = matched.saturating_add(1);
-                if matched == literal.text().len() {
-                    let span = self.span_to(self.offset.saturating_add(1));
+                let wanted = literal.text().get(matched..).unwrap_or_default();
+                let same = rest.iter().zip(wanted).take_while(|(a, b)| a == b).count();
+                if same == wanted.len() {
+                    let span = self.span_to(self.offset.saturating_add(same as u64));
                     self.end_value();
                     sink.scalar(literal.scalar(), span);
-                } else {
+                } else if same == rest.len() {
+                    let matched = matched.saturating_add(same);
                     self.state = State::Literal { literal, matched };
+                } else {
+                    return Err(JsonErrorKind::Syntax.after(same));
                 }
-                Ok(1)
+                Ok(same)
             }
             State::Failed(error) => Err(Fault::here(error.kind)),
-            _ if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') => Ok(1),
+            _ if is_space(byte) => Ok(rest
+                .iter()
+                .position(|byte| !is_space(*byte))
+                .unwrap_or(rest.len())),
             _ => self.structure_step(byte, sink),
         }
     }
@@ -279,6 +295,11 @@ impl Scanner {
         self.state = State::Failed(error);
         error
     }
+}
+
+/// RFC 8259, section 2.
+const fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 impl Default for Scanner {

@@ -165,19 +165,19 @@ impl PathMatcher {
         let Some(folded) = fold(key, &mut buffer) else {
             return KeyMatch::Unwatched;
         };
-        for (index, pattern) in self.patterns.lists.iter().copied().flatten().enumerate() {
-            let bit = 1_u64
-                .checked_shl(u32::try_from(index).unwrap_or(u32::MAX))
-                .unwrap_or_default();
-            let Some(name) = pattern.get(segment).filter(|_| above.folded & bit != 0) else {
-                continue;
-            };
-            if folded.eq_ignore_ascii_case(name.as_bytes()) {
+        let mut bit = 1_u64;
+        for pattern in self.patterns.lists.iter().copied().flatten() {
+            let name = pattern.get(segment).map_or("", |name| *name);
+            if name.len() == folded.len()
+                && above.folded & bit != 0
+                && folded.eq_ignore_ascii_case(name.as_bytes())
+            {
                 level.folded |= bit;
                 if key.is(name) {
                     level.exact |= bit & above.exact;
                 }
             }
+            bit <<= 1;
         }
         let duplicate = level.folded & level.seen != 0;
         level.seen |= level.folded;
@@ -244,10 +244,10 @@ pub(super) fn fold<'a>(key: Text<'a>, buffer: &'a mut [u8; MAX_KEY]) -> Option<&
         None if key.whole => key.bytes,
         None => return None,
     };
-    let text = std::str::from_utf8(bytes).ok()?;
-    if text.is_ascii() {
-        return (text.len() <= MAX_KEY).then_some(bytes);
+    if bytes.is_ascii() {
+        return (bytes.len() <= MAX_KEY).then_some(bytes);
     }
+    let text = std::str::from_utf8(bytes).ok()?;
     let mut used = 0_usize;
     for character in text.chars() {
         let character = match character {

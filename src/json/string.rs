@@ -1,9 +1,7 @@
 //! Strings: runs of plain bytes at full speed, escapes one by one, UTF-8 checked across pieces.
 
+use super::block::plain_run;
 use super::{Fault, JsonErrorKind, Scalar, Scanner, Sink, State};
-
-/// Bytes looked at together, eight in a word: no compiler makes vectors of loops where it optimises for size.
-const BLOCK: usize = 32;
 
 /// Where in a string the scanner is.
 #[derive(Debug)]
@@ -88,70 +86,81 @@ impl StringState {
 }
 
 impl Scanner {
+    /// Reads the string on, at most to its end.
     pub(super) fn string_step<S: Sink>(
         &mut self,
         rest: &[u8],
         key: bool,
         sink: &mut S,
     ) -> Result<usize, Fault> {
-        let Some(&byte) = rest.first() else {
-            return Ok(0);
-        };
-        match self.string.within {
-            Within::Plain => {
-                let (run, ascii) = plain_run(rest);
-                if !ascii || self.string.partial_len > 0 {
-                    self.string.check_utf8(run)?;
-                }
-                self.token.push(run);
-                let Some(&stop) = rest.get(run.len()) else {
-                    return Ok(rest.len());
-                };
-                let used = run.len().saturating_add(1);
-                if self.string.partial_len > 0 {
-                    return Err(self.string.cut_short(run.len()));
-                }
-                match stop {
-                    b'"' => self.end_string(key, self.offset.saturating_add(used as u64), sink),
-                    b'\\' => self.string.within = Within::Escape,
-                    0 => return Err(JsonErrorKind::Nul.after(run.len())),
-                    _ => return Err(JsonErrorKind::Control.after(run.len())),
-                }
-                return Ok(used);
-            }
-            Within::Escape if byte == b'u' => {
-                self.string.within = Within::Hex {
-                    digits: 0,
-                    value: 0,
-                }
-            }
-            Within::Escape if self.string.high != 0 => {
-                return Err(Fault::here(JsonErrorKind::LoneSurrogate));
-            }
-            Within::Escape => {
-                self.token
-                    .push(&[unescape(byte).ok_or(Fault::here(JsonErrorKind::Escape))?]);
-                self.string.within = Within::Plain;
-            }
-            Within::Hex { digits, value } => {
-                let digit = char::from(byte)
-                    .to_digit(16)
-                    .and_then(|digit| u16::try_from(digit).ok());
-                let digit = digit.ok_or(Fault::here(JsonErrorKind::Escape))?;
-                let value = (value << 4) | digit;
-                if digits < 3 {
-                    self.string.within = Within::Hex {
-                        digits: digits.saturating_add(1),
-                        value,
+        let mut used = 0_usize;
+        while let Some(&byte) = rest.get(used) {
+            match self.string.within {
+                Within::Plain => {
+                    let (run, ascii) = plain_run(rest.get(used..).unwrap_or_default());
+                    if !ascii || self.string.partial_len > 0 {
+                        let checked = self.string.check_utf8(run);
+                        checked.map_err(|fault| fault.behind(used))?;
+                    }
+                    self.token.push(run);
+                    used = used.saturating_add(run.len());
+                    let Some(&stop) = rest.get(used) else {
+                        return Ok(used);
                     };
-                } else {
-                    self.end_unicode_escape(value)?;
+                    if self.string.partial_len > 0 {
+                        return Err(self.string.cut_short(used));
+                    }
+                    match stop {
+                        b'"' => {
+                            used = used.saturating_add(1);
+                            self.end_string(key, self.offset.saturating_add(used as u64), sink);
+                            return Ok(used);
+                        }
+                        b'\\' => self.string.within = Within::Escape,
+                        0 => return Err(JsonErrorKind::Nul.after(used)),
+                        _ => return Err(JsonErrorKind::Control.after(used)),
+                    }
                 }
+                Within::Escape if byte == b'u' => {
+                    self.string.within = Within::Hex {
+                        digits: 0,
+                        value: 0,
+                    }
+                }
+                Within::Escape if self.string.high != 0 => {
+                    return Err(JsonErrorKind::LoneSurrogate.after(used));
+                }
+                Within::Escape => {
+                    let Some(byte) = unescape(byte) else {
+                        return Err(JsonErrorKind::Escape.after(used));
+                    };
+                    self.token.push(&[byte]);
+                    self.string.within = Within::Plain;
+                }
+                Within::Hex { digits, value } => {
+                    let digit = char::from(byte)
+                        .to_digit(16)
+                        .and_then(|digit| u16::try_from(digit).ok());
+                    let Some(digit) = digit else {
+                        return Err(JsonErrorKind::Escape.after(used));
+                    };
+                    let value = (value << 4) | digit;
+                    if digits < 3 {
+                        self.string.within = Within::Hex {
+                            digits: digits.saturating_add(1),
+                            value,
+                        };
+                    } else {
+                        let ended = self.end_unicode_escape(value);
+                        ended.map_err(|fault| fault.behind(used))?;
+                    }
+                }
+                Within::Second if byte == b'\\' => self.string.within = Within::Escape,
+                Within::Second => return Err(JsonErrorKind::LoneSurrogate.after(used)),
             }
-            Within::Second if byte == b'\\' => self.string.within = Within::Escape,
-            Within::Second => return Err(Fault::here(JsonErrorKind::LoneSurrogate)),
+            used = used.saturating_add(1);
         }
-        Ok(1)
+        Ok(used)
     }
 
     fn end_unicode_escape(&mut self, value: u16) -> Result<(), Fault> {
@@ -187,44 +196,27 @@ impl Scanner {
     }
 }
 
-/// The bytes up to the first that ends or interrupts plain text, and whether all of them are ASCII.
-fn plain_run(bytes: &[u8]) -> (&[u8], bool) {
-    let mut len = 0_usize;
-    let mut seen = 0_u64;
-    for block in bytes.as_chunks::<BLOCK>().0 {
-        let (words, _) = block.as_chunks::<8>();
-        let (stop, bits) = words.iter().fold((0, 0), |(stop, bits), word| {
-            let word = u64::from_le_bytes(*word);
-            (stop | interrupts(word), bits | word)
-        });
-        if stop != 0 {
-            break;
+/// Where a string ends whose opening quote is behind, and the length of what it says; `None` where it does not end, or
+/// has what takes a closer look: Unicode escapes, and whatever is wrong.
+pub fn simple_string(bytes: &[u8]) -> Option<(usize, u64)> {
+    let mut rest = bytes;
+    let mut len = 0_u64;
+    loop {
+        let (run, ascii) = plain_run(rest);
+        if !ascii && std::str::from_utf8(run).is_err() {
+            return None;
         }
-        seen |= bits;
-        len = len.saturating_add(BLOCK);
-    }
-    for &byte in bytes.get(len..).unwrap_or_default() {
-        if interrupts(each(byte)) != 0 {
-            break;
+        len = len.saturating_add(run.len() as u64);
+        rest = rest.get(run.len()..)?;
+        match rest {
+            [b'"', ..] => return Some((bytes.len().checked_sub(rest.len())?, len)),
+            [b'\\', escape, tail @ ..] if unescape(*escape).is_some() => {
+                len = len.saturating_add(1);
+                rest = tail;
+            }
+            _ => return None,
         }
-        seen |= each(byte);
-        len = len.saturating_add(1);
     }
-    (bytes.get(..len).unwrap_or_default(), seen & each(0x80) == 0)
-}
-
-/// The byte, eight times over.
-const fn each(byte: u8) -> u64 {
-    u64::from_le_bytes([byte; 8])
-}
-
-/// Not 0 if one of the eight bytes is a quote, a backslash or a control character. Subtracting borrows from a byte's
-/// highest bit where the byte is the smaller one; a borrow can only go wrong behind a byte that was found already.
-const fn interrupts(word: u64) -> u64 {
-    const fn below(word: u64, bound: u8) -> u64 {
-        word.wrapping_sub(each(bound)) & !word & each(0x80)
-    }
-    below(word, 0x20) | below(word ^ each(b'"'), 1) | below(word ^ each(b'\\'), 1)
 }
 
 /// What a string says that the scanner has accepted, given as it stands in the document, quotes included. For strings

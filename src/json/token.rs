@@ -133,6 +133,10 @@ impl Token {
 
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.len = self.len.saturating_add(bytes.len() as u64);
+        // Most of a long text comes when there is no room left.
+        if self.used == CAPTURE {
+            return;
+        }
         let room = self.bytes.get_mut(self.used..).unwrap_or_default();
         let fits = bytes.len().min(room.len());
         if let (Some(room), Some(bytes)) = (room.get_mut(..fits), bytes.get(..fits)) {

@@ -25,10 +25,12 @@ impl Writer {
         self
     }
 
-    /// The name of a member, whose value is to follow.
-    pub fn key(&mut self, name: &str) -> &mut Self {
-        self.string(name);
-        self.0.push(':');
+    /// The name of a member, whose value is to follow. As it is: the names are ours.
+    pub fn key(&mut self, name: &'static str) -> &mut Self {
+        self.comma();
+        self.0.push('"');
+        self.0.push_str(name);
+        self.0.push_str("\":");
         self
     }
 
@@ -36,19 +38,25 @@ impl Writer {
     pub fn string(&mut self, value: &str) -> &mut Self {
         self.comma();
         self.0.push('"');
-        for char in value.chars() {
-            match char {
-                '"' | '\\' => {
+        let mut rest = value;
+        while let Some(at) = rest.bytes().position(is_special) {
+            let (plain, tail) = rest.split_at_checked(at).unwrap_or((rest, ""));
+            self.0.push_str(plain);
+            let mut chars = tail.chars();
+            match chars.next() {
+                Some(char @ ('"' | '\\')) => {
                     self.0.push('\\');
                     self.0.push(char);
                 }
                 // U+2028 and U+2029 are legal in JSON, but some readers of JSON lines split there.
-                '\0'..='\x1f' | '\x7f' | '\u{2028}' | '\u{2029}' => {
+                Some(char @ ('\0'..='\x1f' | '\x7f' | '\u{2028}' | '\u{2029}')) => {
                     let _ = write!(self.0, "\\u{:04x}", u32::from(char)); // a String takes everything
                 }
-                _ => self.0.push(char),
+                char => self.0.extend(char),
             }
+            rest = chars.as_str();
         }
+        self.0.push_str(rest);
         self.0.push('"');
         self
     }
@@ -64,7 +72,7 @@ impl Writer {
     /// A whole number.
     pub fn number(&mut self, value: u64) -> &mut Self {
         self.comma();
-        let _ = write!(self.0, "{value}"); // a String takes everything
+        push_decimal(&mut self.0, value);
         self
     }
 
@@ -87,10 +95,32 @@ impl Writer {
 
     /// No value ends with any of these, and all that is no value does.
     fn comma(&mut self) {
-        if !self.0.is_empty() && !self.0.ends_with(['{', '[', ':']) {
+        if !matches!(self.0.as_bytes().last(), None | Some(b'{' | b'[' | b':')) {
             self.0.push(',');
         }
     }
+}
+
+/// Whether this byte may begin a character that is not written as it is: of U+2028 and U+2029 it is the first of three.
+const fn is_special(byte: u8) -> bool {
+    matches!(byte, 0..=0x1f | b'"' | b'\\' | 0x7f | 0xe2)
+}
+
+/// Writes a whole number. `format!` would take a hundred times as long.
+pub fn push_decimal(text: &mut String, value: u64) {
+    let mut digits = [b'0'; 20];
+    let mut rest = value;
+    let mut len = 0_usize;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0'.wrapping_add(u8::try_from(rest % 10).unwrap_or(0));
+        rest /= 10;
+        len = len.saturating_add(1);
+        if rest == 0 {
+            break;
+        }
+    }
+    let written = digits.get(digits.len().saturating_sub(len)..);
+    text.push_str(std::str::from_utf8(written.unwrap_or_default()).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -111,8 +141,17 @@ mod tests {
     }
 
     #[test]
+    fn numbers_have_all_their_digits() {
+        for number in [0, 7, 10, 4_294_967_296, u64::MAX] {
+            let mut text = String::new();
+            push_decimal(&mut text, number);
+            assert_eq!(text, number.to_string());
+        }
+    }
+
+    #[test]
     fn strings_are_what_a_reader_reads() {
-        let text = "a\"\\\n\0\u{7f}\u{2028}\u{2029}é😀";
+        let text = "a\"\\\n\0\u{7f}\u{2028}\u{2029}\u{2027}é😀";
         let mut json = Writer::default();
         json.string(text);
         let json = json.finish();

@@ -1,10 +1,11 @@
 //! One JSON document of an answer after another: the whole answer, or an event, a line, a frame of it.
 //!
-//! A walk over the scanner's tokens, from place to place. Every document is scanned in full: a search for
-//! `"usage"` first would have to hold what it searches, and in the streams that matter every event has
-//! that key. Knows nothing of how documents are told apart, nor of any API's names.
+//! A walk over the scanner's tokens, from place to place. Every document is scanned in full, unless it has the
+//! shape of the last one: a search for `"usage"` first would have to hold what it searches, and in the streams
+//! that matter every event has that key. Knows nothing of how documents are told apart, nor of any API's names.
 
 use super::place::Place;
+use super::shape::{Hole, HoleKind, MAX_HOLES, Shape};
 use super::usage::{Count, Counts, Usage, UsageFormat};
 use crate::json::{Container, JsonErrorKind, Scalar, Scanner, Sink, Span, Text};
 
@@ -31,6 +32,9 @@ pub(crate) struct Documents {
     /// Length of the text before the document.
     text: u64,
     walk: Walk,
+    shape: Shape,
+    /// What [`Walk`] learnt of the document that the shape is of.
+    chunk: Chunk,
 }
 
 impl Documents {
@@ -41,13 +45,26 @@ impl Documents {
             len: 0,
             text: 0,
             walk: Walk::new(format),
+            shape: Shape::default(),
+            chunk: Chunk::default(),
         }
     }
 
     /// Takes the next bytes of a document.
     pub(crate) fn push(&mut self, part: &[u8]) {
+        let begins = self.len == 0;
+        if begins && let Some(text) = self.shape.text_of(part) {
+            self.len = part.len() as u64;
+            self.scanner = Scanner::at_end(self.len);
+            self.walk.text = text;
+            self.walk.chunk = self.chunk;
+            return;
+        }
         if let Some(rest) = self.scan(part) {
             self.refuse(rest);
+        } else if begins && self.walk.ordinary && self.scanner.is_complete() {
+            self.chunk = self.walk.chunk;
+            self.shape.learn(part, &self.walk.holes);
         }
     }
 
@@ -188,6 +205,10 @@ struct Walk {
     end: End,
     chunk: Chunk,
     wrapped: Option<Span>,
+    /// The document says nothing but text so far.
+    ordinary: bool,
+    /// Its values that could be others without saying more.
+    holes: Vec<Hole>,
     /// How many containers are open.
     depth: usize,
     /// The place of the current value, behind those of the containers around it.
@@ -215,6 +236,8 @@ impl Walk {
             end: End::Open,
             chunk: Chunk::default(),
             wrapped: None,
+            ordinary: true,
+            holes: Vec::new(),
             depth: 0,
             places: [Place::Root(format); DEPTH],
         }
@@ -228,6 +251,8 @@ impl Walk {
         self.text = 0;
         self.chunk = Chunk::default();
         self.wrapped = None;
+        self.ordinary = true;
+        self.holes.clear();
         self.depth = 0;
     }
 
@@ -275,12 +300,16 @@ impl Sink for Walk {
     fn open(&mut self, container: Container, _at: u64) {
         let place = self.value();
         self.error |= place == Place::Error;
+        self.ordinary &= place != Place::Error;
         self.depth = self.depth.saturating_add(1);
         let inside = match container {
             Container::Array => place.element(),
             Container::Object => place,
         };
-        self.list |= self.depth == 1 && container == Container::Array && inside == place;
+        if self.depth == 1 && container == Container::Array {
+            self.list |= inside == place;
+            self.ordinary = false;
+        }
         self.set_place(inside);
     }
 
@@ -302,20 +331,46 @@ impl Sink for Walk {
         if value == Scalar::Null {
             return;
         }
-        match (self.value(), value) {
+        let place = self.value();
+        let kind = match (place, value) {
             (Place::Count(count), Scalar::Number(number)) if number.whole => {
                 self.counts.state(count, number.bytes);
+                None
             }
-            (Place::Text, Scalar::String(text)) => self.text = self.text.saturating_add(text.len),
-            (Place::Error, Scalar::String(text)) => self.error |= text.len > 0,
+            (Place::Text, Scalar::String(text)) => {
+                self.text = self.text.saturating_add(text.len);
+                Some(HoleKind::Text)
+            }
+            (Place::Error, Scalar::String(text)) => {
+                self.error |= text.len > 0;
+                None
+            }
             (Place::Type, Scalar::String(text)) => {
-                self.error |= text.is("error");
-                if LAST.iter().any(|last| text.is(last)) {
+                let last = LAST.iter().any(|last| text.is(last));
+                if last {
                     self.end = End::Last;
                 }
+                self.error |= text.is("error");
+                // Of another type it could be the last.
+                self.ordinary &= !last && !text.is("error");
+                return;
             }
-            (Place::Wrapped, Scalar::String(_)) => self.wrapped = Some(span),
-            _ => {}
+            (Place::Wrapped, Scalar::String(_)) => {
+                self.wrapped = Some(span);
+                None
+            }
+            (Place::Other | Place::Bookkeeping, Scalar::String(_)) => Some(HoleKind::String),
+            (Place::Other | Place::Bookkeeping | Place::Text, Scalar::Number(_)) => {
+                Some(HoleKind::Number)
+            }
+            (_, Scalar::Bool(_)) => return,
+            _ => None,
+        };
+        match kind {
+            Some(kind) if self.ordinary && self.holes.len() < MAX_HOLES => {
+                self.holes.push(Hole { span, kind });
+            }
+            _ => self.ordinary = false,
         }
     }
 }

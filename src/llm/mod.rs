@@ -10,6 +10,7 @@ pub mod models;
 mod place;
 pub mod request;
 pub mod response;
+mod shape;
 mod sse;
 pub mod usage;
 

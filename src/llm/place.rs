@@ -64,10 +64,14 @@ impl Place {
             Self::Wrapper => (&[WRAPPER], Self::Other),
             _ => (&[], Self::Other),
         };
-        let mut members = tables.iter().copied().flatten();
-        members
-            .find(|(name, _)| name.as_bytes() == key)
-            .map_or(other, |(_, place)| *place)
+        for members in tables {
+            for (name, place) in *members {
+                if name.as_bytes() == key {
+                    return *place;
+                }
+            }
+        }
+        other
     }
 }
 

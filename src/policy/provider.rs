@@ -98,7 +98,9 @@ pub(super) fn owner(endpoint: &Endpoint) -> Option<Provider> {
     let path = endpoint.path;
     if path.starts_with("/openai/deployments/") {
         Some(Provider::AzureOpenAi)
-    } else if path.starts_with("/v1beta|v1alpha/openai/") || path.contains("/endpoints/openapi/") {
+    } else if path.starts_with("/v1beta|v1alpha/openai/")
+        || path.ends_with("/endpoints/openapi/chat/completions")
+    {
         Some(Provider::Gemini)
     } else {
         None

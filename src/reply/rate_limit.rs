@@ -5,6 +5,7 @@
 
 use crate::config::HeaderFamily;
 use crate::headers::HeaderEdits;
+use crate::json::push_decimal;
 use crate::limit::Unit;
 use crate::limit::counter::{Counter, Standing};
 use std::fmt::{self, Write};
@@ -12,6 +13,18 @@ use std::rc::Rc;
 
 /// Prefixes of an upstream's own rate-limit headers: they describe the shared account, which is no caller's business.
 const UPSTREAM_PREFIXES: [&[u8]; 3] = [b"x-ratelimit", b"anthropic-ratelimit-", b"ratelimit"];
+
+const OPENAI_REQUESTS: [&str; 3] = [
+    "x-ratelimit-limit-requests",
+    "x-ratelimit-remaining-requests",
+    "x-ratelimit-reset-requests",
+];
+
+const OPENAI_TOKENS: [&str; 3] = [
+    "x-ratelimit-limit-tokens",
+    "x-ratelimit-remaining-tokens",
+    "x-ratelimit-reset-tokens",
+];
 
 /// Whether a field of an upstream's answer describes the shared account's limits.
 pub fn is_upstream_limit(name: &[u8]) -> bool {
@@ -34,30 +47,23 @@ pub fn tell(
         match family {
             HeaderFamily::Ietf => ietf(counters, standings, elapsed_ms, edits),
             HeaderFamily::OpenAi => {
-                for (unit, standing) in [("requests", requests), ("tokens", tokens)] {
+                for (names, standing) in [(OPENAI_REQUESTS, requests), (OPENAI_TOKENS, tokens)] {
                     let Some(standing) = standing else { continue };
-                    edits.set(
-                        format!("x-ratelimit-limit-{unit}"),
-                        standing.limit.quota.to_string(),
-                    );
-                    edits.set(
-                        format!("x-ratelimit-remaining-{unit}"),
-                        standing.remaining.to_string(),
-                    );
-                    let reset = duration(standing.clear_ms.saturating_sub(elapsed_ms));
-                    edits.set(format!("x-ratelimit-reset-{unit}"), reset);
+                    let [limit, remaining, reset] = names;
+                    edits.set(limit, decimal(standing.limit.quota));
+                    edits.set(remaining, decimal(standing.remaining));
+                    let after = standing.clear_ms.saturating_sub(elapsed_ms);
+                    edits.set(reset, duration(after));
                 }
             }
             HeaderFamily::Standard => {
                 let Some(standing) = requests.or(tokens) else {
                     continue;
                 };
-                edits.set("ratelimit-limit", standing.limit.quota.to_string());
-                edits.set("ratelimit-remaining", standing.remaining.to_string());
-                edits.set(
-                    "ratelimit-reset",
-                    reset_seconds(standing, elapsed_ms).to_string(),
-                );
+                let reset = reset_seconds(standing, elapsed_ms);
+                edits.set("ratelimit-limit", decimal(standing.limit.quota));
+                edits.set("ratelimit-remaining", decimal(standing.remaining));
+                edits.set("ratelimit-reset", decimal(reset));
             }
         }
     }
@@ -82,22 +88,32 @@ fn reset_seconds(standing: &Standing, elapsed_ms: u64) -> u64 {
     reset_ms.saturating_sub(elapsed_ms).div_ceil(1_000)
 }
 
+fn decimal(value: u64) -> String {
+    let mut text = String::new();
+    push_decimal(&mut text, value);
+    text
+}
+
 /// As OpenAI writes durations: `12ms`, `1s`, `6m0s`, `1h0m0s`.
 fn duration(ms: u64) -> String {
-    if ms < 1_000 {
-        return if ms == 0 {
-            "0s".to_owned()
-        } else {
-            format!("{ms}ms")
-        };
+    let mut text = String::new();
+    if ms > 0 && ms < 1_000 {
+        push_decimal(&mut text, ms);
+        text.push_str("ms");
+        return text;
     }
     let seconds = ms.div_ceil(1_000);
-    let (hours, minutes, rest) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    match (hours, minutes) {
-        (0, 0) => format!("{rest}s"),
-        (0, _) => format!("{minutes}m{rest}s"),
-        _ => format!("{hours}h{minutes}m{rest}s"),
+    if seconds >= 3_600 {
+        push_decimal(&mut text, seconds / 3_600);
+        text.push('h');
     }
+    if seconds >= 60 {
+        push_decimal(&mut text, seconds / 60 % 60);
+        text.push('m');
+    }
+    push_decimal(&mut text, seconds % 60);
+    text.push('s');
+    text
 }
 
 fn ietf(

@@ -23,6 +23,7 @@
 pub(crate) mod accuracy;
 pub(crate) mod client;
 pub(crate) mod core;
+pub(crate) mod counted;
 pub(crate) mod crowd;
 pub(crate) mod demo;
 pub(crate) mod endings;
@@ -33,6 +34,7 @@ pub(crate) mod ratelimitd;
 pub(crate) mod scenario;
 pub(crate) mod tokens;
 pub(crate) mod upstream;
+pub(crate) mod vm;
 
 /// JSON from YAML: policies in tests read as operators write them.
 pub(crate) fn yaml(text: &str) -> serde_json::Value {

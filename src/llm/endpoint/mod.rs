@@ -97,6 +97,8 @@ pub struct Endpoint {
     pub access: Access,
     /// What `path` begins with before the first segment that is not plain; all of it, if all are.
     plain: &'static str,
+    /// With what the second segment may begin: most rows need no closer look.
+    second: u32,
 }
 
 impl Endpoint {
@@ -119,7 +121,7 @@ impl Endpoint {
     pub fn needs_model(&self) -> bool {
         let in_body =
             !matches!(self.body, Body::Any | Body::None) && !self.fields.models.is_empty();
-        in_body || self.path.contains("{model") || self.path.contains('?')
+        in_body || self.path.bytes().any(|byte| matches!(byte, b'{' | b'?'))
     }
 
     /// Whether its streams say their usage only when `stream_options` asks for it.

@@ -7,6 +7,7 @@
 use super::Endpoint;
 use super::fields::Path as FieldPath;
 use super::percent::{PathError, decode, decode_query};
+use super::table::initial;
 
 /// One segment, decoded, without `;parameters`.
 #[derive(Clone, Debug)]
@@ -166,7 +167,7 @@ impl Found {
     /// Rows for a whole tree of paths, and for any method, are for what other rows leave.
     pub(super) fn yields_to(&self, other: &Self) -> bool {
         let rank = |endpoint: &Endpoint| {
-            u8::from(endpoint.path.contains("**")) | u8::from(endpoint.method == "*")
+            u8::from(endpoint.path.ends_with("**")) | u8::from(endpoint.method == "*")
         };
         rank(self.endpoint) > rank(other.endpoint)
     }
@@ -186,6 +187,12 @@ pub(super) fn fits(
     segments: &[Segment],
     plain: Option<&str>,
 ) -> Result<Option<Fit>, PathError> {
+    let second = segments
+        .get(1)
+        .and_then(|segment| segment.text.bytes().next());
+    if second.is_some_and(|byte| endpoint.second & initial(byte) == 0) {
+        return Ok(None);
+    }
     if let Some(plain) = plain {
         if endpoint.plain.len() == endpoint.path.len() {
             return Ok((plain == endpoint.path).then_some(Fit { model: None }));
@@ -194,29 +201,25 @@ pub(super) fn fits(
             return Ok(None);
         }
     }
-    let path = endpoint
-        .path
-        .split_once('?')
-        .map_or(endpoint.path, |(path, _)| path);
-    let mut wanted = path.split('/').skip(1);
+    let mut wanted = endpoint.path;
     let mut rest = segments;
     let mut model = None;
     let open_end = loop {
-        let Some(wanted) = wanted.next() else {
+        let Some(next) = next_wanted(&mut wanted) else {
             return Ok(rest.is_empty().then_some(Fit { model }));
         };
-        if matches!(wanted, "**" | "{model..}") {
-            break wanted;
+        if matches!(next, "**" | "{model..}") {
+            break next;
         }
         let Some((segment, tail)) = rest.split_first() else {
             return Ok(None);
         };
-        if !segment.fits(wanted, &mut model)? {
+        if !segment.fits(next, &mut model)? {
             return Ok(None);
         }
         rest = tail;
     };
-    let tail: Vec<&str> = wanted.collect();
+    let tail: Vec<&str> = std::iter::from_fn(|| next_wanted(&mut wanted)).collect();
     for wanted in tail.into_iter().rev() {
         let Some((segment, head)) = rest.split_last() else {
             return Ok(None);
@@ -241,18 +244,35 @@ pub(super) fn fits(
     }))
 }
 
+/// Takes the next segment off a row's path. Most rows are left at their first one, so this is short and has no iterators.
+fn next_wanted(path: &mut &'static str) -> Option<&'static str> {
+    let rest = path.strip_prefix('/')?;
+    let end = rest.bytes().position(|byte| matches!(byte, b'/' | b'?'));
+    let (segment, rest) = rest.split_at_checked(end.unwrap_or(rest.len()))?;
+    *path = rest;
+    Some(segment)
+}
+
+/// Whether a text is one of `a|b|c`.
+fn is_one_of(text: &str, choices: &str) -> bool {
+    choices
+        .as_bytes()
+        .split(|byte| *byte == b'|')
+        .any(|choice| choice == text.as_bytes())
+}
+
 impl Segment {
     fn fits(&self, wanted: &str, model: &mut Option<String>) -> Result<bool, PathError> {
         if wanted == "*" {
             return Ok(!self.text.is_empty());
         }
         let Some(verbs) = wanted.strip_prefix("{model}") else {
-            return Ok(wanted.split('|').any(|wanted| wanted == self.text));
+            return Ok(is_one_of(&self.text, wanted));
         };
         let name = match verbs.strip_prefix(':') {
             None => self.text.as_str(),
             Some(verbs) => match self.text.rsplit_once(':') {
-                Some((name, verb)) if verbs.split('|').any(|wanted| wanted == verb) => name,
+                Some((name, verb)) if is_one_of(verb, verbs) => name,
                 _ => return Ok(false),
             },
         };

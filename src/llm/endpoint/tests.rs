@@ -354,3 +354,11 @@ fn the_table_can_be_printed() {
     );
     assert!(names().contains(&"chat") && !names().contains(&"unknown"));
 }
+
+#[test]
+fn methods_differ_in_length() {
+    for endpoint in ENDPOINTS {
+        let known = ["*", "WS", "GET", "POST", "DELETE"];
+        assert!(known.contains(&endpoint.method), "{}", endpoint.method);
+    }
+}
