@@ -217,12 +217,11 @@ impl Decoder {
             node,
         } in members
         {
-            match names.binary_search(&key.as_str()) {
-                Err(at) => names.insert(at, key),
-                Ok(_) => {
-                    self.hide(node);
-                    self.within(key, |d| d.error(*key_span, "given twice"));
-                }
+            if let Err(at) = names.binary_search(&key.as_str()) {
+                names.insert(at, key);
+            } else {
+                self.hide(node);
+                self.within(key, |d| d.error(*key_span, "given twice"));
             }
         }
     }
