@@ -116,7 +116,8 @@ mod tests {
         #[test]
         fn buckets_are_a_partition(prompt: u64, cached: u64, written: u64) {
             let buckets = Buckets::new(prompt, cached, written, 0);
-            let sum = u128::from(buckets.input) + u128::from(buckets.cached_input) + u128::from(buckets.cache_write);
+            let parts = [buckets.input, buckets.cached_input, buckets.cache_write];
+            let sum: u128 = parts.into_iter().map(u128::from).sum();
             prop_assert_eq!(sum, u128::from(prompt));
             prop_assert!(buckets.cached_input <= cached && buckets.cache_write <= written);
         }

@@ -4,10 +4,9 @@
 //! into `docs/limits.md`. A further row is a function that answers [`Row`], and its line in [`rows`].
 #![expect(
     clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::print_stdout,
+    clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a test fails by panicking, and this one prints"
+    reason = "a test fails by panicking"
 )]
 
 #[path = "accuracy/service.rs"]
@@ -21,7 +20,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::accuracy::{Row, full, times};
 use support::client::Request;
-use support::crowd::{all_at_once, held_at_once};
+use support::crowd::{all_at_once, held_at_once, race_for_one};
 use support::endings::Endings;
 use support::envoy::{Gateway, Running};
 use support::tokens::{Calls, LIMIT, Tokens};
@@ -38,6 +37,7 @@ async fn rows() -> Option<Vec<Row>> {
     for (room, clients) in [(0, 64), (1, 64), (30, 64), (30, 256)] {
         rows.push(requests(room, clients).await?);
     }
+    rows.push(race().await?);
     rows.push(consumers().await?);
     rows.push(levels().await?);
     for (room, clients) in [(0, 64), (1, 64), (30, 64), (30, 256)] {
@@ -126,6 +126,18 @@ async fn requests(room: u64, clients: usize) -> Option<Row> {
         row.admit(upstream.count() - before);
     }
     gateway.assert_healthy().await;
+    Some(row)
+}
+
+async fn race() -> Option<Row> {
+    let limit = "`requests_per_day: 1` of each of 1,000 groups, both workers at the same moment";
+    let mut row = Row::shared_data(limit, 4, "answered");
+    row.allow(1_000);
+    for _ in 0..times(1, 30) {
+        let (gateway, passed) = race_for_one(1_000).await?;
+        row.admit(passed.iter().sum());
+        gateway.assert_healthy().await;
+    }
     Some(row)
 }
 
@@ -247,7 +259,7 @@ async fn tokens(calls: Calls) -> Option<Row> {
         tokens.until_used_up(&key, calls, 50).await;
         let least = tokens.prompt + tokens.shortest;
         let reserved = |actual| if calls.bounded { actual } else { least };
-        let (used, short) = tokens.used_and_short(&key, reserved).await;
+        let (used, short) = tokens.used_and_short(&key, reserved);
         assert!(used <= LIMIT + short, "{used} of {LIMIT}, {short} short");
         over = over.max(short);
         row.admit_u64(used);

@@ -1,9 +1,5 @@
 //! Every way in which an exchange can end: what is counted then is what the table in `docs/limits.md` says, and nothing
 //! stays behind, neither slots nor reservations.
-#![expect(
-    clippy::arithmetic_side_effects,
-    reason = "a handful of requests is counted"
-)]
 
 mod support;
 

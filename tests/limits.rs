@@ -1,8 +1,6 @@
 //! What the workers of one Envoy share: limits on every level hold for all of them together, exactly.
 #![expect(
-    clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
-    clippy::panic,
     clippy::unwrap_used,
     reason = "a test fails by panicking"
 )]
@@ -13,7 +11,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use support::client::{Request, Response};
-use support::crowd::{all_at_once, held_at_once, statuses};
+use support::crowd::{all_at_once, held_at_once, race_for_one, statuses};
 use support::envoy::{Gateway, Running};
 use support::upstream::{Answer, Gate, Upstream, chat};
 
@@ -97,6 +95,16 @@ async fn exactly_as_many_requests_pass_as_there_is_room_for() {
         left.sort_unstable();
         assert_eq!(left, (0..room).collect::<Vec<_>>());
     }
+    assert_both_workers(&gateway).await;
+}
+
+/// Of every group the last request that fits is the first one, and all workers are asked for it at the same moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_workers_that_see_room_for_one_one_is_right() {
+    let Some((gateway, passed)) = race_for_one(1_000).await else {
+        return;
+    };
+    assert_eq!(passed, vec![1; 1_000]);
     assert_both_workers(&gateway).await;
 }
 
@@ -280,7 +288,7 @@ fn standings(answer: &Response) -> Vec<(String, u64, u64)> {
         return Vec::new();
     };
     let item = |item: &str, name: &str| -> (String, u64) {
-        let (limit, rest) = item.trim()[1..].split_once('"').unwrap();
+        let (limit, rest) = item.trim().trim_start_matches('"').split_once('"').unwrap();
         let mut parameters = rest.split(';').filter_map(|part| part.split_once('='));
         let value = parameters.find(|(n, _)| *n == name).unwrap().1;
         (limit.to_owned(), value.parse().unwrap())

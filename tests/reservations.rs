@@ -1,10 +1,4 @@
 //! Token limits under concurrency: what is used is never more than the limit and what the estimates were short of.
-#![expect(
-    clippy::arithmetic_side_effects,
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
 
 mod support;
 
@@ -27,7 +21,7 @@ async fn what_is_used_is_the_limit_and_what_the_estimates_were_short_of() {
         let reserved = |_| tokens.prompt + 256;
         // Three of them fit: a fourth would be over.
         assert_eq!(statuses(&answers)[&200], 3);
-        let (used, short) = tokens.used_and_short(&key, reserved).await;
+        let (used, short) = tokens.used_and_short(&key, reserved);
         assert!(used <= LIMIT + short, "{used} of {LIMIT}, {short} short");
         tokens.assert_nothing_is_reserved(&key, used).await;
     }
@@ -49,7 +43,7 @@ async fn callers_that_try_again_use_no_more() {
         };
         tokens.until_used_up(&key, calls, 50).await;
         let reserved = |_| tokens.prompt + tokens.shortest;
-        let (used, short) = tokens.used_and_short(&key, reserved).await;
+        let (used, short) = tokens.used_and_short(&key, reserved);
         assert!(used <= LIMIT + short, "{used} of {LIMIT}, {short} short");
         // And the limit was made use of.
         assert!(used + tokens.prompt + 256 > LIMIT, "only {used} of {LIMIT}");
@@ -70,7 +64,7 @@ async fn who_states_a_bound_never_goes_over() {
             bounded: true,
         };
         tokens.until_used_up(&key, calls, 50).await;
-        let (used, _) = tokens.used_and_short(&key, |actual| actual).await;
+        let (used, _) = tokens.used_and_short(&key, |actual| actual);
         assert!(used <= LIMIT, "{used} of {LIMIT}");
         // Nobody was refused for what was only reserved, in the end: the shortest call did not fit any more.
         let smallest = tokens.prompt + tokens.shortest;

@@ -1,6 +1,5 @@
 //! The tutorial's configuration, line by line, in a real Envoy.
 #![expect(
-    clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a test fails by panicking"

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::client::Request;
 use support::envoy::{Gateway, Running};
-use support::upstream::{Answer, Upstream, chat};
+use support::upstream::{Answer, Upstream, chat, nobody};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
@@ -69,9 +69,7 @@ async fn raw(answers: Vec<Vec<u8>>, hang_up: bool) -> SocketAddr {
 
 #[tokio::test]
 async fn no_answer_is_an_error_and_costs_nothing() {
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = nobody.local_addr().unwrap();
-    drop(nobody);
+    let (_nobody, address) = nobody();
     for address in [
         address,
         raw(vec![Vec::new()], true).await,

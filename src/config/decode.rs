@@ -217,12 +217,12 @@ impl Decoder {
             node,
         } in members
         {
-            if let Err(at) = names.binary_search(&key.as_str()) {
-                names.insert(at, key);
-            } else {
+            let Err(at) = names.binary_search(&key.as_str()) else {
                 self.hide(node);
                 self.within(key, |d| d.error(*key_span, "given twice"));
-            }
+                continue;
+            };
+            names.insert(at, key);
         }
     }
 

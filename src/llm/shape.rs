@@ -117,8 +117,8 @@ mod tests {
                 Some(start) => {
                     let quote = u64::from(kind != HoleKind::Number);
                     let span = Span {
-                        start: start - quote,
-                        end: at + quote,
+                        start: start.saturating_sub(quote),
+                        end: at.saturating_add(quote),
                     };
                     holes.push(Hole { span, kind });
                 }

@@ -203,6 +203,17 @@ impl Request {
             .map_err(io::Error::other)
     }
 
+    /// The header as HTTP/2 has it.
+    pub(crate) fn head(&self) -> hyper::Request<()> {
+        let mut request = hyper::Request::builder()
+            .method(self.method.as_str())
+            .uri(format!("http://gateway.test{}", self.path));
+        for (name, value) in &self.headers {
+            request = request.header(name, value.as_slice());
+        }
+        request.body(()).expect("HTTP/2 can carry the request")
+    }
+
     async fn exchange_http2(
         &self,
         address: SocketAddr,
@@ -211,13 +222,7 @@ impl Request {
         let stream = TcpStream::connect(address).await?;
         let (client, connection) = h2::client::handshake(stream).await?;
         let connection = tokio::spawn(connection);
-        let mut request = hyper::Request::builder()
-            .method(self.method.as_str())
-            .uri(format!("http://gateway.test{}", self.path));
-        for (name, value) in &self.headers {
-            request = request.header(name, value.as_slice());
-        }
-        let request = request.body(()).expect("HTTP/2 can carry the request");
+        let request = self.head();
         let bodiless = self.body.is_empty() && trailers.is_empty();
         let (answer, mut body) = client.ready().await?.send_request(request, bodiless)?;
         if !bodiless {

@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::client::Request;
 use super::crowd::held_at_once;
 use super::envoy::{Gateway, HCM, Running};
-use super::upstream::{Answer, Gate, Seen, Upstream, chat};
+use super::upstream::{Answer, Gate, Seen, Upstream, chat, nobody};
 
 /// What an upstream says that a chat costs, in tokens.
 const USAGE: u64 = 15;
@@ -306,6 +306,7 @@ pub(crate) struct Endings {
     /// The `user` of each request that has come to the upstream.
     arrived: Arrived,
     gate: Gate,
+    _nobody: TcpSocket,
     next: AtomicU32,
 }
 
@@ -322,9 +323,7 @@ impl Endings {
             move |seen| answer(seen, &arrived, &gate, &never)
         })
         .await;
-        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let refused = nobody.local_addr().unwrap();
-        drop(nobody);
+        let (nobody, refused) = nobody();
         let groups = groups.iter().map(|name| {
             json!({
                 "name": name,
@@ -353,6 +352,7 @@ impl Endings {
             upstream,
             arrived,
             gate,
+            _nobody: nobody,
             next: AtomicU32::new(0),
         })
     }
@@ -374,8 +374,8 @@ impl Endings {
     /// Waits until so many exchanges are over for the gateway as well.
     pub(crate) async fn settled(&self, count: usize) {
         let lines = || {
-            let log = std::fs::read(self.gateway.events_path()).unwrap_or_default();
-            log.iter().filter(|byte| **byte == b'\n').count()
+            let log = std::fs::read_to_string(self.gateway.events_path()).unwrap_or_default();
+            log.matches('\n').count()
         };
         for _ in 0..1_000 {
             if lines() >= count {
@@ -595,7 +595,7 @@ fn add_endings(bootstrap: &mut Value) {
         .pointer_mut(&format!("{HCM}/http_filters"))
         .unwrap();
     let filters = filters.as_array_mut().unwrap();
-    let router = filters.pop().unwrap();
+    let last = filters.pop().unwrap();
     let denied = json!({"header": {"name": "x-test", "string_match": {"exact": "denied"}}});
     filters.push(json!({
         "name": "rbac",
@@ -613,5 +613,5 @@ fn add_endings(bootstrap: &mut Value) {
             "abort": {"header_abort": {}, "percentage": {"numerator": 100}},
         },
     }));
-    filters.push(router);
+    filters.push(last);
 }

@@ -142,11 +142,7 @@ impl Tokens {
 
     /// What all calls of a group have used, and what was reserved too little for them, where a call of `actual` tokens
     /// had reserved `reserved(actual)`.
-    pub(crate) async fn used_and_short(
-        &self,
-        key: &str,
-        reserved: impl Fn(u64) -> u64,
-    ) -> (u64, u64) {
+    pub(crate) fn used_and_short(&self, key: &str, reserved: impl Fn(u64) -> u64) -> (u64, u64) {
         let seen = self.upstream.seen();
         let of_group = seen
             .iter()

@@ -20,7 +20,7 @@ use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -367,6 +367,14 @@ async fn respond<F: Fn(&Seen) -> Answer>(
         return Err(io::ErrorKind::ConnectionReset.into());
     }
     Ok(answer.into_response())
+}
+
+/// An address that refuses connections as long as the socket is kept: a port that is only let go may be anyone's soon.
+pub(crate) fn nobody() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
 }
 
 /// The upstream that `cohort demo` starts, on a port of its own; it ends with the child.

@@ -389,8 +389,11 @@ fn data(linker: &mut Linker<Host>) {
     define(linker, "proxy_get_property", |caller: Caller<'_, Host>, path: u32, path_size: u32, data: u32, size: u32| -> Result32 {
         let mut view = View::of(caller, "get_property");
         let path = view.read(path, path_size);
-        assert_eq!(path, b"source\0address");
-        view.give(b"192.0.2.1:40000", data, size)
+        match &path[..] {
+            b"source\0address" | b"upstream\0address" => view.give(b"192.0.2.1:40000", data, size),
+            b"response\0flags" => view.give(&[0; 8], data, size),
+            other => panic!("property {}", other.escape_ascii()),
+        }
     });
     define(linker, "proxy_set_property", |caller: Caller<'_, Host>, path: u32, path_size: u32, data: u32, size: u32| -> Result32 {
         let mut view = View::of(caller, "set_property");
@@ -410,6 +413,10 @@ fn rest(linker: &mut Linker<Host>) {
     });
     define(linker, "proxy_get_current_time_nanoseconds", |caller: Caller<'_, Host>, time: u32| -> Result32 {
         View::of(caller, "get_current_time_nanoseconds").write(time, &NOW.to_le_bytes());
+        Ok(OK)
+    });
+    define(linker, "proxy_set_tick_period_milliseconds", |caller: Caller<'_, Host>, _: u32| -> Result32 {
+        View::of(caller, "set_tick_period");
         Ok(OK)
     });
     define(linker, "proxy_define_metric", |caller: Caller<'_, Host>, _: u32, name: u32, name_size: u32, id: u32| -> Result32 {
