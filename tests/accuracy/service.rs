@@ -1,4 +1,5 @@
 //! The rows of the rate-limit-service store. envoyproxy/ratelimit is a model of it, Limitador its own library.
+#![expect(clippy::indexing_slicing, reason = "JSON that is known")]
 
 use super::*;
 use support::limit_service::World;
@@ -26,9 +27,9 @@ pub(crate) async fn rows() -> Option<Vec<Row>> {
 }
 
 /// As many groups as there are rounds.
-fn policy(counters: Value, rounds: usize, limits: Value) -> Value {
+fn policy(counters: &Value, rounds: usize, limits: &Value) -> Value {
     let mut policy = groups(rounds, &json!({"rate_limits": limits}));
-    policy["counters"] = counters;
+    policy["counters"] = counters.clone();
     policy
 }
 
@@ -37,7 +38,7 @@ async fn requests(dialect: Dialect, store: &'static str, room: u64) -> Option<Ro
     let mut row = Row::new(&limit, 64, "answered", store);
     row.allow(room);
     let rounds = times(1, 40);
-    let policy = policy(json!({}), rounds, json!({"requests_per_day": room}));
+    let policy = policy(&json!({}), rounds, &json!({"requests_per_day": room}));
     let world = World::start(dialect, policy, 2).await?;
     for round in 0..rounds {
         let before = world.upstream.count();
@@ -59,7 +60,7 @@ async fn tokens(dialect: Dialect, store: &'static str) -> Option<Row> {
         Answer::json(&json!({"usage": usage})).split(20, Duration::from_millis(5))
     };
     let rounds = times(1, 20);
-    let policy = policy(json!({}), rounds, json!({"tokens_per_day": LIMIT}));
+    let policy = policy(&json!({}), rounds, &json!({"tokens_per_day": LIMIT}));
     let world = World::with(dialect, policy, 1, costly, |gateway| gateway).await?;
     for round in 0..rounds {
         let mut used = 0;
@@ -88,7 +89,7 @@ async fn local(dialect: Dialect, store: &'static str) -> Option<Row> {
     row.allow(30);
     let counters = json!({"failure_mode": "local", "timeout": "500ms"});
     for _ in 0..times(1, 20) {
-        let policy = policy(counters.clone(), 1, json!({"requests_per_day": 30}));
+        let policy = policy(&counters, 1, &json!({"requests_per_day": 30}));
         let mut world = World::start(dialect, policy, 1).await?;
         world.at_once(chats("round-0", 10)).await;
         world.service.kill().await;
@@ -105,7 +106,7 @@ async fn leased(dialect: Dialect, store: &'static str) -> Option<Row> {
     row.allow_up_to(300, ", and at least 260");
     let counters = json!({"lease": {"requests": 20, "max_age": "20s"}});
     let rounds = times(1, 20);
-    let policy = policy(counters, rounds, json!({"requests_per_day": 300}));
+    let policy = policy(&counters, rounds, &json!({"requests_per_day": 300}));
     let world = World::start(dialect, policy, 2).await?;
     for round in 0..rounds {
         let before = world.upstream.count();

@@ -94,7 +94,8 @@ async fn who_leaves_while_waiting_leaves_nothing_behind() {
         .await
         .hits("cohort|group=gold|limit=tokens_per_day");
     assert!(
-        (2 * SLOTS * 15..=(2 * SLOTS + slipped) * 15).contains(&(tokens.asked as usize)),
+        (2 * SLOTS * 15..=(2 * SLOTS + slipped) * 15)
+            .contains(&usize::try_from(tokens.asked).unwrap()),
         "{tokens:?}"
     );
     world.assert_both_workers().await;

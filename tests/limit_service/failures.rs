@@ -53,7 +53,7 @@ async fn each_way_of_failing_is_met_as_configured() {
         };
         world.gateways.push(gateway);
     }
-    let mut answered = vec![0_u64; 3];
+    let mut answered = [0_u64; 3];
     let mut refused = 0;
     let mut faults: Vec<_> = faults().into_iter().map(Some).collect();
     // Codes that no statuses go with. Last, the service is gone.

@@ -138,7 +138,7 @@ async fn tokens_are_reported_in_time() {
             Dialect::Limitador => assert_eq!(calls[..2], [120, 120]),
             Dialect::Envoy => assert!(calls[0] < 100, "{calls:?}"),
             Dialect::LimitadorWithHeaders => {
-                assert!(calls[0] < 100 && calls[0] == calls[1], "{calls:?}")
+                assert!(calls[0] < 100 && calls[0] == calls[1], "{calls:?}");
             }
         }
         assert!(calls[2] < 100, "{dialect:?}: {calls:?}");
