@@ -41,7 +41,10 @@ const BEGIN: &str = "<!-- make bench: begin -->\n";
 const END: &str = "<!-- make bench: end -->\n";
 
 fn main() {
-    if let Some(port) = env::args().skip_while(|argument| argument != "upstream").nth(1) {
+    if let Some(port) = env::args()
+        .skip_while(|argument| argument != "upstream")
+        .nth(1)
+    {
         let listener = TcpListener::bind(("127.0.0.1", port.parse().unwrap())).unwrap();
         return upstream::serve(&listener);
     }
@@ -62,15 +65,21 @@ fn main() {
         ("900 KB", 900 << 10, false),
         ("SSE answer", 200, true),
     ];
-    let rounds = if quick { 3 } else { 7 };
-    let seconds = if quick { 1 } else { 3 };
+    let rounds = if quick { 3 } else { 5 };
+    let seconds = if quick { 1 } else { 2 };
     let bench = Bench::start(&envoy, &wasm, 1, 101);
     let names: Vec<&str> = PEERS.iter().map(|(name, _)| *name).chain([OURS]).collect();
-    let _ = writeln!(report, "CPU microseconds of Envoy per request (times `{SAME_WORK}` in the same round, median of {rounds} rounds of {seconds} s; 101 keys, 6 groups, 10 models a group):\n");
+    let _ = writeln!(
+        report,
+        "CPU microseconds of Envoy per request (times `{SAME_WORK}` in the same round, median of {rounds} rounds of {seconds} s; 101 keys, 6 groups, 10 models a group):\n"
+    );
     let _ = writeln!(report, "| | {} |", kinds.map_names());
     let _ = writeln!(report, "|---|{}", "---|".repeat(kinds.len()));
     let mut columns = Vec::new();
-    for (_, size, stream) in kinds.iter().filter(|(_, size, _)| !quick || *size < 900 << 10) {
+    for (_, size, stream) in kinds
+        .iter()
+        .filter(|(_, size, _)| !quick || *size < 900 << 10)
+    {
         columns.push(bench.measure(&names, *size, *stream, rounds, seconds));
     }
     for (row, name) in names.iter().enumerate() {
@@ -85,23 +94,44 @@ fn main() {
     }
     drop(bench);
     if !quick {
-        let _ = writeln!(report, "\nThe filter with more keys, 200 B (times `{SAME_WORK}`, which has 101), and with two workers:\n");
-        let _ = writeln!(report, "| keys | workers | CPU us | start of Envoy |\n|---|---|---|---|");
+        let _ = writeln!(
+            report,
+            "\nThe filter with more keys, 200 B (times `{SAME_WORK}`, which has 101), and with two workers:\n"
+        );
+        let _ = writeln!(
+            report,
+            "| keys | workers | CPU us | start of Envoy |\n|---|---|---|---|"
+        );
         for (keys, workers) in [(10, 1), (10_000, 1), (100_000, 1), (101, 2)] {
             let bench = Bench::start(&envoy, &wasm, workers, keys);
             let column = bench.measure(&[SAME_WORK, OURS], 200, false, rounds, seconds);
             let (cpu, ratio) = column[1];
-            let _ = writeln!(report, "| {keys} | {workers} | {cpu:.0} ({ratio:.2}) | {} ms |", bench.started_in.as_millis());
+            let _ = writeln!(
+                report,
+                "| {keys} | {workers} | {cpu:.0} ({ratio:.2}) | {} ms |",
+                bench.started_in.as_millis()
+            );
         }
     }
     println!("{report}");
     if !quick {
-        let version = Command::new(&envoy).arg("--version").output().unwrap().stdout;
+        let version = Command::new(&envoy)
+            .arg("--version")
+            .output()
+            .unwrap()
+            .stdout;
         let version = String::from_utf8_lossy(&version);
         let version = version.split('/').nth(1).unwrap_or("?").to_owned();
-        let date = Command::new("date").arg("+%Y-%m-%d").output().unwrap().stdout;
+        let date = Command::new("date")
+            .arg("+%Y-%m-%d")
+            .output()
+            .unwrap()
+            .stdout;
         let size = fs::metadata(&wasm).unwrap().len();
-        let head = format!("{}, Envoy {version}, `cohort.wasm` of {size} bytes.\n\n", String::from_utf8_lossy(&date).trim());
+        let head = format!(
+            "{}, Envoy {version}, `cohort.wasm` of {size} bytes.\n\n",
+            String::from_utf8_lossy(&date).trim()
+        );
         write_down(&(head + &report));
     }
 }
@@ -112,7 +142,10 @@ trait Names {
 
 impl Names for &[(&str, usize, bool)] {
     fn map_names(&self) -> String {
-        self.iter().map(|(name, ..)| *name).collect::<Vec<_>>().join(" | ")
+        self.iter()
+            .map(|(name, ..)| *name)
+            .collect::<Vec<_>>()
+            .join(" | ")
     }
 }
 
@@ -127,7 +160,10 @@ struct Bench {
 
 impl Bench {
     fn start(envoy: &str, wasm: &str, workers: u32, keys: usize) -> Self {
-        let folder = env::temp_dir().join(format!("cohort-bench-{}-{keys}-{workers}", std::process::id()));
+        let folder = env::temp_dir().join(format!(
+            "cohort-bench-{}-{keys}-{workers}",
+            std::process::id()
+        ));
         fs::create_dir_all(&folder).unwrap();
         let port = free_port();
         let upstream = Command::new(env::current_exe().unwrap())
@@ -141,7 +177,14 @@ impl Bench {
         let log = fs::File::create(folder.join("envoy.log")).unwrap();
         let began = std::time::Instant::now();
         let envoy = Command::new(envoy)
-            .args(["--concurrency", &workers.to_string(), "--disable-hot-restart", "--log-level", "error", "-c"])
+            .args([
+                "--concurrency",
+                &workers.to_string(),
+                "--disable-hot-restart",
+                "--log-level",
+                "error",
+                "-c",
+            ])
             .arg(&file)
             .stdout(Stdio::null())
             .stderr(log)
@@ -157,7 +200,11 @@ impl Bench {
         let ours = bench.port(OURS);
         while std::net::TcpStream::connect(("127.0.0.1", ours)).is_err() {
             thread::sleep(Duration::from_millis(5));
-            assert!(bench.envoy.try_wait().unwrap().is_none(), "{}", fs::read_to_string(bench.folder.join("envoy.log")).unwrap());
+            assert!(
+                bench.envoy.try_wait().unwrap().is_none(),
+                "{}",
+                fs::read_to_string(bench.folder.join("envoy.log")).unwrap()
+            );
         }
         bench.started_in = began.elapsed();
         bench
@@ -168,7 +215,14 @@ impl Bench {
     }
 
     /// CPU microseconds per request and the ratio to [`SAME_WORK`], medians, for each contender.
-    fn measure(&self, names: &[&str], size: usize, stream: bool, rounds: usize, seconds: u32) -> Vec<(f64, f64)> {
+    fn measure(
+        &self,
+        names: &[&str],
+        size: usize,
+        stream: bool,
+        rounds: usize,
+        seconds: u32,
+    ) -> Vec<(f64, f64)> {
         let script = self.folder.join("request.lua");
         fs::write(self.folder.join("body"), body(size, stream)).unwrap();
         fs::write(
@@ -193,16 +247,28 @@ impl Bench {
         }
         let same = names.iter().position(|name| *name == SAME_WORK).unwrap();
         let ratios = |cpu: &[f64]| cpu.iter().zip(&all[same]).map(|(a, b)| a / b).collect();
-        all.iter().map(|cpu| (median(cpu.clone()), median(ratios(cpu)))).collect()
+        all.iter()
+            .map(|cpu| (median(cpu.clone()), median(ratios(cpu))))
+            .collect()
     }
 
     /// Sends requests for so long; CPU microseconds of Envoy for each.
     fn load(&self, name: &str, script: &Path, seconds: u32) -> f64 {
         let before = self.cpu();
         let output = Command::new("wrk")
-            .args(["-t1", "-c16", &format!("-d{seconds}s"), "--timeout", "30s", "-s"])
+            .args([
+                "-t1",
+                "-c16",
+                &format!("-d{seconds}s"),
+                "--timeout",
+                "30s",
+                "-s",
+            ])
             .arg(script)
-            .arg(format!("http://127.0.0.1:{}/v1/chat/completions", self.port(name)))
+            .arg(format!(
+                "http://127.0.0.1:{}/v1/chat/completions",
+                self.port(name)
+            ))
             .output()
             .unwrap();
         let spent = self.cpu() - before;
@@ -246,7 +312,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn body(size: usize, stream: bool) -> String {
     let head = r#"{"messages":[{"role":"system","content":"You are a helpful assistant."},{"role":"user","content":""#;
     let stream = if stream { r#","stream":true"# } else { "" };
-    let tail = format!(r#""}}],"model":"gpt-4o-mini","temperature":0.7,"max_tokens":256{stream}}}"#);
+    let tail =
+        format!(r#""}}],"model":"gpt-4o-mini","temperature":0.7,"max_tokens":256{stream}}}"#);
     let unit = "Translate this: \\\"the quick brown fox\\\" jumps over the lazy dog.\\nLine two \u{2013} caf\u{e9}. ";
     let room = size.saturating_sub(head.len() + tail.len());
     let text = unit.repeat(room / unit.len());
@@ -285,7 +352,10 @@ fn bootstrap(upstream: u16, wasm: &str, keys: usize, folder: &Path) -> (Value, V
         }
         add(name, listener);
         for cluster in resources["clusters"].as_array().unwrap() {
-            if !clusters.iter().any(|known| known["name"] == cluster["name"]) {
+            if !clusters
+                .iter()
+                .any(|known| known["name"] == cluster["name"])
+            {
                 let text = cluster.to_string().replace("22100", &upstream.to_string());
                 clusters.push(serde_json::from_str(&text).unwrap());
             }
@@ -308,7 +378,10 @@ fn bootstrap(upstream: u16, wasm: &str, keys: usize, folder: &Path) -> (Value, V
     });
     let hcm = manager(&mut ours);
     hcm["access_log"] = file_log(folder, "events.log", event);
-    hcm["http_filters"].as_array_mut().unwrap().insert(0, filter);
+    hcm["http_filters"]
+        .as_array_mut()
+        .unwrap()
+        .insert(0, filter);
     add(OURS, ours);
     base["static_resources"] = json!({"listeners": listeners, "clusters": clusters});
     (base, ports)

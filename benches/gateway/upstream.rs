@@ -69,5 +69,7 @@ fn more(connection: &mut TcpStream, piece: &mut [u8], bytes: &mut Vec<u8>) -> Op
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).position(|window| window == wanted)
+    bytes
+        .windows(wanted.len())
+        .position(|window| window == wanted)
 }
