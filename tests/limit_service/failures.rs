@@ -98,8 +98,9 @@ async fn each_way_of_failing_is_met_as_configured() {
     }
     for (at, gateway) in world.gateways.iter().enumerate() {
         let errors = gateway.stat(STORE_ERRORS).await;
-        // The breaker spares the later ones the question, and a trial may fail as well.
-        assert!((10..=answered[at] * 2).contains(&errors), "{errors}");
+        // The breaker of each worker spares the later ones the question, for longer from fault to fault, and a trial may
+        // fail as well: how many ask is a matter of which worker serves them.
+        assert!((3..=answered[at] * 2).contains(&errors), "{errors}");
         gateway.assert_healthy().await;
     }
     let stats = world.gateways[1].stats().await;
