@@ -12,12 +12,21 @@ fn gold(counters: &Value, rate_limits: &Value) -> Value {
     })
 }
 
-/// Asks one after the other until an answer comes from the service again.
+/// Waits until both workers of an Envoy ask the service again: eight requests in a row, each of which it is asked about.
+/// Reports of tokens are calls too, and go out while nobody asks: what counts is hits on a limit on requests.
 async fn until_it_is_asked(world: &World, gateway: &Running) {
-    let before = world.service.counts().await.calls(SHOULD_RATE_LIMIT);
+    let asked = async || {
+        let counts = world.service.counts().await;
+        counts
+            .hits("cohort|group=gold|limit=requests_per_day")
+            .asked
+    };
     for _ in 0..400 {
-        gateway.send(ask("gold-key")).await;
-        if world.service.counts().await.calls(SHOULD_RATE_LIMIT) >= before + 8 {
+        let before = asked().await;
+        for _ in 0..8 {
+            gateway.send(ask("gold-key")).await;
+        }
+        if asked().await == before + 8 {
             return;
         }
         sleep(Duration::from_millis(25)).await;
@@ -87,20 +96,14 @@ async fn each_way_of_failing_is_met_as_configured() {
         } else {
             world.service.restart().await;
         }
-        let [allow, deny, local] = &world.gateways[..] else {
-            panic!("three Envoys");
-        };
-        tokio::join!(
-            until_it_is_asked(&world, allow),
-            until_it_is_asked(&world, deny),
-            until_it_is_asked(&world, local),
-        );
+        for gateway in &world.gateways {
+            until_it_is_asked(&world, gateway).await;
+        }
     }
     for (at, gateway) in world.gateways.iter().enumerate() {
         let errors = gateway.stat(STORE_ERRORS).await;
-        // The breaker of each worker spares the later ones the question, for longer from fault to fault, and a trial may
-        // fail as well: how many ask is a matter of which worker serves them.
-        assert!((3..=answered[at] * 2).contains(&errors), "{errors}");
+        // The breaker spares the later ones the question, and a trial may fail as well.
+        assert!((10..=answered[at] * 2).contains(&errors), "{errors}");
         gateway.assert_healthy().await;
     }
     let stats = world.gateways[1].stats().await;
