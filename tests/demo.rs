@@ -1,4 +1,4 @@
-//! `cohort demo`, from its first word to Ctrl-C. One test: its ports are fixed.
+//! `cohort demo`, from its first word to Ctrl-C.
 
 mod support;
 
@@ -11,6 +11,7 @@ async fn the_demo_does_what_it_says() {
     let Some(demo) = Demo::start().await else {
         return;
     };
+    let port = demo.port();
     let greeting = demo.greeting().replace("\\\n", "");
     let lines: Vec<_> = greeting
         .lines()
@@ -48,25 +49,31 @@ async fn the_demo_does_what_it_says() {
     assert!(metrics.contains(counted), "{metrics}");
 
     // A second one says why it does not start, and leaves the first alone.
-    let second = demo::refused(None);
+    let second = demo::refused(port, None);
     let said = String::from_utf8(second.stderr).unwrap();
     assert_eq!(second.status.code(), Some(2), "{said}");
-    assert!(said.contains("127.0.0.1:41001 is taken"), "{said}");
+    assert!(
+        said.contains(&format!("127.0.0.1:{} is taken", port - 1)),
+        "{said}"
+    );
     assert!(demo.bash(&format!("{allowed} --silent")).contains("200 OK"));
 
     let status = demo.interrupt().await;
     assert_eq!(status.code(), Some(0));
-    assert!(demo::are_free());
+    assert!(demo::are_free(port));
 
-    let taken = TcpListener::bind("127.0.0.1:41003").unwrap();
-    let said = String::from_utf8(demo::refused(None).stderr).unwrap();
+    let upstream = port + 1;
+    let taken = TcpListener::bind(("127.0.0.1", upstream)).unwrap();
+    let said = String::from_utf8(demo::refused(port, None).stderr).unwrap();
     assert!(
-        said.contains("127.0.0.1:41003 is taken, the demo upstream needs it"),
+        said.contains(&format!(
+            "127.0.0.1:{upstream} is taken, the demo upstream needs it"
+        )),
         "{said}"
     );
     drop(taken);
     for (option, hint) in [("--envoy", "make envoy"), ("--wasm", "make build")] {
-        let refused = demo::refused(Some((option, "nowhere/to/be/found")));
+        let refused = demo::refused(port, Some((option, "nowhere/to/be/found")));
         let said = String::from_utf8(refused.stderr).unwrap();
         assert!(
             said.contains("nowhere/to/be/found") && said.contains(hint),
@@ -74,5 +81,5 @@ async fn the_demo_does_what_it_says() {
         );
         assert_eq!(refused.status.code(), Some(2));
     }
-    assert!(demo::are_free());
+    assert!(demo::are_free(port));
 }

@@ -19,6 +19,7 @@ async fn commands_print_what_the_readme_shows() {
             // Envoy writes its logs out every 200 ms.
             tokio::time::sleep(std::time::Duration::from_millis(500)).await;
         }
+        let command = command.replace("127.0.0.1:41002", &format!("127.0.0.1:{}", demo.port()));
         let said = demo.bash(&command);
         let (said, expected): (Vec<_>, Vec<_>) = (
             said.trim_end().lines().collect(),

@@ -1,7 +1,6 @@
-//! `cohort demo`, as `make run` starts it, in a directory of its own. Its ports are fixed: one at a time.
+//! `cohort demo`, as `make run` starts it, in a directory and on ports of its own.
 
 use std::fs;
-use std::io::{self, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -14,7 +13,6 @@ use tokio::time::timeout;
 
 use super::envoy::required;
 
-const PORTS: [u16; 3] = [41001, 41002, 41003];
 const OPTIONS: [(&str, &str); 2] = [("--envoy", "ENVOY"), ("--wasm", "COHORT_WASM")];
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -24,6 +22,7 @@ pub(crate) struct Demo {
     _lines: Lines<BufReader<ChildStdout>>,
     dir: PathBuf,
     greeting: String,
+    port: u16,
 }
 
 impl Demo {
@@ -34,15 +33,8 @@ impl Demo {
         for (option, variable) in OPTIONS {
             command.arg(option).arg(required(variable)?);
         }
-        if let Some(port) = taken().await {
-            assert!(
-                std::env::var_os("CI").is_none(),
-                "port {port}, of the demo, is taken, and CI must not skip"
-            );
-            // Not `eprintln`: the test harness would swallow it.
-            let _ = writeln!(io::stderr(), "SKIPPED: port {port}, of the demo, is taken");
-            return None;
-        }
+        let port = free_port();
+        command.args(["--port", &port.to_string()]);
         // The README's commands are run from the top of the repository.
         let dir =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("demo-{}", std::process::id()));
@@ -76,11 +68,17 @@ impl Demo {
             _lines: lines,
             dir,
             greeting,
+            port,
         })
     }
 
     pub(crate) fn greeting(&self) -> &str {
         &self.greeting
+    }
+
+    /// The gateway's; the admin page's is the one before, the demo upstream's the one after.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// What a command line prints, on both outputs, where the demo runs.
@@ -127,9 +125,10 @@ impl Drop for Demo {
 }
 
 /// `cohort demo` that must not start, with another value of an option, and what it says.
-pub(crate) fn refused(changed: Option<(&str, &str)>) -> Output {
+pub(crate) fn refused(port: u16, changed: Option<(&str, &str)>) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cohort"));
     command.arg("demo").env_remove("OPENAI_API_KEY");
+    command.args(["--port", &port.to_string()]);
     for (option, variable) in OPTIONS {
         let value = required(variable).expect("the demo has started before");
         let changed = changed.filter(|(changed, _)| *changed == option);
@@ -141,21 +140,22 @@ pub(crate) fn refused(changed: Option<(&str, &str)>) -> Output {
         .unwrap()
 }
 
-pub(crate) fn are_free() -> bool {
-    PORTS.into_iter().all(is_free)
+/// Whether a demo could serve on this port.
+pub(crate) fn are_free(port: u16) -> bool {
+    (port - 1..=port + 1).all(is_free)
 }
 
-/// A port that stays taken. They are also ports that the system gives to clients: such a connection soon ends.
-async fn taken() -> Option<u16> {
-    let mut taken = None;
-    for _ in 0..300 {
-        taken = PORTS.into_iter().find(|port| !is_free(*port));
-        if taken.is_none() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    taken
+/// Below those that the system gives to clients: one of them may be taken at any moment.
+fn free_port() -> u16 {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let first = range.split_whitespace().next();
+    let end = first.and_then(|port| port.parse().ok()).unwrap_or(32_768);
+    // Tests at the same time look from different places on.
+    let start = u16::try_from(std::process::id() % 1_000 * 10).unwrap();
+    let mut ports = (0..2_000).map(|at| 10_001 + (start + at * 3) % 10_000);
+    ports
+        .find(|port| port + 1 < end && are_free(*port))
+        .expect("three free ports in a row")
 }
 
 fn is_free(port: u16) -> bool {

@@ -24,9 +24,11 @@ const DEMO: &str = include_str!("../../../envoy/demo.yaml");
 const OPENAI: &str = include_str!("../../../envoy/openai.yaml");
 
 /// The ports that both files name.
-const ADMIN_PORT: u16 = 41001;
-const GATEWAY_PORT: u16 = 41002;
-const UPSTREAM_PORT: u16 = 41003;
+const PORTS: Ports = Ports {
+    admin: 41001,
+    gateway: 41002,
+    upstream: 41003,
+};
 
 /// Where both files put the event log.
 const STATE: &str = ".cohort";
@@ -34,12 +36,15 @@ const STATE: &str = ".cohort";
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Serve the tutorial on 127.0.0.1:41002, with `OPENAI_API_KEY` set by the real `OpenAI`
+/// Serve the tutorial on this machine, with `OPENAI_API_KEY` set by the real `OpenAI`
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Demo {
     #[command(subcommand)]
     part: Option<Part>,
+    /// The gateway's, on 127.0.0.1; Envoy's admin page has the one before it, the demo upstream the one after
+    #[arg(long, value_name = "N", default_value_t = PORTS.gateway, value_parser = clap::value_parser!(u16).range(2..=65534))]
+    port: u16,
     /// The Envoy to start
     #[arg(long, value_name = "PATH", default_value = ".envoy/envoy")]
     envoy: PathBuf,
@@ -53,9 +58,45 @@ enum Part {
     /// Run the demo upstream alone: an OpenAI- and Anthropic-like API that echoes the headers it saw
     Upstream {
         /// On 127.0.0.1; 0 picks a free one
-        #[arg(long, default_value_t = UPSTREAM_PORT)]
+        #[arg(long, default_value_t = PORTS.upstream)]
         port: u16,
     },
+}
+
+#[derive(Clone, Copy)]
+struct Ports {
+    admin: u16,
+    gateway: u16,
+    upstream: u16,
+}
+
+impl Ports {
+    const fn around(gateway: u16) -> Self {
+        Self {
+            admin: gateway.saturating_sub(1),
+            gateway,
+            upstream: gateway.saturating_add(1),
+        }
+    }
+
+    /// In place of those that an example names.
+    fn put_into(self, example: &str) -> String {
+        let mut parts = example.split("port_value: ");
+        let mut text = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let digits = part.find(|c: char| !c.is_ascii_digit());
+            let (port, rest) = part.split_at(digits.unwrap_or(part.len()));
+            let own = [
+                (PORTS.admin, self.admin),
+                (PORTS.gateway, self.gateway),
+                (PORTS.upstream, self.upstream),
+            ];
+            let own = own.iter().find(|(named, _)| port.parse() == Ok(*named));
+            let port = own.map_or_else(|| port.to_owned(), |(_, own)| own.to_string());
+            text = text + "port_value: " + &port + rest;
+        }
+        text
+    }
 }
 
 impl Demo {
@@ -78,13 +119,18 @@ impl Demo {
                         () = stop => Ok(()),
                     }
                 }
-                None => serve(&self.envoy, &self.wasm, stop).await,
+                None => serve(&self.envoy, &self.wasm, Ports::around(self.port), stop).await,
             }
         })
     }
 }
 
-async fn serve(envoy: &Path, wasm: &Path, stop: impl Future<Output = ()>) -> io::Result<()> {
+async fn serve(
+    envoy: &Path,
+    wasm: &Path,
+    ports: Ports,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
     let real = env::var_os("OPENAI_API_KEY").is_some_and(|key| !key.is_empty());
     if !wasm.is_file() {
         return Err(failure(format!(
@@ -94,14 +140,14 @@ async fn serve(envoy: &Path, wasm: &Path, stop: impl Future<Output = ()>) -> io:
     }
     // Envoy shares its ports with other Envoys, so it would not notice that one is taken.
     for (port, what) in [
-        (ADMIN_PORT, "Envoy's admin page"),
-        (GATEWAY_PORT, "the gateway"),
+        (ports.admin, "Envoy's admin page"),
+        (ports.gateway, "the gateway"),
     ] {
         drop(listen(port, what).await?);
     }
     if !real {
         tokio::spawn(upstream::serve(
-            listen(UPSTREAM_PORT, "the demo upstream").await?,
+            listen(ports.upstream, "the demo upstream").await?,
         ));
     }
 
@@ -110,21 +156,22 @@ async fn serve(envoy: &Path, wasm: &Path, stop: impl Future<Output = ()>) -> io:
     let log = Path::new(STATE).join("envoy.log");
     let wasm = serde_json::to_string(&wasm.to_string_lossy())?; // a JSON string is a YAML string
     let example = if real { OPENAI } else { DEMO };
-    fs::write(&bootstrap, example.replace("target/cohort.wasm", &wasm))?;
+    let example = ports.put_into(example).replace("target/cohort.wasm", &wasm);
+    fs::write(&bootstrap, example)?;
     let mut child = start(envoy, &bootstrap, &log)?;
 
     tokio::pin!(stop);
     let ended = tokio::select! {
-        ended = ready(&mut child) => ended?,
-        () = &mut stop => return quit(child).await,
+        ended = ready(&mut child, ports.admin) => ended?,
+        () = &mut stop => return quit(child, ports.admin).await,
     };
     if let Some(status) = ended {
         return Err(stopped(status, &log));
     }
-    say(&greeting(real))?;
+    say(&greeting(real, ports))?;
     tokio::select! {
         status = child.wait() => Err(stopped(status?, &log)),
-        () = stop => quit(child).await,
+        () = stop => quit(child, ports.admin).await,
     }
 }
 
@@ -155,9 +202,9 @@ fn start(envoy: &Path, bootstrap: &Path, log: &Path) -> io::Result<Child> {
 }
 
 /// Waits until Envoy serves; its status if it ended instead.
-async fn ready(child: &mut Child) -> io::Result<Option<ExitStatus>> {
+async fn ready(child: &mut Child, port: u16) -> io::Result<Option<ExitStatus>> {
     let serving = async {
-        while !admin("GET", "/ready")
+        while !admin(port, "GET", "/ready")
             .await
             .is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
         {
@@ -174,17 +221,17 @@ async fn ready(child: &mut Child) -> io::Result<Option<ExitStatus>> {
 }
 
 /// Asks Envoy to stop, and makes sure that it did.
-async fn quit(mut child: Child) -> io::Result<()> {
+async fn quit(mut child: Child, port: u16) -> io::Result<()> {
     // No answer: Ctrl-C reached it as well, and it is on its way.
-    let _ = admin("POST", "/quitquitquit").await;
+    let _ = admin(port, "POST", "/quitquitquit").await;
     if timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
         child.kill().await?;
     }
     Ok(())
 }
 
-async fn admin(method: &str, path: &str) -> io::Result<String> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, ADMIN_PORT)).await?;
+async fn admin(port: u16, method: &str, path: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
     let request =
         format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
@@ -251,24 +298,25 @@ fn say(text: &str) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{text}")
 }
 
-fn greeting(real: bool) -> String {
+fn greeting(real: bool, ports: Ports) -> String {
+    let Ports { admin, gateway, .. } = ports;
     let upstream = if real { "OpenAI" } else { "a demo upstream" };
     format!(
-        r#"Cohort serves on http://127.0.0.1:{GATEWAY_PORT} in front of {upstream}. Ctrl-C stops it. Try:
+        r#"Cohort serves on http://127.0.0.1:{gateway} in front of {upstream}. Ctrl-C stops it. Try:
 
 # engineering may use gpt-4o
-curl -i http://127.0.0.1:{GATEWAY_PORT}/v1/chat/completions -H 'authorization: Bearer kt_cg_engineering_abc123' \
+curl -i http://127.0.0.1:{gateway}/v1/chat/completions -H 'authorization: Bearer kt_cg_engineering_abc123' \
   -H 'content-type: application/json' -d '{{"model":"gpt-4o","messages":[{{"role":"user","content":"Hello"}}]}}'
 
 # marketing may not: 403 model_not_allowed
-curl -i http://127.0.0.1:{GATEWAY_PORT}/v1/chat/completions -H 'authorization: Bearer kt_cg_marketing_def456' \
+curl -i http://127.0.0.1:{gateway}/v1/chat/completions -H 'authorization: Bearer kt_cg_marketing_def456' \
   -H 'content-type: application/json' -d '{{"model":"gpt-4o","messages":[{{"role":"user","content":"Hello"}}]}}'
 
 # research, as a stream
-curl -N http://127.0.0.1:{GATEWAY_PORT}/v1/chat/completions -H 'authorization: Bearer kt_cg_research_ghi789' \
+curl -N http://127.0.0.1:{gateway}/v1/chat/completions -H 'authorization: Bearer kt_cg_research_ghi789' \
   -H 'content-type: application/json' -d '{{"model":"gpt-4o-mini","stream":true,"messages":[{{"role":"user","content":"Hello"}}]}}'
 
-Events: {STATE}/events.jsonl   Access log: {STATE}/access.log   Envoy's log: {STATE}/envoy.log   Metrics: http://127.0.0.1:{ADMIN_PORT}/stats/prometheus
+Events: {STATE}/events.jsonl   Access log: {STATE}/access.log   Envoy's log: {STATE}/envoy.log   Metrics: http://127.0.0.1:{admin}/stats/prometheus
 "#
     )
 }
