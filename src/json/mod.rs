@@ -23,6 +23,7 @@ pub use self::error::{JsonError, JsonErrorKind};
 use self::number::Number;
 pub use self::number::decimal;
 pub use self::path::{KeyMatch, PathMatcher, Patterns};
+pub(crate) use self::path::{MAX_KEY, fold};
 use self::string::StringState;
 pub use self::string::simple_string;
 pub use self::token::{Container, Scalar, Span, Text};
@@ -167,6 +168,10 @@ impl Scanner {
                 .iter()
                 .position(|byte| !is_space(*byte))
                 .unwrap_or(rest.len())),
+            _ if byte == b'"' => match self.whole_string(rest, sink) {
+                Some(used) => Ok(used),
+                None => self.structure_step(byte, sink),
+            },
             _ => self.structure_step(byte, sink),
         }
     }
