@@ -279,7 +279,12 @@ mod tests {
         let prefixes: Vec<String> = ["", "/api"].map(str::to_owned).into();
         let mut targets = Targets::default();
         let paths = ["/v1/chat/completions", "/v1/models", "/api/v1/embeddings"];
-        let odd = ["/v1/../x", "/model/a/converse", "/v1/models?key=k", "/nowhere"];
+        let odd = [
+            "/v1/../x",
+            "/model/a/converse",
+            "/v1/models?key=k",
+            "/nowhere",
+        ];
         for round in 0..3 {
             for (at, path) in paths.into_iter().chain(odd).enumerate() {
                 for method in ["GET", "POST"] {
@@ -296,7 +301,12 @@ mod tests {
             }
         }
         assert_eq!(targets.recent.len(), Targets::KEPT);
-        assert!(targets.recent.iter().all(|known| !known.target.contains(&b'?')));
+        assert!(
+            targets
+                .recent
+                .iter()
+                .all(|known| !known.target.contains(&b'?'))
+        );
     }
 
     #[test]

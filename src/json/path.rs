@@ -180,18 +180,25 @@ impl PathMatcher {
             return KeyMatch::Unwatched;
         }
         let mut bit = 1_u64;
-        for pattern in self.patterns.lists.iter().copied().flatten() {
-            let name = pattern.get(segment).map_or("", |name| *name);
-            if name.len() == folded.len()
-                && above.folded & bit != 0
-                && folded.eq_ignore_ascii_case(name.as_bytes())
-            {
-                level.folded |= bit;
-                if key.is(name) {
-                    level.exact |= bit & above.exact;
+        let mut candidates = above.folded;
+        for list in self.patterns.lists {
+            for pattern in list {
+                if candidates & 1 != 0
+                    && let Some(name) = pattern.get(segment)
+                    && name.len() == folded.len()
+                    && folded.eq_ignore_ascii_case(name.as_bytes())
+                {
+                    level.folded |= bit;
+                    if key.is(name) {
+                        level.exact |= bit & above.exact;
+                    }
                 }
+                candidates >>= 1;
+                bit <<= 1;
             }
-            bit <<= 1;
+            if candidates == 0 {
+                break;
+            }
         }
         let duplicate = level.folded & level.seen != 0;
         level.seen |= level.folded;

@@ -25,7 +25,13 @@ impl Bound {
         let mut buffer = [0; MAX_KEY];
         let folded = fold(key, &mut buffer)?;
         // Most keys are not worth a look at the lists.
-        if !matches!(folded, [b'b' | b'c' | b'm' | b'n' | b's' | b'B' | b'C' | b'M' | b'N' | b'S', ..]) {
+        if !matches!(
+            folded,
+            [
+                b'b' | b'c' | b'm' | b'n' | b's' | b'B' | b'C' | b'M' | b'N' | b'S',
+                ..
+            ]
+        ) {
             return None;
         }
         let known = |names: &[&str]| {
