@@ -15,6 +15,8 @@ const SECOND_KEY: &str = "sE9hLm3DsecretSECOND";
 const PROVIDER_KEY: &str = "pR6jYc1GsecretPROVIDER";
 const PROMPT: &str = "wD5nRk0Hprompt";
 const ANSWER: &str = "zA8bGp7Janswer";
+/// A social security number, which a policy finds.
+const FOUND: &str = "536-90-4399";
 
 fn respond(seen: &Seen) -> Answer {
     let message = json!({"role": "assistant", "content": ANSWER});
@@ -46,6 +48,9 @@ async fn start() -> Option<(Upstream, Running)> {
                 "api_keys": [{"sha256": digest(KEY)}],
                 "allowed_models": ["gpt-4o-mini"],
                 "rate_limits": {"requests_per_minute": 60, "tokens_per_minute": 100_000},
+                "input_policies": [
+                    {"name": "ids", "type": "pii_detector", "config": {"entities": ["ssn"]}},
+                ],
             },
             {"name": "retired", "api_keys": [{"id": "old", "sha256": digest(SECOND_KEY), "enabled": false}]},
         ],
@@ -96,6 +101,9 @@ fn requests(key: &str) -> Vec<Request> {
         Request::get(&format!("/v1/unknown?key={key}")),
         Request::get("/v1/models/gpt-4o").bearer(key),
         chat().bearer(key).header("x-consumer-group", "sales"),
+        post("/v1/chat/completions")
+            .bearer(key)
+            .body(body("gpt-4o-mini").replace(PROMPT, FOUND)),
         chat().bearer(key).header("content-encoding", "gzip"),
         chat().bearer(key).header("x-api-key", b"\xff\xfe"),
         post("/v1/chat/completions")
@@ -196,7 +204,16 @@ async fn nothing_confidential_is_said() {
         }
     }
     assert!(passed > 0);
-    for secret in [KEY, UNKNOWN_KEY, SECOND_KEY, PROVIDER_KEY, PROMPT, ANSWER] {
+    assert!(said.contains("content_blocked"));
+    for secret in [
+        KEY,
+        UNKNOWN_KEY,
+        SECOND_KEY,
+        PROVIDER_KEY,
+        PROMPT,
+        ANSWER,
+        FOUND,
+    ] {
         if let Some(at) = said.find(secret) {
             let before: Vec<_> = said.chars().take(at).collect();
             let before = before.rchunks(200).next().unwrap_or_default();

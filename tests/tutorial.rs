@@ -138,6 +138,32 @@ async fn marketing_may_not() {
 }
 
 #[tokio::test]
+async fn marketing_sends_no_card_number_out() {
+    let Some((upstream, gateway)) = start().await else {
+        return;
+    };
+    let ask = |key: &str, text: &str| {
+        let messages = json!([{"role": "user", "content": text}]);
+        Request::post("/v1/chat/completions")
+            .bearer(key)
+            .json(&json!({"model": "gpt-4o-mini", "messages": messages}))
+    };
+    for text in ["charge 4111 1111 1111 1111", "my SSN is 123-45-6789"] {
+        let answer = gateway.send(ask(MARKETING, text)).await;
+        assert_eq!(answer.status, 400, "{}", answer.text());
+        assert_eq!(answer.json()["error"]["code"], "content_blocked");
+        assert_eq!(answer.json()["error"]["policy"], "marketing-pii-filter");
+    }
+    assert_eq!(upstream.count(), 0);
+    // Others have no such policy, and other numbers are none.
+    let others = ask(ENGINEERING, "charge 4111 1111 1111 1111");
+    assert_eq!(gateway.send(others).await.status, 200);
+    let number = ask(MARKETING, "order 4111 1111 1111 1112");
+    assert_eq!(gateway.send(number).await.status, 200);
+    gateway.assert_healthy().await;
+}
+
+#[tokio::test]
 async fn marketing_has_30_requests_a_minute() {
     let Some((upstream, gateway)) = start().await else {
         return;
