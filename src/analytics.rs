@@ -3,8 +3,11 @@
 //! Labels of stats come only from the configuration, so that no caller can make new series.
 
 use crate::json::Writer;
+use crate::limit::counter::Crossed;
 use crate::policy::Hit;
+use crate::refusal::Fired;
 use crate::reply::shortened;
+use crate::spend::usd;
 use crate::time::Timestamp;
 
 /// What became of a request.
@@ -41,10 +44,23 @@ pub struct Charged {
     pub completion: u64,
     /// As the answer stated it, else the sum.
     pub total: u64,
-    /// Part of `prompt`.
+    /// Part of `prompt`, read from a cache.
     pub cached: u64,
+    /// Part of `prompt`, written to a cache.
+    pub cache_write: u64,
     /// Part of `completion`.
     pub reasoning: u64,
+    /// In millionths of a US dollar.
+    pub cost: u64,
+}
+
+/// A share of a budget that a request has crossed: told of once a window.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Alert {
+    /// The budget.
+    pub fired: Fired,
+    /// The share, and what is spent.
+    pub crossed: Crossed,
 }
 
 /// One request, as the event log has it.
@@ -80,6 +96,8 @@ pub struct Event<'a> {
     pub detail: Option<&'a str>,
     /// What policies had to say.
     pub policies: &'a [Hit],
+    /// Shares of budgets that it crossed.
+    pub alerts: &'a [Alert],
     /// What was charged.
     pub usage: Charged,
 }
@@ -108,7 +126,8 @@ impl Event<'_> {
         line.piece(",\"status\":").number(self.status.into());
         line.piece(",\"stream\":").bool(self.stream);
         line.piece(",\"estimated\":").bool(self.estimated);
-        line.piece(",\"cost_usd\":0,\"latency_ms\":");
+        line.piece(",\"cost_usd\":").piece(&usd(self.usage.cost));
+        line.piece(",\"latency_ms\":");
         line.number(self.latency_ms).piece(",\"ttft_ms\":");
         match self.ttft_ms {
             Some(ttft) => line.number(ttft),
@@ -122,6 +141,9 @@ impl Event<'_> {
         if self.detail.is_some() {
             line.piece(",\"detail\":").optional(self.detail);
         }
+        if !self.alerts.is_empty() {
+            self.write_alerts(&mut line);
+        }
         let usage = self.usage;
         line.piece(",\"usage\":{\"prompt_tokens\":");
         line.number(usage.prompt).piece(",\"completion_tokens\":");
@@ -130,6 +152,23 @@ impl Event<'_> {
         line.number(usage.cached).piece(",\"reasoning_tokens\":");
         line.number(usage.reasoning).piece("}}");
         line.finish()
+    }
+
+    fn write_alerts(&self, line: &mut Writer) {
+        line.key("alerts").open('[');
+        for Alert { fired, crossed } in self.alerts {
+            line.open('{').key("limit").string(&fired.limit);
+            line.key("consumer_group").optional(fired.group.as_deref());
+            line.key("scope").optional(fired.scope);
+            // Thousandths are written as millionths of a thousand times as much.
+            let share = u64::from(crossed.at).saturating_mul(1_000);
+            line.key("at").verbatim(&usd(share));
+            line.key("spent_usd").verbatim(&usd(crossed.used));
+            line.key("amount_usd")
+                .verbatim(&usd(fired.quota))
+                .close('}');
+        }
+        line.close(']');
     }
 
     fn write_policies(&self, line: &mut Writer) {
@@ -183,6 +222,19 @@ pub mod stats {
         )
     }
 
+    /// A counter: millionths of a US dollar by group and model.
+    pub fn cost(group: Option<&str>, model: &str) -> String {
+        format!(
+            "cohort.cost_micro_usd.group.{}.model.{model}.kind.total",
+            group.unwrap_or(NONE)
+        )
+    }
+
+    /// A counter: shares of budgets that were crossed, by the group whose request did it.
+    pub fn alerts(group: Option<&str>) -> String {
+        format!("cohort.budget_alerts.group.{}", group.unwrap_or(NONE))
+    }
+
     /// A histogram: milliseconds from the request's first byte to the answer's last, by group.
     pub fn latency(group: Option<&str>) -> String {
         format!("cohort.latency_ms.group.{}", group.unwrap_or(NONE))
@@ -227,11 +279,14 @@ mod tests {
             reason: None,
             detail: None,
             policies: &[],
+            alerts: &[],
             usage: Charged {
                 prompt: 1,
                 completion: 2,
                 total: 3,
                 cached: 0,
+                cache_write: 0,
+                cost: 2_500,
                 reasoning: 0,
             },
         };

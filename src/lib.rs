@@ -32,14 +32,14 @@
 //! | `protobuf` | |
 //! | `limit` | time |
 //! | `llm` | guardrail, headers, json |
-//! | `config` | credential, guardrail, json, limit, protobuf, time |
-//! | `spend` | |
+//! | `config` | credential, guardrail, json, limit, protobuf, spend, time |
+//! | `spend` | json |
 //! | `service` | config, limit, protobuf, time |
-//! | `policy` | config, credential, guardrail, headers, limit, llm, time |
+//! | `policy` | config, credential, guardrail, headers, limit, llm, spend, time |
 //! | `refusal` | llm, policy |
-//! | `reply` | config, headers, json, limit, llm, refusal |
-//! | `analytics` | json, policy, reply, time |
-//! | `exchange` | analytics, config, credential, guardrail, headers, inflate, limit, llm, policy, refusal, reply, service, time |
+//! | `reply` | config, headers, json, limit, llm, refusal, spend |
+//! | `analytics` | json, limit, policy, refusal, reply, spend, time |
+//! | `exchange` | analytics, config, credential, guardrail, headers, inflate, limit, llm, policy, refusal, reply, service, spend, time |
 //! | `host` | analytics, config, exchange, headers, limit, llm, policy, reply, service, time |
 //! | `render` | config, limit, service |
 //! | `cli` | config, policy, exchange, time |

@@ -13,6 +13,13 @@ use std::rc::Rc;
 pub enum Refusal {
     /// Two different keys in one request.
     AmbiguousCredentials,
+    /// A budget is used up.
+    BudgetExceeded {
+        /// Which.
+        fired: Fired,
+        /// When its window ends, in milliseconds.
+        wait_ms: u64,
+    },
     /// The caller asked, in `x-consumer-group`, for a group that is not its own.
     ConsumerGroupNotAllowed,
     /// A policy found in the prompt what may not be in it.
@@ -62,6 +69,11 @@ pub enum Refusal {
         /// The model, as the caller wrote it.
         model: String,
     },
+    /// There is a budget, and nobody said what this model costs.
+    ModelUnpriced {
+        /// The model, as the caller wrote it.
+        model: String,
+    },
     /// No provider serves these models.
     NoProvider,
     /// A limit is used up.
@@ -106,6 +118,7 @@ impl Refusal {
         match self {
             Self::AmbiguousCredentials => "ambiguous_credentials",
             Self::ConsumerGroupNotAllowed => "consumer_group_not_allowed",
+            Self::BudgetExceeded { .. } => "budget_exceeded",
             Self::ContentBlocked { .. } => "content_blocked",
             Self::EndpointNotAllowed => "endpoint_not_allowed",
             Self::ExceedsLimit { .. } => "request_exceeds_limit",
@@ -118,6 +131,7 @@ impl Refusal {
             Self::ModelAmbiguous { .. } => "model_ambiguous",
             Self::ModelMissing => "model_missing",
             Self::ModelNotAllowed { .. } => "model_not_allowed",
+            Self::ModelUnpriced { .. } => "model_unpriced",
             Self::NoProvider => "no_provider_for_model",
             Self::RateLimited { .. } => "rate_limit_exceeded",
             Self::RequestTooLarge => "request_too_large",
@@ -141,11 +155,12 @@ impl Refusal {
             Self::AmbiguousCredentials | Self::InvalidKey | Self::MissingKey => 401,
             Self::ConsumerGroupNotAllowed
             | Self::EndpointNotAllowed
-            | Self::ModelNotAllowed { .. } => 403,
+            | Self::ModelNotAllowed { .. }
+            | Self::ModelUnpriced { .. } => 403,
             Self::NoProvider => 404,
             Self::RequestTooLarge => 413,
             Self::UnsupportedEncoding(_) | Self::UnsupportedType(_) => 415,
-            Self::RateLimited { .. } | Self::TooManyAtOnce(_) => 429,
+            Self::BudgetExceeded { .. } | Self::RateLimited { .. } | Self::TooManyAtOnce(_) => 429,
             Self::Internal => 500,
             Self::ResponseTooLarge | Self::ResponseUnreadable => 502,
             Self::LimiterUnavailable => 503,

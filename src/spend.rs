@@ -2,6 +2,8 @@
 //!
 //! Knows prices and buckets of tokens, never which model or whose budget.
 
+use crate::json::push_decimal;
+
 /// Prices in millionths of a US dollar for a million tokens.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Price {
@@ -26,6 +28,23 @@ pub struct Buckets {
     pub cache_write: u64,
     /// Output, reasoning included.
     pub output: u64,
+}
+
+/// An amount in millionths of a dollar as people write it, exactly: `12`, `0.0025`.
+pub fn usd(micro: u64) -> String {
+    let mut text = String::with_capacity(20);
+    push_decimal(&mut text, micro / 1_000_000);
+    let mut rest = micro % 1_000_000;
+    if rest > 0 {
+        text.push('.');
+    }
+    let mut unit = 100_000;
+    while rest > 0 {
+        push_decimal(&mut text, rest / unit);
+        rest %= unit;
+        unit /= 10;
+    }
+    text
 }
 
 impl Buckets {
@@ -76,6 +95,22 @@ mod tests {
         cache_write: 3_125_000,
         output: 10_000_000,
     };
+
+    #[test]
+    fn amounts_are_written_exactly() {
+        let cases = [
+            (0, "0"),
+            (1, "0.000001"),
+            (2_500, "0.0025"),
+            (100_000, "0.1"),
+            (12_000_000, "12"),
+            (12_050_000, "12.05"),
+            (u64::MAX, "18446744073709.551615"),
+        ];
+        for (micro, text) in cases {
+            assert_eq!(usd(micro), text);
+        }
+    }
 
     #[test]
     fn every_token_is_priced_once() {

@@ -4,9 +4,10 @@ use super::decode::{Decoder, Fields, Map};
 use super::node::{Node, Span, Value};
 use super::{
     Config, ConfigError, Counters, HeaderFamily, Mode, Provider, ProviderTarget, ScopeLimits,
-    counters, group, limits, policies,
+    counters, group, limits, policies, spend,
 };
 use crate::credential;
+use crate::limit::counter::Budget;
 use crate::time::UtcOffset;
 
 const DOCUMENT: Fields = Fields {
@@ -19,6 +20,9 @@ const DOCUMENT: Fields = Fields {
         "counters",
         "policies",
         "input_policies",
+        "pricing",
+        "budgets",
+        "unpriced",
         "credential_headers",
         "path_prefixes",
         "failed_auth_per_minute",
@@ -31,27 +35,28 @@ const DOCUMENT: Fields = Fields {
     ],
     later: &[
         "anonymous_group",
-        "budgets",
         "consumers",
         "default_group",
         "defaults",
         "identity",
         "output_policies",
-        "pricing",
         "request_limits",
         "routes",
         "services",
-        "unpriced",
     ],
     ..Fields::NONE
 };
 
 const CEILINGS: Fields = Fields {
-    known: &["rate_limits", "consumer_rate_limits", "model_rate_limits"],
+    known: &[
+        "rate_limits",
+        "consumer_rate_limits",
+        "model_rate_limits",
+        "budgets",
+    ],
     later: &[
         "allowed_endpoints",
         "allowed_models",
-        "budgets",
         "default_model",
         "denied_models",
         "input_policies",
@@ -128,13 +133,16 @@ fn config(d: &mut Decoder, root: &Node) -> Option<Config> {
     d.offset = timezone;
     d.envoy_limits = counters::is_envoy(map.get("counters"));
     let owned = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
+    let (ceilings, ceiling_budgets) = d.field(&map, "ceilings", ceilings).unwrap_or_default();
     let mut config = Config {
         mode: d.field(&map, "mode", mode).unwrap_or_default(),
         providers: d.field(&map, "providers", providers).unwrap_or_default(),
         consumer_groups: d
             .field(&map, "consumer_groups", group::groups)
             .unwrap_or_default(),
-        ceilings: d.field(&map, "ceilings", ceilings).unwrap_or_default(),
+        ceilings,
+        ceiling_budgets,
+        spend: spend::spend(d, &map),
         counters: Counters::default(),
         policies: d
             .field(&map, "policies", policies::policies)
@@ -178,9 +186,11 @@ fn config(d: &mut Decoder, root: &Node) -> Option<Config> {
     Some(config)
 }
 
-fn ceilings(d: &mut Decoder, node: &Node) -> Option<ScopeLimits> {
+fn ceilings(d: &mut Decoder, node: &Node) -> Option<(ScopeLimits, Vec<Budget>)> {
     let map = d.map(node, &CEILINGS)?;
-    Some(limits::scope(d, &map))
+    let limits = limits::scope(d, &map);
+    let budgets = d.field(&map, "budgets", spend::budgets);
+    Some((limits, budgets.unwrap_or_default()))
 }
 
 /// Where the request's header is gone before its body is read, nothing in the header may hang on the model.

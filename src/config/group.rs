@@ -5,7 +5,7 @@ use super::document::mode;
 use super::limits::{self, NAMES};
 use super::node::{Node, Span, Value};
 use super::suggest::nearest;
-use super::{ApiKey, ConsumerGroup, policies};
+use super::{ApiKey, ConsumerGroup, policies, spend};
 use crate::credential::KeyDigest;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
@@ -28,19 +28,19 @@ const GROUP: Fields = Fields {
         "model_rate_limits",
         "policies",
         "input_policies",
+        "pricing",
+        "budgets",
+        "unpriced",
     ],
     later: &[
-        "budgets",
         "consumers",
         "enabled",
         "features",
         "not_after",
         "not_before",
         "output_policies",
-        "pricing",
         "priority",
         "request_limits",
-        "unpriced",
     ],
     inner: ("rate_limits", NAMES),
     ..Fields::NONE
@@ -169,6 +169,7 @@ fn group(
         allowed_endpoints: d.field(map, "allowed_endpoints", |d, node| d.set(node, endpoint)),
         parent: d.field(map, "parent", Decoder::name),
         limits: limits::scope(d, map),
+        spend: spend::spend(d, map),
         policies: d
             .field(map, "policies", policies::policies)
             .unwrap_or_default(),

@@ -17,6 +17,7 @@ mod node;
 mod policies;
 mod protobuf;
 mod scalar;
+mod spend;
 mod suggest;
 mod warning;
 #[cfg(feature = "cli")]
@@ -27,8 +28,10 @@ pub use warning::Warning;
 
 use crate::credential::KeyDigest;
 use crate::guardrail::Entities;
+use crate::limit::counter::Budget;
 use crate::limit::seed::Seed;
 use crate::limit::{Limit, Window};
+use crate::spend::Price;
 use crate::time::{Timestamp, UtcOffset};
 
 /// One whole configuration document.
@@ -42,6 +45,10 @@ pub struct Config {
     pub consumer_groups: Vec<ConsumerGroup>,
     /// `ceilings`: what no group can raise.
     pub ceilings: ScopeLimits,
+    /// `budgets[]` of the ceilings, for all groups together.
+    pub ceiling_budgets: Vec<Budget>,
+    /// `pricing`, `budgets`, `unpriced` of the top level: for groups that have none of their own.
+    pub spend: Spend,
     /// `counters`: where they are kept.
     pub counters: Counters,
     /// `policies[]` of the top level: for every group that has none of the same name.
@@ -199,10 +206,33 @@ pub struct ConsumerGroup {
     pub parent: Option<String>,
     /// What may be used up.
     pub limits: ScopeLimits,
+    /// What it costs, and how much may be spent.
+    pub spend: Spend,
     /// `policies[]`: for prompts and answers (of answers not enforced yet).
     pub policies: Vec<PolicyRule>,
     /// `input_policies[]`: for prompts.
     pub input_policies: Vec<PolicyRule>,
+}
+
+/// What a scope says of money.
+#[derive(Clone, Debug, Default)]
+pub struct Spend {
+    /// `pricing`: model globs and prices, in file order.
+    pub pricing: Option<Vec<(String, Price)>>,
+    /// `budgets[]`
+    pub budgets: Option<Vec<Budget>>,
+    /// `unpriced`
+    pub unpriced: Option<Unpriced>,
+}
+
+/// `unpriced`: what becomes of a model without a price where there is a budget.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Unpriced {
+    /// It may be used, at no cost.
+    Allow,
+    /// It may not be used.
+    #[default]
+    Deny,
 }
 
 /// The limits that a scope sets.

@@ -397,8 +397,15 @@ fn standing(standings: &[Standing], counter: usize, limit: usize) -> Option<&Sta
 fn over_limit(over: &Over, counters: &[Rc<Counter>]) -> Refusal {
     let limit = over.limit;
     let fired = fired(limit, counters.get(over.counter).map(|counter| &**counter));
-    if limit.unit == Unit::ConcurrentRequests {
-        return Refusal::TooManyAtOnce(fired);
+    match limit.unit {
+        Unit::ConcurrentRequests => return Refusal::TooManyAtOnce(fired),
+        Unit::Cost => {
+            return Refusal::BudgetExceeded {
+                fired,
+                wait_ms: over.retry_after_ms.unwrap_or(NEVER_MS),
+            };
+        }
+        _ => {}
     }
     Refusal::RateLimited {
         fired,

@@ -11,6 +11,7 @@ use crate::llm::endpoint::{Call, Endpoint};
 use crate::llm::request::{Facts, Rewrite};
 use crate::policy::{Group, Hit};
 use crate::refusal::Refusal;
+use crate::spend::Buckets;
 use crate::time::Timestamp;
 use std::rc::Rc;
 
@@ -67,6 +68,18 @@ impl Exchange {
         self.target = policy.target(endpoint, &self.models).cloned();
         if self.target.is_none() && !policy.targets.is_empty() {
             return Err(Refusal::NoProvider);
+        }
+        if group.has_budgets()
+            && endpoint.charged()
+            && let Some(model) = self
+                .models
+                .iter()
+                .find(|model| !group.pricing.covers(model))
+        {
+            let refusal = Refusal::ModelUnpriced {
+                model: model.clone(),
+            };
+            self.waive(refusal)?;
         }
         self.counters = group.counters(&key_id, &self.models);
         if let Some(refusal) = self.exceeds(rewrite.facts(), endpoint) {
@@ -156,7 +169,7 @@ impl Exchange {
                 prompt,
                 completion,
                 total: prompt.saturating_add(completion),
-                cost: 0,
+                cost: (group.pricing).cost(&self.models, Buckets::new(prompt, 0, 0, completion)),
             },
         }
     }

@@ -14,7 +14,7 @@ pub use request::Inbound;
 pub use settle::Settlement;
 pub use worker::Worker;
 
-use crate::analytics::Charged;
+use crate::analytics::{Alert, Charged};
 use crate::headers::HeaderEdits;
 use crate::inflate::Coding;
 use crate::limit::counter::{Counter, Permit, Standing};
@@ -44,6 +44,8 @@ pub struct Exchange {
     shadowed: Option<&'static str>,
     /// What policies had to say of it.
     hits: Vec<Hit>,
+    /// Shares of budgets that it crossed.
+    alerts: Vec<Alert>,
     standings: Vec<Standing>,
     standings_at: Timestamp,
     /// What the request is counted in, the narrowest first.
@@ -180,6 +182,7 @@ impl Exchange {
             detail: None,
             shadowed: None,
             hits: Vec::new(),
+            alerts: Vec::new(),
             standings: Vec::new(),
             standings_at: Timestamp::default(),
             counters: Vec::new(),

@@ -1,13 +1,15 @@
 //! The end of an exchange: what it cost, counted exactly once, and the event that tells of it.
 
+use super::admit::fired;
 use super::decide::model_label;
 use super::{Answer, Exchange, State};
-use crate::analytics::{Charged, Event, Outcome};
+use crate::analytics::{Alert, Charged, Event, Outcome};
 use crate::limit::SharedData;
 use crate::limit::counter::{Ending, Ledger, Tokens};
 use crate::llm::usage::Usage;
 use crate::policy::Group;
 use crate::service::Call;
+use crate::spend::Buckets;
 use crate::time::Timestamp;
 use std::rc::Rc;
 
@@ -20,6 +22,8 @@ pub struct Settlement {
     pub outcome: Outcome,
     /// What was charged.
     pub charged: Charged,
+    /// How many shares of budgets it crossed.
+    pub alerts: usize,
     /// From the request's first byte to the end.
     pub latency_ms: u64,
     /// From the request's first byte to the answer's.
@@ -83,14 +87,25 @@ impl Exchange {
         if self.charged.is_some() {
             return;
         }
-        let (charged, estimated) = self.charge();
+        let (mut charged, estimated) = self.charge();
+        if let Some(group) = self.group() {
+            let Charged {
+                prompt,
+                cached,
+                cache_write,
+                completion,
+                ..
+            } = charged;
+            let buckets = Buckets::new(prompt, cached, cache_write, completion);
+            charged.cost = group.pricing.cost(&self.models, buckets);
+        }
         self.charged = Some((charged, estimated));
         if !self.permit.is_empty() {
             let tokens = Tokens {
                 prompt: charged.prompt,
                 completion: charged.completion,
                 total: charged.total,
-                cost: 0,
+                cost: charged.cost,
             };
             // Also where the answer is our own because the upstream's could not be filtered.
             let sent = (200..400).contains(&self.status) || reached();
@@ -107,6 +122,14 @@ impl Exchange {
             }
             .settle(&std::mem::take(&mut self.permit), ending);
             self.store_errors = self.store_errors.saturating_add(settled.errors);
+            let mut crossed = settled.crossed;
+            crossed.sort_by_key(|crossed| crossed.counter);
+            let alerts = crossed.into_iter().filter_map(|crossed| {
+                let counter = self.counters.get(crossed.counter)?;
+                let fired = fired(crossed.limit, Some(counter));
+                Some(Alert { fired, crossed })
+            });
+            self.alerts = alerts.collect();
             if sent {
                 self.report(&tokens, shared);
             }
@@ -157,12 +180,14 @@ impl Exchange {
             reason,
             detail: self.detail,
             policies: &self.hits,
+            alerts: &self.alerts,
             usage: charged,
         }
         .to_json();
         let model = (group.as_ref()).map_or(0, |group| model_label(group, &self.models));
         Settlement {
             event,
+            alerts: self.alerts.len(),
             outcome,
             charged,
             latency_ms,
@@ -243,6 +268,8 @@ fn counted(usage: Usage) -> Charged {
             .total_tokens
             .unwrap_or_else(|| prompt.saturating_add(completion)),
         cached: usage.cached_tokens.unwrap_or(0),
+        cache_write: usage.cache_write_tokens.unwrap_or(0),
         reasoning: usage.reasoning_tokens.unwrap_or(0),
+        cost: 0,
     }
 }

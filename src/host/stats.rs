@@ -19,6 +19,8 @@ type Series = [Option<Option<u32>>; Kind::COUNT];
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Kind {
+    Alerts,
+    Cost,
     Latency,
     Requests(Outcome),
     TimeToFirstToken,
@@ -35,7 +37,7 @@ enum Token {
 }
 
 impl Kind {
-    const COUNT: usize = 11;
+    const COUNT: usize = 13;
 
     const fn position(self) -> usize {
         match self {
@@ -50,6 +52,8 @@ impl Kind {
             Self::Tokens(Token::Completion) => 8,
             Self::Tokens(Token::Cached) => 9,
             Self::Tokens(Token::Reasoning) => 10,
+            Self::Alerts => 11,
+            Self::Cost => 12,
         }
     }
 }
@@ -96,6 +100,12 @@ impl Stats {
                 add(Kind::Tokens(kind), amount);
             }
         }
+        if charged.cost > 0 {
+            add(Kind::Cost, charged.cost);
+        }
+        if settlement.alerts > 0 {
+            add(Kind::Alerts, settlement.alerts as u64);
+        }
         Self::count_store_errors(settlement.store_errors);
         if settlement.unmatched {
             add(Kind::Unmatched, 1);
@@ -120,7 +130,7 @@ impl Stats {
     }
 
     fn id(&self, settlement: &Settlement, kind: Kind) -> Option<u32> {
-        let by_model = matches!(kind, Kind::Requests(_) | Kind::Tokens(_));
+        let by_model = matches!(kind, Kind::Cost | Kind::Requests(_) | Kind::Tokens(_));
         let group = settlement.group_index();
         let group = group.map_or(0, |index| index.saturating_add(1));
         let model = if by_model {
@@ -146,6 +156,8 @@ fn entry<T: Default>(list: &mut Vec<T>, index: usize) -> Option<&mut T> {
 fn define(settlement: &Settlement, kind: Kind) -> Option<u32> {
     let (group, model) = (settlement.group_name(), settlement.model_label());
     match kind {
+        Kind::Alerts => abi::define_metric(Metric::Counter, &names::alerts(group)),
+        Kind::Cost => abi::define_metric(Metric::Counter, &names::cost(group, model)),
         Kind::Latency => abi::define_metric(Metric::Histogram, &names::latency(group)),
         Kind::Requests(outcome) => {
             abi::define_metric(Metric::Counter, &names::requests(group, model, outcome))

@@ -4,7 +4,7 @@
 
 use super::ModelPattern;
 use crate::config::ScopeLimits;
-use crate::limit::counter::Counter;
+use crate::limit::counter::{Budget, Counter};
 use crate::limit::{Descriptor, Limit};
 use std::rc::Rc;
 
@@ -19,34 +19,42 @@ pub(super) struct Scope {
     consumer: Rc<[Limit]>,
     /// `rate_limits`
     shared: Option<Rc<Counter>>,
-    /// Whether any of its limits is one on tokens.
+    /// Whether any of its limits is one on tokens, or on what they cost.
     counts_tokens: bool,
+    has_budgets: bool,
 }
 
 impl Scope {
-    pub(super) fn compile(name: Option<Rc<str>>, limits: ScopeLimits) -> Self {
+    pub(super) fn compile(name: Option<Rc<str>>, limits: ScopeLimits, budgets: &[Budget]) -> Self {
         let tokens = |limits: &[Limit]| limits.iter().any(|limit| limit.unit.is_tokens());
-        let counts_tokens = tokens(&limits.rate_limits)
+        let counts_tokens = !budgets.is_empty()
+            || tokens(&limits.rate_limits)
             || tokens(&limits.consumer_rate_limits)
             || (limits.model_rate_limits.iter()).any(|entry| tokens(&entry.rate_limits));
-        let counter = |models: Option<Rc<str>>, limits: Vec<Limit>| {
+        let counter = |models: Option<Rc<str>>, limits: Vec<Limit>, budgets: &[Budget]| {
             let descriptor = Descriptor {
                 group: name.clone(),
                 consumer: None,
                 models,
             };
-            (!limits.is_empty()).then(|| Rc::new(Counter::new(descriptor, limits)))
+            (!limits.is_empty() || !budgets.is_empty()).then(|| {
+                Rc::new(Counter {
+                    budgets: budgets.into(),
+                    ..Counter::new(descriptor, limits)
+                })
+            })
         };
         let models = limits.model_rate_limits.into_iter().filter_map(|entry| {
             let joined = entry.models.join(",");
-            let counter = counter(Some(joined.into()), entry.rate_limits)?;
+            let counter = counter(Some(joined.into()), entry.rate_limits, &[])?;
             let patterns = entry.models.into_iter().map(ModelPattern::new);
             Some((patterns.collect(), counter))
         });
         Self {
             models: models.collect(),
             consumer: limits.consumer_rate_limits.into(),
-            shared: counter(None, limits.rate_limits),
+            shared: counter(None, limits.rate_limits, budgets),
+            has_budgets: !budgets.is_empty(),
             counts_tokens,
             name,
         }
@@ -95,6 +103,8 @@ pub(super) struct Scopes {
     fixed: Option<Vec<Rc<Counter>>>,
     /// Whether anything in them depends on how many tokens are used.
     pub(super) count_tokens: bool,
+    /// Whether there is a budget among them.
+    pub(super) have_budgets: bool,
 }
 
 impl Scopes {
@@ -106,6 +116,7 @@ impl Scopes {
         });
         Self {
             count_tokens: scopes().any(|scope| scope.counts_tokens),
+            have_budgets: scopes().any(|scope| scope.has_budgets),
             fixed,
             narrowest_first,
         }

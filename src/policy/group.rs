@@ -1,8 +1,8 @@
 //! A consumer group with everything that holds for it.
 
 use super::counters::{Scope, Scopes};
-use super::{ModelPattern, ModelRules, Screening};
-use crate::config::{ConfigError, ConsumerGroup, Mode, PolicyRule, Warning};
+use super::{ModelPattern, ModelRules, Pricing, Screening};
+use crate::config::{ConfigError, ConsumerGroup, Mode, PolicyRule, Spend, Warning};
 use crate::limit::counter::Counter;
 use crate::llm::endpoint;
 use std::rc::Rc;
@@ -27,6 +27,8 @@ pub struct Group {
     scopes: Scopes,
     /// The policies on its prompts.
     pub screening: Screening,
+    /// What its tokens cost.
+    pub pricing: Pricing,
 }
 
 /// What holds for a group that says nothing else.
@@ -35,6 +37,7 @@ pub(super) struct Defaults {
     pub(super) mode: Mode,
     pub(super) policies: Vec<PolicyRule>,
     pub(super) input_policies: Vec<PolicyRule>,
+    pub(super) spend: Spend,
 }
 
 /// What of a group holds for the groups below it too.
@@ -48,9 +51,11 @@ pub(super) struct Level {
 
 impl Level {
     /// Takes it out of the group's entry.
-    pub(super) fn compile(group: &mut ConsumerGroup) -> Self {
+    pub(super) fn compile(group: &mut ConsumerGroup, defaults: &Defaults) -> Self {
         let name: Rc<str> = group.name.as_str().into();
         let limits = std::mem::take(&mut group.limits);
+        let budgets = group.spend.budgets.take();
+        let budgets = budgets.as_ref().or(defaults.spend.budgets.as_ref());
         Self {
             parent: group.parent.take(),
             models: Rc::new(ModelRules::compile(
@@ -59,7 +64,11 @@ impl Level {
                 group.default_model.take(),
                 std::mem::take(&mut group.model_aliases),
             )),
-            scope: Rc::new(Scope::compile(Some(Rc::clone(&name)), limits)),
+            scope: Rc::new(Scope::compile(
+                Some(Rc::clone(&name)),
+                limits,
+                budgets.map_or(&[], Vec::as_slice),
+            )),
             name,
         }
     }
@@ -90,6 +99,7 @@ impl Group {
             allowed_endpoints: group.allowed_endpoints,
             scopes: Scopes::new(scopes),
             ancestors,
+            pricing: Pricing::compile(&group.spend, &defaults.spend),
             screening: Screening::compile(
                 [
                     [&defaults.policies, &group.policies],
@@ -121,6 +131,11 @@ impl Group {
     /// Whether anything, on any level, depends on how many tokens are used.
     pub const fn counts_tokens(&self) -> bool {
         self.scopes.count_tokens
+    }
+
+    /// Whether there is a budget on any level.
+    pub const fn has_budgets(&self) -> bool {
+        self.scopes.have_budgets
     }
 
     fn check(&self, path: &str, errors: &mut Vec<ConfigError>) {
@@ -163,6 +178,15 @@ impl Group {
             put_in(format!("model_aliases.{alias}"), model);
         }
         for (index, pattern) in self.models.allowed.iter().flatten().enumerate() {
+            let model = pattern.as_str();
+            if self.has_budgets() && !self.pricing.covers(model) {
+                warn(
+                    format!("allowed_models[{index}]"),
+                    format!(
+                        "'{model}' has no price: under a budget it is refused, unless `unpriced: allow`"
+                    ),
+                );
+            }
             let mut ancestors = self.ancestors.iter();
             if let Some(level) = ancestors.find(|level| level.models.exclude(pattern)) {
                 let (model, above) = (pattern.as_str(), &level.name);

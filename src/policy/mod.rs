@@ -5,11 +5,13 @@
 mod counters;
 mod group;
 mod model;
+mod pricing;
 mod provider;
 mod screening;
 
 pub use group::Group;
 pub use model::{ModelPattern, ModelRules, OTHER_MODEL};
+pub use pricing::Pricing;
 pub use provider::{Injection, Target};
 pub use screening::{Found, Hit, Screening};
 
@@ -121,14 +123,19 @@ impl Policy {
         }
         let mut keys = Vec::new();
         let mut groups = Vec::with_capacity(config.consumer_groups.len());
-        let ceilings = Rc::new(Scope::compile(None, config.ceilings));
+        let ceilings = Rc::new(Scope::compile(
+            None,
+            config.ceilings,
+            &config.ceiling_budgets,
+        ));
         let defaults = Defaults {
             mode: config.mode,
             policies: config.policies,
             input_policies: config.input_policies,
+            spend: config.spend,
         };
         let levels: Vec<_> = (config.consumer_groups.iter_mut())
-            .map(|group| Rc::new(Level::compile(group)))
+            .map(|group| Rc::new(Level::compile(group, &defaults)))
             .collect();
         let mut names: Vec<(&str, usize)> =
             (levels.iter()).map(|level| &*level.name).zip(0..).collect();

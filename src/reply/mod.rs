@@ -8,6 +8,7 @@ use crate::headers::HeaderEdits;
 use crate::json::Writer;
 use crate::llm::endpoint::Dialect;
 use crate::refusal::{Fired, Refusal};
+use crate::spend::usd;
 
 /// Names of models in answers, events and metrics are cut here.
 pub const MODEL_DISPLAY_BYTES: usize = 128;
@@ -55,14 +56,17 @@ impl Reply {
             headers.set("www-authenticate", "Bearer");
         }
         let retry_after = match refusal {
-            Refusal::RateLimited { wait_ms, .. } => Some(wait_ms.div_ceil(1_000).max(1)),
+            Refusal::BudgetExceeded { wait_ms, .. } | Refusal::RateLimited { wait_ms, .. } => {
+                Some(wait_ms.div_ceil(1_000).max(1))
+            }
             Refusal::LimiterUnavailable | Refusal::TooManyAtOnce(_) => Some(1),
             _ => None,
         };
         if let Some(seconds) = retry_after {
             let seconds = seconds.saturating_add(audience.jitter);
             headers.set("retry-after", seconds.to_string());
-            if seconds > LONGEST_RETRY_SECONDS {
+            let spent = matches!(refusal, Refusal::BudgetExceeded { .. });
+            if spent || seconds > LONGEST_RETRY_SECONDS {
                 headers.set("x-should-retry", "false");
             }
         }
@@ -164,6 +168,7 @@ const fn amazon_type(status: u16) -> &'static str {
 const fn openai_type(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::RateLimited { requests: true, .. } | Refusal::TooManyAtOnce(_) => "requests",
+        Refusal::BudgetExceeded { .. } => "insufficient_quota",
         Refusal::RateLimited {
             requests: false, ..
         } => "tokens",
@@ -176,9 +181,10 @@ fn param(refusal: &Refusal) -> Option<&str> {
     match refusal {
         Refusal::InvalidBody { param, .. } => param.as_deref(),
         Refusal::ModelAmbiguous { param, .. } => Some(param),
-        Refusal::ModelMissing | Refusal::ModelNotAllowed { .. } | Refusal::NoProvider => {
-            Some("model")
-        }
+        Refusal::ModelMissing
+        | Refusal::ModelNotAllowed { .. }
+        | Refusal::ModelUnpriced { .. }
+        | Refusal::NoProvider => Some("model"),
         _ => None,
     }
 }
@@ -193,7 +199,8 @@ fn facts(json: &mut Writer, refusal: &Refusal, audience: Audience<'_>) {
             }
             json.close(']');
         }
-        Refusal::ExceedsLimit { fired, .. }
+        Refusal::BudgetExceeded { fired, .. }
+        | Refusal::ExceedsLimit { fired, .. }
         | Refusal::RateLimited { fired, .. }
         | Refusal::TooManyAtOnce(fired) => {
             let group = fired.group.as_deref().or(audience.group);
@@ -219,6 +226,10 @@ fn message(refusal: &Refusal, audience: Audience<'_>) -> String {
     let group = audience.group.unwrap_or_default();
     match refusal {
         Refusal::AmbiguousCredentials => "The request carries two different API keys. Send one.".to_owned(),
+        Refusal::BudgetExceeded { fired, .. } => {
+            let whose = whose(fired, audience).unwrap_or_default();
+            format!("The budget of {whose} is used up: {} ({} USD).", fired.limit, usd(fired.quota))
+        }
         Refusal::ConsumerGroupNotAllowed => {
             "This API key does not belong to the consumer group that the x-consumer-group header asks for. Leave the header out, or name a group of the key's own.".to_owned()
         }
@@ -239,6 +250,9 @@ fn message(refusal: &Refusal, audience: Audience<'_>) -> String {
         Refusal::ModelMissing => "The request names no model. Set 'model'.".to_owned(),
         Refusal::ModelNotAllowed { model } => {
             format!("Consumer group '{group}' does not have access to model '{}'", shortened(model))
+        }
+        Refusal::ModelUnpriced { model } => {
+            format!("Consumer group '{group}' has a budget, and model '{}' has no price. Use another model, or ask for a price to be set.", shortened(model))
         }
         Refusal::NoProvider => "No configured provider serves this model.".to_owned(),
         Refusal::RateLimited { fired, wait_ms, .. } => {
