@@ -4,6 +4,7 @@
 //! (wrong usage, a file that cannot be read, an Envoy that does not start).
 
 mod demo;
+mod edit;
 mod events;
 mod lint;
 mod report;
