@@ -3,9 +3,11 @@
 //! Exit codes are a contract: 0 done, 1 the configuration is invalid, 2 it could not be done
 //! (wrong usage, a file that cannot be read, an Envoy that does not start).
 
+mod clock;
 mod demo;
 mod edit;
 mod events;
+mod key;
 mod lint;
 mod report;
 
@@ -29,6 +31,9 @@ enum Command {
     /// Look at the event log
     #[command(subcommand)]
     Events(events::Command),
+    /// Make, hash and replace API keys
+    #[command(subcommand)]
+    Key(key::Command),
     /// Check a configuration
     Lint(lint::Args),
     /// The same as `lint`, spelled `policy lint --file FILE`
@@ -54,6 +59,7 @@ pub fn run() -> ExitCode {
             .map(|()| ExitCode::SUCCESS)
             .map_err(Failure::from),
         Command::Events(command) => command.run(),
+        Command::Key(command) => command.run(),
         Command::Lint(args) => args.run(),
         Command::Policy(command) => command.run(),
     };

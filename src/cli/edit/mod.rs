@@ -18,7 +18,7 @@ mod tree;
 pub(crate) use change::Step;
 pub(crate) use item::Item;
 
-use super::{Failure, Printed, print, report};
+use super::{Failure, print, report};
 use crate::config::{Config, ConfigError};
 use crate::policy::Policy;
 use change::Page;
@@ -38,8 +38,8 @@ pub(crate) struct PolicyFile {
     json: bool,
 }
 
-/// Changes a policy file and shows what changed. With `dry_run` nothing is written. The exit code is 1 where the file is
-/// invalid, or would be.
+/// Changes a policy file and shows what changed, on stderr. With `dry_run` nothing is written, and the change is what
+/// stdout gets. The exit code is 1 where the file is invalid, or would be.
 pub(crate) fn apply(
     path: &Path,
     dry_run: bool,
@@ -62,12 +62,13 @@ pub(crate) fn apply(
         return Ok(ExitCode::FAILURE);
     }
     let diff = file.diff();
-    if !dry_run && !diff.is_empty() {
-        file.write(&target)?;
-    }
-    let shown = print(|out| write!(out, "{}", coloured(&diff)))?;
-    if diff.is_empty() && shown == Printed::Whole {
+    if diff.is_empty() {
         complain("nothing to change\n");
+    } else if dry_run {
+        print(|out| write!(out, "{}", coloured(&diff, &std::io::stdout())))?;
+    } else {
+        file.write(&target)?;
+        complain(&coloured(&diff, &std::io::stderr()));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -320,8 +321,8 @@ fn complain(text: &str) {
     let _ = anstream::stderr().write_all(text.as_bytes()); // nowhere left to say it
 }
 
-fn coloured(diff: &str) -> String {
-    if anstream::AutoStream::choice(&std::io::stdout()) == anstream::ColorChoice::Never {
+fn coloured(diff: &str, stream: &impl anstream::stream::RawStream) -> String {
+    if anstream::AutoStream::choice(stream) == anstream::ColorChoice::Never {
         return diff.to_owned();
     }
     let mut text = String::with_capacity(diff.len());
