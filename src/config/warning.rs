@@ -60,10 +60,7 @@ fn of_counters(config: &Config, mut warn: impl FnMut(String, &str)) {
     let calendar = any(|limit| matches!(limit.window, Window::Day | Window::Month));
     let Some(service) = &config.counters.service else {
         if calendar && config.counters.seed.is_empty() {
-            warn(
-                String::new(),
-                "limits per day and month are counted in Envoy's memory: a restart of Envoy starts them anew",
-            );
+            warn(String::new(), NOT_KEPT);
         }
         return;
     };
@@ -120,6 +117,10 @@ fn limits(scope: &ScopeLimits) -> Vec<&Limit> {
     }
     limits
 }
+
+/// Not so where someone keeps the event log, and gives its sums as `seed`.
+pub(crate) const NOT_KEPT: &str =
+    "limits per day and month are counted in Envoy's memory: a restart of Envoy starts them anew";
 
 const NOT_ENFORCED: &str = "NOT ENFORCED YET: this version checks these policies for mistakes and does nothing else with them";
 
