@@ -41,7 +41,7 @@
 //! | `exchange` | analytics, config, credential, headers, inflate, limit, llm, policy, refusal, reply, service, time |
 //! | `host` | analytics, config, exchange, headers, limit, llm, policy, reply, service, time |
 //! | `render` | config, limit, service |
-//! | `cli` | config, credential, limit, policy, exchange, time |
+//! | `cli` | config, credential, exchange, limit, policy, render, time |
 
 pub mod analytics;
 pub mod config;

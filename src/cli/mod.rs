@@ -10,6 +10,7 @@ mod events;
 mod key;
 mod lint;
 mod report;
+mod run;
 
 pub use report::render_errors;
 
@@ -36,6 +37,13 @@ enum Command {
     Key(key::Command),
     /// Check a configuration
     Lint(lint::Args),
+    Reload(run::Reload),
+    Run(run::Run),
+    Status(run::Status),
+    #[command(subcommand, hide = true)]
+    Config(run::Config),
+    #[command(subcommand, hide = true)]
+    Gateway(run::Gateway),
     /// The same as `lint`, spelled `policy lint --file FILE`
     #[command(subcommand, hide = true)]
     Policy(lint::Policy),
@@ -54,13 +62,15 @@ impl From<io::Error> for Failure {
 /// Runs the command line and gives the exit code.
 pub fn run() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Demo(demo) => demo
-            .run()
-            .map(|()| ExitCode::SUCCESS)
-            .map_err(Failure::from),
+        Command::Demo(demo) => demo.run(),
         Command::Events(command) => command.run(),
         Command::Key(command) => command.run(),
         Command::Lint(args) => args.run(),
+        Command::Reload(reload) => reload.run(),
+        Command::Run(run) => run.run(),
+        Command::Status(status) => status.run(),
+        Command::Config(command) => command.run(),
+        Command::Gateway(command) => command.run(),
         Command::Policy(command) => command.run(),
     };
     done.unwrap_or_else(|Failure(message)| {

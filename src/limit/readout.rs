@@ -75,7 +75,7 @@ fn from_hex(text: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::SharedData as _;
+
     use super::super::shared_data::Cas;
     use super::super::shared_data::fake::Fake;
     use super::*;
