@@ -1,0 +1,601 @@
+//! `cohort run` as its users have it: a policy file, a real Envoy, and commands beside it.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "a handful of requests is counted"
+)]
+
+mod support;
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::client::{Request, Response};
+use support::demo::free_port;
+use support::envoy::required;
+use support::upstream::{Answer, Gate, Upstream, chat};
+use tokio::process::Child;
+use tokio::time::{sleep, timeout};
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(50);
+
+const POLICY: &str = "\
+version: '1'
+providers:
+  targets:
+    - {id: openai, provider: openai, secret_key_ref: {env: COHORT_TEST_KEY}}
+consumer_groups:
+  # The people who sell.
+  - name: marketing
+    api_key: plain-key-of-marketing  # to be replaced
+    allowed_models: [gpt-4o]
+    rate_limits: {requests_per_day: 1000, tokens_per_day: 1M}
+";
+
+/// A folder with a policy file, and what runs in it.
+struct Place {
+    dir: PathBuf,
+    port: u16,
+}
+
+impl Place {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("run-{}-{next}", std::process::id());
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&dir).unwrap();
+        // Tests of this file at the same time look from different places on.
+        static TAKEN: AtomicU16 = AtomicU16::new(0);
+        let mut port = free_port();
+        port += 3 * TAKEN.fetch_add(1, Ordering::Relaxed);
+        while !(port - 1..=port + 1).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            port += 30;
+        }
+        let place = Self { dir, port };
+        place.write(POLICY);
+        place
+    }
+
+    fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
+    fn write(&self, policy: &str) {
+        fs::write(self.dir.join("policy-config.yaml"), policy).unwrap();
+    }
+
+    fn policy(&self) -> String {
+        fs::read_to_string(self.dir.join("policy-config.yaml")).unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cohort"));
+        command
+            .args(arguments)
+            .current_dir(&self.dir)
+            .env("COHORT_TEST_KEY", "sk-of-the-test");
+        command
+    }
+
+    fn cohort(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// `cohort run`, not started yet. `None`: the test is skipped.
+    fn run(&self, upstream: SocketAddr, more: &[&str]) -> Option<Command> {
+        let mut command = self.command(&["run", "--workers", "2"]);
+        command.args([
+            "--envoy",
+            &required("ENVOY")?,
+            "--wasm",
+            &required("COHORT_WASM")?,
+        ]);
+        command.args(["--port", &self.port.to_string()]);
+        command
+            .args(["--upstream", &format!("openai=http://{upstream}")])
+            .args(more);
+        Some(command)
+    }
+
+    async fn start(&self, upstream: SocketAddr) -> Option<Gateway> {
+        let mut command = self.run(upstream, &[])?;
+        let said = self.dir.join("said.txt");
+        let file = fs::File::create(&said).unwrap();
+        command.stdout(Stdio::null()).stderr(file);
+        let child = tokio::process::Command::from(command)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut gateway = Gateway { child, said };
+        let health = Request::get("/healthz");
+        let ready = async {
+            while !health
+                .send(self.address())
+                .await
+                .is_ok_and(|answer| answer.status == 200)
+            {
+                assert!(
+                    gateway.child.try_wait().unwrap().is_none(),
+                    "{}",
+                    gateway.said()
+                );
+                sleep(PAUSE).await;
+            }
+        };
+        timeout(TIMEOUT, ready).await.expect("the gateway serves");
+        Some(gateway)
+    }
+
+    async fn send(&self, key: &str, model: &str) -> Response {
+        Request::chat(key, model)
+            .send(self.address())
+            .await
+            .expect("an answer")
+    }
+
+    fn status(&self) -> Value {
+        let output = self.cohort(&["status", "--format", "json"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _ = fs::remove_dir_all(&self.dir);
+        }
+    }
+}
+
+struct Gateway {
+    child: Child,
+    said: PathBuf,
+}
+
+impl Gateway {
+    fn said(&self) -> String {
+        fs::read_to_string(&self.said).unwrap()
+    }
+
+    async fn says(&self, words: &str) {
+        let heard = async {
+            while !self.said().contains(words) {
+                sleep(PAUSE).await;
+            }
+        };
+        let heard = timeout(TIMEOUT, heard).await;
+        assert!(heard.is_ok(), "no {words:?} in: {}", self.said());
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it runs").to_string();
+        assert!(
+            Command::new("kill")
+                .args([name, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    async fn ended(mut self) -> ExitStatus {
+        timeout(TIMEOUT, self.child.wait())
+            .await
+            .expect("it ends")
+            .unwrap()
+    }
+
+    async fn stop(self) {
+        self.signal("-TERM");
+        assert_eq!(self.ended().await.code(), Some(0));
+    }
+}
+
+/// A test that fails must not leave an Envoy behind.
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if let Some(id) = self.child.id() {
+            let _ = Command::new("kill")
+                .args(["-INT", &id.to_string()])
+                .status();
+            for _ in 0..100 {
+                if matches!(self.child.try_wait(), Ok(Some(_))) {
+                    break;
+                }
+                std::thread::sleep(PAUSE);
+            }
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[tokio::test]
+async fn a_policy_file_is_followed() {
+    let upstream = Upstream::start(chat).await;
+    let place = Place::new();
+    let Some(gateway) = place.start(upstream.address()).await else {
+        return;
+    };
+    // The provider's key comes from the environment, the caller's goes nowhere.
+    assert_eq!(
+        place.send("plain-key-of-marketing", "gpt-4o").await.status,
+        200
+    );
+    assert_eq!(
+        upstream.last().header("authorization"),
+        Some(&b"Bearer sk-of-the-test"[..])
+    );
+    assert_eq!(place.send("plain-key-of-marketing", "o3").await.status, 403);
+
+    // A bad edit changes nothing, and is told of.
+    place.write(
+        &POLICY
+            .replace("gpt-4o", "gpt-4o, o3")
+            .replace("requests_per_day", "requests_per_dya"),
+    );
+    gateway.says("what was in force still is").await;
+    let said = gateway.said();
+    assert!(
+        said.contains("requests_per_dya") && said.contains("policy-config.yaml:10:"),
+        "{said}"
+    );
+    assert_eq!(place.send("plain-key-of-marketing", "o3").await.status, 403);
+    let reload = place.cohort(&["reload"]);
+    assert_eq!(reload.status.code(), Some(1));
+    assert!(
+        text(&reload.stderr).contains("requests_per_dya"),
+        "{}",
+        text(&reload.stderr)
+    );
+    assert!(
+        place.status()["error"]
+            .as_str()
+            .unwrap()
+            .contains("requests_per_dya")
+    );
+
+    // A good one is in force, with what was counted.
+    place.write(
+        &POLICY
+            .replace("gpt-4o", "gpt-4o, o3")
+            .replace("1000,", "500,"),
+    );
+    gateway.says("policy-config.yaml is in force").await;
+    let answer = place.send("plain-key-of-marketing", "o3").await;
+    assert_eq!(
+        (answer.status, answer.header("ratelimit-limit")),
+        (200, Some("500"))
+    );
+    assert_eq!(answer.header("ratelimit-remaining"), Some("498"));
+    let reload = place.cohort(&["config", "reload"]);
+    assert_eq!(reload.status.code(), Some(0));
+    assert_eq!(
+        text(&reload.stdout),
+        "policy-config.yaml is in force already\n"
+    );
+
+    // What is enforced can be seen.
+    let status = place.status();
+    assert_eq!(status["error"], Value::Null);
+    let limits: Vec<_> = (status["limits"].as_array().unwrap().iter())
+        .map(|row| {
+            json!([
+                row["consumer_group"],
+                row["limit"],
+                row["used"],
+                row["quota"],
+                row["remaining"]
+            ])
+        })
+        .collect();
+    assert_eq!(
+        limits,
+        [
+            json!(["marketing", "requests_per_day", 2, 500, 498]),
+            json!(["marketing", "tokens_per_day", 30, 1_000_000, 999_970]),
+        ]
+    );
+
+    // Another provider needs a cluster and a route of its own.
+    let other = Upstream::start(chat).await;
+    let targets =
+        format!("- {{id: local, provider: ollama, models: ['llama*']}}\n    - {{id: openai");
+    place.write(
+        &POLICY
+            .replace("- {id: openai", &targets)
+            .replace("gpt-4o", "gpt-4o, llama3"),
+    );
+    let reload = place.cohort(&["reload"]);
+    assert!(reload.status.success(), "{}", text(&reload.stderr));
+    let answer = place.send("plain-key-of-marketing", "llama3").await;
+    assert_eq!(answer.status, 503, "no Ollama listens here");
+    assert_eq!(
+        (
+            other.count(),
+            place.send("plain-key-of-marketing", "gpt-4o").await.status
+        ),
+        (0, 200)
+    );
+    let bedrock = POLICY.replace(
+        "- {id: openai",
+        "- {id: east, provider: bedrock}\n    - {id: openai",
+    );
+    place.write(&bedrock);
+    let reload = place.cohort(&["reload"]);
+    assert_eq!(reload.status.code(), Some(1));
+    assert!(
+        text(&reload.stderr).contains("--upstream east=https://bedrock-runtime.REGION"),
+        "{}",
+        text(&reload.stderr)
+    );
+
+    // A second one in the same folder says why it does not start, and leaves the first alone.
+    let second = place
+        .run(upstream.address(), &[])
+        .unwrap()
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(2));
+    assert!(
+        text(&second.stderr).contains("another gateway runs in this folder (process "),
+        "{}",
+        text(&second.stderr)
+    );
+    assert_eq!(
+        place.send("plain-key-of-marketing", "gpt-4o").await.status,
+        200
+    );
+    gateway.stop().await;
+    assert_eq!(place.cohort(&["status"]).status.code(), Some(2));
+
+    // No key stands in any file but the policy.
+    let found = Command::new("grep")
+        .args(["-rlE", "plain-key|sk-of-the-test"])
+        .arg(&place.dir)
+        .output()
+        .unwrap();
+    assert_eq!(
+        text(&found.stdout).lines().count(),
+        1,
+        "{}",
+        text(&found.stdout)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_is_rotated_and_a_limit_changed_under_load() {
+    let upstream = Upstream::start(chat).await;
+    let place = Place::new();
+    let unlimited = POLICY
+        .replace("1000,", "1M,")
+        .replace("tokens_per_day: 1M", "tokens_per_day: 1000M");
+    place.write(&unlimited);
+    let Some(gateway) = place.start(upstream.address()).await else {
+        return;
+    };
+    let (address, over) = (place.address(), Arc::new(AtomicBool::new(false)));
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let over = Arc::clone(&over);
+            tokio::spawn(async move {
+                let mut sent = 0_u32;
+                while !over.load(Ordering::Relaxed) {
+                    let answer = Request::chat("plain-key-of-marketing", "gpt-4o")
+                        .send(address)
+                        .await;
+                    assert_eq!(answer.expect("an answer").status, 200);
+                    sent += 1;
+                }
+                sent
+            })
+        })
+        .collect();
+    let rotated = place.cohort(&["key", "rotate", "marketing"]);
+    assert!(rotated.status.success(), "{}", text(&rotated.stderr));
+    let key = text(&rotated.stdout).trim().to_owned();
+    assert!(key.starts_with("ck_marketing_"), "{key}");
+    assert!(
+        !text(&rotated.stderr).contains("plain-key"),
+        "{}",
+        text(&rotated.stderr)
+    );
+    gateway.says("policy-config.yaml is in force").await;
+    assert_eq!(place.send(&key, "gpt-4o").await.status, 200);
+    let policy = place.policy();
+    assert!(
+        policy.contains("  # The people who sell.") && policy.contains("# to be replaced"),
+        "{policy}"
+    );
+    assert!(
+        !policy.contains("plain-key") && !policy.contains(&key),
+        "{policy}"
+    );
+
+    for quota in ["900k", "800k", "700k"] {
+        place.write(&policy.replace("1M,", &format!("{quota},")));
+        let reload = place.cohort(&["reload"]);
+        assert!(reload.status.success(), "{}", text(&reload.stderr));
+        sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(
+        place.send(&key, "gpt-4o").await.header("ratelimit-limit"),
+        Some("700000")
+    );
+    over.store(true, Ordering::Relaxed);
+    let mut sent = 0;
+    for client in clients {
+        sent += client.await.unwrap();
+    }
+    assert!(sent > 100, "{sent}");
+
+    // Without an overlap the old key ends at once; now it is the new one that is rotated.
+    let rotated = place.cohort(&["key", "rotate", "marketing", "--overlap", "0s"]);
+    let newest = text(&rotated.stdout).trim().to_owned();
+    assert!(place.cohort(&["reload"]).status.success());
+    assert_eq!(place.send(&key, "gpt-4o").await.status, 401);
+    assert_eq!(place.send(&newest, "gpt-4o").await.status, 200);
+    assert_eq!(
+        place.send("plain-key-of-marketing", "gpt-4o").await.status,
+        200
+    );
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn it_stops_when_its_requests_have_ended_and_goes_on_where_it_was() {
+    let gate = Gate::default();
+    let upstream = Upstream::start({
+        let gate = gate.clone();
+        move |seen| match seen.json()["stream"] == true {
+            true => Answer::sse("data: {\"choices\":[]}\n\n")
+                .gate(&gate)
+                .bytes("data: [DONE]\n\n"),
+            false => chat(seen),
+        }
+    })
+    .await;
+    let place = Place::new();
+    let Some(gateway) = place.start(upstream.address()).await else {
+        return;
+    };
+    for _ in 0..3 {
+        assert_eq!(
+            place.send("plain-key-of-marketing", "gpt-4o").await.status,
+            200
+        );
+    }
+    assert_eq!(place.send("plain-key-of-marketing", "o3").await.status, 403);
+    let body = json!({"model": "gpt-4o", "stream": true, "messages": []});
+    let request = Request::post("/v1/chat/completions")
+        .bearer("plain-key-of-marketing")
+        .json(&body);
+    let address = place.address();
+    let stream = tokio::spawn(async move { request.send(address).await.unwrap() });
+    while upstream.count() < 4 {
+        sleep(PAUSE).await;
+    }
+    gateway.signal("-TERM");
+    gateway.says("Stopping").await;
+    sleep(Duration::from_millis(500)).await;
+    assert!(
+        Request::get("/healthz").send(address).await.is_err(),
+        "nobody new comes in"
+    );
+    assert!(!stream.is_finished());
+    gate.open();
+    let answer = stream.await.unwrap();
+    assert!(
+        answer.text().ends_with("data: [DONE]\n\n"),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(gateway.ended().await.code(), Some(0));
+
+    // The day's sums are those of the event log.
+    let events = fs::read_to_string(place.dir.join(".cohort/events.jsonl")).unwrap();
+    assert_eq!(events.lines().count(), 5, "{events}");
+    let gateway = place.start(upstream.address()).await.unwrap();
+    let status = place.status();
+    let used: Vec<_> = status["limits"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["used"].clone())
+        .collect();
+    assert_eq!(used[0], 4);
+    assert!(used[1].as_u64().unwrap() >= 45, "{used:?}");
+    let answer = place.send("plain-key-of-marketing", "gpt-4o").await;
+    assert_eq!(answer.header("ratelimit-remaining"), Some("995"));
+
+    // SIGHUP reads the file again; SIGUSR1 lets a log be renamed.
+    let log = place.dir.join(".cohort/access.log");
+    fs::rename(&log, place.dir.join(".cohort/access.log.1")).unwrap();
+    gateway.signal("-USR1");
+    gateway.signal("-HUP");
+    gateway.says("is in force already").await;
+    for _ in 0..100 {
+        place.send("plain-key-of-marketing", "gpt-4o").await;
+        if log.exists() {
+            break;
+        }
+        sleep(PAUSE).await;
+    }
+    assert!(log.exists());
+
+    // An Envoy that dies is not replaced in silence.
+    let envoy = place.status()["envoy"].to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-KILL", &envoy])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let said = gateway.said.clone();
+    assert_eq!(gateway.ended().await.code(), Some(2));
+    let said = fs::read_to_string(said).unwrap();
+    assert!(
+        said.contains("Envoy stopped (signal: 9 (SIGKILL))"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn it_says_why_it_does_not_start() {
+    let upstream = Upstream::start(chat).await;
+    let place = Place::new();
+    let Some(mut command) = place.run(upstream.address(), &[]) else {
+        return;
+    };
+    let output = command.env_remove("COHORT_TEST_KEY").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("COHORT_TEST_KEY is not set") && said.contains("--demo-upstream"),
+        "{said}"
+    );
+    assert!(!said.contains("vm_config"), "{said}");
+
+    place.write("version: '1'\nconsumer_group: []\n");
+    let output = place
+        .run(upstream.address(), &[])
+        .unwrap()
+        .output()
+        .unwrap();
+    let lint = place.cohort(&["lint"]);
+    assert_eq!(
+        (output.status.code(), lint.status.code()),
+        (Some(1), Some(1))
+    );
+    assert_eq!(text(&output.stderr), text(&lint.stderr));
+
+    place.write(POLICY);
+    let taken = TcpListener::bind(("127.0.0.1", place.port)).unwrap();
+    let output = place
+        .run(upstream.address(), &[])
+        .unwrap()
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains(&format!("127.0.0.1:{} is taken", place.port)));
+    drop(taken);
+
+    let output = place
+        .run(upstream.address(), &["--config", "nowhere.yaml"])
+        .unwrap()
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("cannot read nowhere.yaml"));
+}
