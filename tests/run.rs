@@ -1,29 +1,19 @@
 //! `cohort run` as its users have it: a policy file, a real Envoy, and commands beside it.
-#![expect(
-    clippy::arithmetic_side_effects,
-    reason = "a handful of requests is counted"
-)]
 
 mod support;
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Output, Stdio};
+use std::net::TcpListener;
+use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::client::{Request, Response};
-use support::demo::free_port;
-use support::envoy::required;
+use support::client::Request;
+use support::run::{PAUSE, Place, text};
 use support::upstream::{Answer, Gate, Upstream, chat};
-use tokio::process::Child;
-use tokio::time::{sleep, timeout};
-
-const TIMEOUT: Duration = Duration::from_secs(30);
-const PAUSE: Duration = Duration::from_millis(50);
+use tokio::time::sleep;
 
 const POLICY: &str = "\
 version: '1'
@@ -38,192 +28,10 @@ consumer_groups:
     rate_limits: {requests_per_day: 1000, tokens_per_day: 1M}
 ";
 
-/// A folder with a policy file, and what runs in it.
-struct Place {
-    dir: PathBuf,
-    port: u16,
-}
-
-impl Place {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let next = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("run-{}-{next}", std::process::id());
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        fs::create_dir_all(&dir).unwrap();
-        // Tests of this file at the same time look from different places on.
-        static TAKEN: AtomicU16 = AtomicU16::new(0);
-        let mut port = free_port();
-        port += 3 * TAKEN.fetch_add(1, Ordering::Relaxed);
-        while !(port - 1..=port + 1).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
-            port += 30;
-        }
-        let place = Self { dir, port };
-        place.write(POLICY);
-        place
-    }
-
-    fn address(&self) -> SocketAddr {
-        ([127, 0, 0, 1], self.port).into()
-    }
-
-    fn write(&self, policy: &str) {
-        fs::write(self.dir.join("policy-config.yaml"), policy).unwrap();
-    }
-
-    fn policy(&self) -> String {
-        fs::read_to_string(self.dir.join("policy-config.yaml")).unwrap()
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cohort"));
-        command
-            .args(arguments)
-            .current_dir(&self.dir)
-            .env("COHORT_TEST_KEY", "sk-of-the-test");
-        command
-    }
-
-    fn cohort(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    /// `cohort run`, not started yet. `None`: the test is skipped.
-    fn run(&self, upstream: SocketAddr, more: &[&str]) -> Option<Command> {
-        let mut command = self.command(&["run", "--workers", "2"]);
-        command.args([
-            "--envoy",
-            &required("ENVOY")?,
-            "--wasm",
-            &required("COHORT_WASM")?,
-        ]);
-        command.args(["--port", &self.port.to_string()]);
-        command
-            .args(["--upstream", &format!("openai=http://{upstream}")])
-            .args(more);
-        Some(command)
-    }
-
-    async fn start(&self, upstream: SocketAddr) -> Option<Gateway> {
-        let mut command = self.run(upstream, &[])?;
-        let said = self.dir.join("said.txt");
-        let file = fs::File::create(&said).unwrap();
-        command.stdout(Stdio::null()).stderr(file);
-        let child = tokio::process::Command::from(command)
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut gateway = Gateway { child, said };
-        let health = Request::get("/healthz");
-        let ready = async {
-            while !health
-                .send(self.address())
-                .await
-                .is_ok_and(|answer| answer.status == 200)
-            {
-                assert!(
-                    gateway.child.try_wait().unwrap().is_none(),
-                    "{}",
-                    gateway.said()
-                );
-                sleep(PAUSE).await;
-            }
-        };
-        timeout(TIMEOUT, ready).await.expect("the gateway serves");
-        Some(gateway)
-    }
-
-    async fn send(&self, key: &str, model: &str) -> Response {
-        Request::chat(key, model)
-            .send(self.address())
-            .await
-            .expect("an answer")
-    }
-
-    fn status(&self) -> Value {
-        let output = self.cohort(&["status", "--format", "json"]);
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            let _ = fs::remove_dir_all(&self.dir);
-        }
-    }
-}
-
-struct Gateway {
-    child: Child,
-    said: PathBuf,
-}
-
-impl Gateway {
-    fn said(&self) -> String {
-        fs::read_to_string(&self.said).unwrap()
-    }
-
-    async fn says(&self, words: &str) {
-        let heard = async {
-            while !self.said().contains(words) {
-                sleep(PAUSE).await;
-            }
-        };
-        let heard = timeout(TIMEOUT, heard).await;
-        assert!(heard.is_ok(), "no {words:?} in: {}", self.said());
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.child.id().expect("it runs").to_string();
-        assert!(
-            Command::new("kill")
-                .args([name, &id])
-                .status()
-                .unwrap()
-                .success()
-        );
-    }
-
-    async fn ended(mut self) -> ExitStatus {
-        timeout(TIMEOUT, self.child.wait())
-            .await
-            .expect("it ends")
-            .unwrap()
-    }
-
-    async fn stop(self) {
-        self.signal("-TERM");
-        assert_eq!(self.ended().await.code(), Some(0));
-    }
-}
-
-/// A test that fails must not leave an Envoy behind.
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        if let Some(id) = self.child.id() {
-            let _ = Command::new("kill")
-                .args(["-INT", &id.to_string()])
-                .status();
-            for _ in 0..100 {
-                if matches!(self.child.try_wait(), Ok(Some(_))) {
-                    break;
-                }
-                std::thread::sleep(PAUSE);
-            }
-        }
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
 #[tokio::test]
 async fn a_policy_file_is_followed() {
     let upstream = Upstream::start(chat).await;
-    let place = Place::new();
+    let place = Place::new(POLICY);
     let Some(gateway) = place.start(upstream.address()).await else {
         return;
     };
@@ -307,39 +115,68 @@ async fn a_policy_file_is_followed() {
         ]
     );
 
-    // Another provider needs a cluster and a route of its own.
-    let other = Upstream::start(chat).await;
-    let targets =
-        format!("- {{id: local, provider: ollama, models: ['llama*']}}\n    - {{id: openai");
-    place.write(
-        &POLICY
-            .replace("- {id: openai", &targets)
-            .replace("gpt-4o", "gpt-4o, llama3"),
-    );
-    let reload = place.cohort(&["reload"]);
-    assert!(reload.status.success(), "{}", text(&reload.stderr));
-    let answer = place.send("plain-key-of-marketing", "llama3").await;
-    assert_eq!(answer.status, 503, "no Ollama listens here");
-    assert_eq!(
-        (
-            other.count(),
-            place.send("plain-key-of-marketing", "gpt-4o").await.status
-        ),
-        (0, 200)
-    );
-    let bedrock = POLICY.replace(
-        "- {id: openai",
-        "- {id: east, provider: bedrock}\n    - {id: openai",
-    );
-    place.write(&bedrock);
-    let reload = place.cohort(&["reload"]);
-    assert_eq!(reload.status.code(), Some(1));
-    assert!(
-        text(&reload.stderr).contains("--upstream east=https://bedrock-runtime.REGION"),
-        "{}",
-        text(&reload.stderr)
-    );
+    gateway.stop().await;
 
+    // No key stands in any file but the policy.
+    let found = Command::new("grep")
+        .args(["-rlE", "plain-key|sk-of-the-test"])
+        .arg(&place.dir)
+        .output()
+        .unwrap();
+    assert_eq!(
+        text(&found.stdout).lines().count(),
+        1,
+        "{}",
+        text(&found.stdout)
+    );
+}
+
+#[tokio::test]
+async fn a_provider_comes_with_its_cluster_and_its_route() {
+    let (upstream, other) = (Upstream::start(chat).await, Upstream::start(chat).await);
+    let place = Place::new(POLICY);
+    let local = format!("--upstream=local=http://{}", other.address());
+    let Some(gateway) = place.start_with(upstream.address(), &[&local]).await else {
+        return;
+    };
+    let with = |targets: &str| {
+        let policy = POLICY.replace("- {id: openai", &format!("{targets}\n    - {{id: openai"));
+        place.write(&policy.replace("gpt-4o", "gpt-4o, llama3"));
+        place.cohort(&["reload"])
+    };
+    // A route for a cluster that is there, and a cluster that was not.
+    let targets = "- {id: local, provider: ollama, models: ['llama*']}\n    - {id: mistral, provider: mistral}";
+    let reload = with(targets);
+    assert!(reload.status.success(), "{}", text(&reload.stderr));
+    for (model, counts) in [("llama3", (0, 1)), ("gpt-4o", (1, 1))] {
+        let answer = place.send("plain-key-of-marketing", model).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!((upstream.count(), other.count()), counts);
+    }
+    let clusters = place.admin("/clusters").await;
+    assert!(clusters.contains("mistral::"), "{clusters}");
+
+    let reload = with("- {id: east, provider: bedrock}");
+    assert_eq!(reload.status.code(), Some(1));
+    let said = text(&reload.stderr);
+    assert!(
+        said.contains("--upstream east=https://bedrock-runtime.REGION"),
+        "{said}"
+    );
+    assert_eq!(
+        place.send("plain-key-of-marketing", "llama3").await.status,
+        200
+    );
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn one_gateway_a_folder() {
+    let upstream = Upstream::start(chat).await;
+    let place = Place::new(POLICY);
+    let Some(gateway) = place.start(upstream.address()).await else {
+        return;
+    };
     // A second one in the same folder says why it does not start, and leaves the first alone.
     let second = place
         .run(upstream.address(), &[])
@@ -358,25 +195,12 @@ async fn a_policy_file_is_followed() {
     );
     gateway.stop().await;
     assert_eq!(place.cohort(&["status"]).status.code(), Some(2));
-
-    // No key stands in any file but the policy.
-    let found = Command::new("grep")
-        .args(["-rlE", "plain-key|sk-of-the-test"])
-        .arg(&place.dir)
-        .output()
-        .unwrap();
-    assert_eq!(
-        text(&found.stdout).lines().count(),
-        1,
-        "{}",
-        text(&found.stdout)
-    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_is_rotated_and_a_limit_changed_under_load() {
     let upstream = Upstream::start(chat).await;
-    let place = Place::new();
+    let place = Place::new(POLICY);
     let unlimited = POLICY
         .replace("1000,", "1M,")
         .replace("tokens_per_day: 1M", "tokens_per_day: 1000M");
@@ -457,15 +281,18 @@ async fn it_stops_when_its_requests_have_ended_and_goes_on_where_it_was() {
     let gate = Gate::default();
     let upstream = Upstream::start({
         let gate = gate.clone();
-        move |seen| match seen.json()["stream"] == true {
-            true => Answer::sse("data: {\"choices\":[]}\n\n")
-                .gate(&gate)
-                .bytes("data: [DONE]\n\n"),
-            false => chat(seen),
+        move |seen| {
+            if seen.json()["stream"] == true {
+                Answer::sse("data: {\"choices\":[]}\n\n")
+                    .gate(&gate)
+                    .bytes("data: [DONE]\n\n")
+            } else {
+                chat(seen)
+            }
         }
     })
     .await;
-    let place = Place::new();
+    let place = Place::new(POLICY);
     let Some(gateway) = place.start(upstream.address()).await else {
         return;
     };
@@ -554,7 +381,7 @@ async fn it_stops_when_its_requests_have_ended_and_goes_on_where_it_was() {
 #[tokio::test]
 async fn it_says_why_it_does_not_start() {
     let upstream = Upstream::start(chat).await;
-    let place = Place::new();
+    let place = Place::new(POLICY);
     let Some(mut command) = place.run(upstream.address(), &[]) else {
         return;
     };

@@ -47,8 +47,8 @@ impl Page<'_> {
         match (last, &parent.kind) {
             (Step::Key(name), Kind::Map { flow, members }) => {
                 match members.iter().find(|member| member.name == *name) {
-                    Some(member) => self.replace_member(member, *flow, name, value),
-                    None => self.insert_member(parent, *flow, members, name, value),
+                    Some(member) => Ok(self.replace_member(member, *flow, name, value)),
+                    None => Ok(self.insert_member(parent, *flow, members, name, value)),
                 }
             }
             (Step::Key(name), Kind::Scalar(Item::Null)) => {
@@ -70,7 +70,7 @@ impl Page<'_> {
         match &self.find(above)?.kind {
             Kind::Map { flow, members } => {
                 let member = members.iter().find(|member| member.name == *old);
-                self.replace_member(member.ok_or(BY_HAND)?, *flow, name, value)
+                Ok(self.replace_member(member.ok_or(BY_HAND)?, *flow, name, value))
             }
             _ => Err(BY_HAND),
         }
@@ -78,17 +78,17 @@ impl Page<'_> {
 
     /// Adds an item at the end of a list, which is made if need be.
     pub(super) fn push(&self, path: &[Step<'_>], item: &Item) -> Changed {
-        let Some(list) = self.find_opt(path)? else {
+        let Some(found) = self.find_opt(path)? else {
             return self.set(path, &Item::List(vec![item.clone()]));
         };
-        match &list.kind {
+        match &found.kind {
             Kind::Scalar(Item::Null) => self.set(path, &Item::List(vec![item.clone()])),
             Kind::List { flow: false, items } => {
                 let last = items.last().ok_or(BY_HAND)?;
                 let dash = self.dash(last)?;
                 let column = self.column(dash);
                 let block = item.block(column.saturating_add(2));
-                self.insert_line(last.end, column, &format!("- {block}"))
+                Ok(self.insert_line(last.end, column, &format!("- {block}")))
             }
             Kind::List { flow: true, items }
                 if items.is_empty() && !self.json && !item.is_inline() =>
@@ -96,7 +96,8 @@ impl Page<'_> {
                 self.set(path, &Item::List(vec![item.clone()]))
             }
             Kind::List { flow: true, items } => {
-                self.insert_flow(list, items.last(), &item.inline(self.json))
+                let last = items.last().map(|last| (last.start, last.end));
+                Ok(self.insert_flow(found, last, &item.inline(self.json)))
             }
             _ => Err(BY_HAND),
         }
@@ -178,7 +179,7 @@ impl Page<'_> {
         Ok(Some(node))
     }
 
-    fn replace_member(&self, member: &Member, flow: bool, name: &str, value: &Item) -> Changed {
+    fn replace_member(&self, member: &Member, flow: bool, name: &str, value: &Item) -> String {
         let Member {
             name: old,
             key,
@@ -197,15 +198,15 @@ impl Page<'_> {
             let between = self.slice(key.end, was.start);
             let space = if was.is_absent() { " " } else { "" };
             let value = value.inline(self.json);
-            return Ok(self.splice(
+            return self.splice(
                 key.start,
                 was.end,
                 &format!("{renamed}{between}{space}{value}"),
-            ));
+            );
         }
         let mut written = format!("{renamed}:");
         value.write_value(self.column(key.start), &mut written);
-        Ok(self.splice_lines(key.start, was.end, &written))
+        self.splice_lines(key.start, was.end, &written)
     }
 
     fn replace_item(&self, item: &Node, flow: bool, value: &Item) -> Changed {
@@ -227,7 +228,7 @@ impl Page<'_> {
         members: &[Member],
         name: &str,
         value: &Item,
-    ) -> Changed {
+    ) -> String {
         let name = Item::from(name).inline(self.json);
         match members.last() {
             Some(last) if !flow => {
@@ -238,7 +239,7 @@ impl Page<'_> {
             }
             last => {
                 let written = format!("{name}: {}", value.inline(self.json));
-                self.insert_flow_after(
+                self.insert_flow(
                     map,
                     last.map(|last| (last.key.start, last.value.end)),
                     &written,
@@ -247,21 +248,12 @@ impl Page<'_> {
         }
     }
 
-    fn insert_flow(&self, list: &Node, last: Option<&Node>, written: &str) -> Changed {
-        self.insert_flow_after(list, last.map(|last| (last.start, last.end)), written)
-    }
-
     /// Between brackets: after the last one, on a line of its own if that has one.
-    fn insert_flow_after(
-        &self,
-        within: &Node,
-        last: Option<(usize, usize)>,
-        written: &str,
-    ) -> Changed {
+    fn insert_flow(&self, within: &Node, last: Option<(usize, usize)>, written: &str) -> String {
         let close = within.end.saturating_sub(1);
         let Some((start, end)) = last else {
             let open = within.start.saturating_add(1);
-            return Ok(self.splice(open, close, written));
+            return self.splice(open, close, written);
         };
         let comma = match self.slice(end, close).find(',') {
             Some(at) => (end.saturating_add(at).saturating_add(1), ""),
@@ -273,11 +265,11 @@ impl Page<'_> {
         } else {
             " ".to_owned()
         };
-        Ok(self.splice(at, at, &format!("{comma}{space}{written}")))
+        self.splice(at, at, &format!("{comma}{space}{written}"))
     }
 
     /// A line of its own after the one with the last byte before `end`.
-    fn insert_line(&self, end: usize, column: usize, written: &str) -> Changed {
+    fn insert_line(&self, end: usize, column: usize, written: &str) -> String {
         let at = self.line_end(end);
         let missing = if self
             .text
@@ -289,7 +281,7 @@ impl Page<'_> {
             "\n"
         };
         let margin = " ".repeat(column);
-        Ok(self.splice(at, at, &format!("{missing}{margin}{written}\n")))
+        self.splice(at, at, &format!("{missing}{margin}{written}\n"))
     }
 
     /// As [`Self::splice`]; what stands behind it on its last line, a comment, goes to the first of the new lines.

@@ -1,5 +1,7 @@
 //! What changed between two texts, line by line, as `diff -u` shows it.
 
+use std::fmt::Write as _;
+
 /// Lines around a change that are shown with it.
 const AROUND: usize = 3;
 /// Above this many comparisons everything between the first and the last change is shown as changed.
@@ -53,7 +55,7 @@ pub(super) fn unified(name: &str, old: &str, new: &str, shown: (&str, &str)) -> 
                 format!("{first},{here}")
             }
         };
-        out += &format!("@@ -{} +{} @@\n", range(added), range(removed));
+        let _ = writeln!(out, "@@ -{} +{} @@", range(added), range(removed)); // a String takes everything
         for line in hunk {
             let (sign, line) = match line {
                 Line::Added(at) => ('+', text(&new_shown, *at)),

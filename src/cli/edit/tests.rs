@@ -103,7 +103,7 @@ fn a_key_becomes_a_list_of_keys_with_its_comment() {
     ]);
     let path = group(0, &["api_key".into()]);
     let said = diff(FILE, |file| {
-        file.replace(&path, "api_keys", keys.clone()).ok().unwrap()
+        file.replace(&path, "api_keys", keys.clone()).ok().unwrap();
     });
     assert_eq!(
         said,
@@ -116,7 +116,7 @@ fn a_key_becomes_a_list_of_keys_with_its_comment() {
     );
     let path = group(2, &["api_key".into()]);
     let said = diff(FILE, |file| {
-        file.replace(&path, "api_keys", keys.clone()).ok().unwrap()
+        file.replace(&path, "api_keys", keys.clone()).ok().unwrap();
     });
     assert!(said.ends_with("+  - {name: research, api_keys: [{sha256: aa, not_after: 2026-11-30T09:00:00Z}, {sha256: bb}]}"), "{said}");
 }
@@ -135,7 +135,7 @@ fn items_are_added_at_the_end_of_whatever_list() {
     assert_eq!(said, "+    - id: new\n+      sha256: bb");
     let models = group(0, &["allowed_models".into()]);
     let said = diff(FILE, |file| {
-        file.push(&models, "gpt-5".into()).ok().unwrap()
+        file.push(&models, "gpt-5".into()).ok().unwrap();
     });
     assert!(
         said.ends_with("+    allowed_models: [gpt-4o, o3, gpt-5]"),
@@ -188,17 +188,17 @@ fn what_is_removed_takes_its_own_comment_along() {
     let said = diff(FILE, |file| {
         file.remove(&group(0, &["rate_limits".into(), "tokens_per_day".into()]))
             .ok()
-            .unwrap()
+            .unwrap();
     });
     assert_eq!(said, "-      # per day\n-      tokens_per_day: 2M");
     let said = diff(FILE, |file| {
         file.remove(&group(0, &["allowed_models".into(), 0_usize.into()]))
             .ok()
-            .unwrap()
+            .unwrap();
     });
     assert!(said.ends_with("[o3]"), "{said}");
     let said = diff(FILE, |file| {
-        file.remove(&group(0, &["name".into()])).ok().unwrap()
+        file.remove(&group(0, &["name".into()])).ok().unwrap();
     });
     assert!(
         said.ends_with("+  - api_key: ******************  # Bob has it"),

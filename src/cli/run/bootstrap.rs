@@ -1,6 +1,10 @@
 //! What Envoy gets: a bootstrap, and the parts that may change, as files that it watches.
 //!
 //! All of it is made from `envoy/demo.yaml`, so that what people read there is what runs here.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "these documents are made here, and a test makes them all"
+)]
 
 use super::source::Loaded;
 use super::upstream::{self, Address};

@@ -5,7 +5,6 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
@@ -17,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(50);
@@ -71,7 +70,7 @@ impl Envoy {
     pub(super) async fn ready(&mut self) -> io::Result<()> {
         let admin = self.admin;
         let serving = async {
-            while !ask(admin, "GET", "/ready").await.is_ok() {
+            while ask(admin, "GET", "/ready").await.is_err() {
                 sleep(PAUSE).await;
             }
         };
@@ -243,7 +242,7 @@ pub(super) fn find(named: Option<&Path>) -> Result<PathBuf, String> {
             ))
         };
     }
-    let path = std::env::var_os("PATH").unwrap_or_else(OsString::new);
+    let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).map(|dir| dir.join("envoy"));
     let mut places = on_path.chain([PathBuf::from(".envoy/envoy")]);
     match places.find(|place| place.is_file()) {

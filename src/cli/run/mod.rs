@@ -189,6 +189,8 @@ struct Running {
     loaded_at: String,
     /// Clusters are added and changed, never taken away: a request under way may still need one.
     addresses: BTreeMap<String, Address>,
+    /// What Envoy has of these.
+    surroundings: Surroundings,
     /// Why the file as it is now is not in force.
     error: Option<String>,
     _state: State,
@@ -207,6 +209,12 @@ impl Running {
             }
         };
         let mut state = State::open()?;
+        if settings.admin == settings.port {
+            return Err(Failure(format!(
+                "the gateway and Envoy's admin page cannot both have port {}",
+                settings.port
+            )));
+        }
         // Envoy shares its ports with other Envoys, so it would not notice that one is taken.
         let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
         drop(listen(local, settings.admin, "Envoy's admin page").await?);
@@ -241,7 +249,8 @@ impl Running {
             CLUSTERS.file,
             &bootstrap::response(0, &surroundings.clusters),
         )?;
-        state::write(ROUTES.file, &bootstrap::response(0, &[surroundings.routes]))?;
+        let routes = std::slice::from_ref(&surroundings.routes);
+        state::write(ROUTES.file, &bootstrap::response(0, routes))?;
         state::write(FILTER.file, &bootstrap::response(0, &[resource]))?;
         state::write("envoy.json", &start)?;
         let _ = fs::remove_file(state::path("counters.sock")); // of an Envoy that was killed
@@ -267,6 +276,7 @@ impl Running {
             in_force: loaded,
             loaded_at: clock::now().to_string(),
             addresses,
+            surroundings,
             error: None,
             _state: state,
         }))
@@ -389,7 +399,6 @@ impl Running {
         addresses.extend(needed.map_err(|error| format!("error: {error}\n"))?);
         let failed = |error: String| format!("error: {error}\n");
         let surroundings = Surroundings::new(&loaded.config, &addresses).map_err(failed)?;
-        let before = Surroundings::new(&self.in_force.config, &self.addresses).map_err(failed)?;
         let filter = Filter {
             wasm: &self.wasm,
             stand_in: self.demo.map(|_| STAND_IN),
@@ -400,18 +409,26 @@ impl Running {
         };
         let (new, old) = (resource(&loaded)?, resource(&self.in_force)?);
         // What a part needs comes before it.
-        if surroundings.clusters != before.clusters {
+        if surroundings.clusters != self.surroundings.clusters {
             self.give(&CLUSTERS, &surroundings.clusters).await?;
+            self.surroundings.clusters = surroundings.clusters;
+            self.addresses = addresses;
         }
-        self.addresses = addresses;
-        if surroundings.routes != before.routes {
-            self.give(&ROUTES, &[surroundings.routes]).await?;
+        let routes = surroundings.routes;
+        let others = routes != self.surroundings.routes;
+        if others {
+            self.give(&ROUTES, std::slice::from_ref(&routes)).await?;
         }
         if let Err(error) = self.give(&FILTER, &[new]).await {
-            // So that a file that Envoy will not have is not what it finds one day.
+            // So that what Envoy will not have is not what it finds one day, and the old policy has its routes.
             let _ = state::write(FILTER.file, &bootstrap::response(self.version, &[old]));
+            if others {
+                let routes = self.surroundings.routes.clone();
+                self.give(&ROUTES, &[routes]).await?;
+            }
             return Err(error);
         }
+        self.surroundings.routes = routes;
         self.in_force = loaded;
         self.loaded_at = clock::now().to_string();
         let warnings = self.in_force.warnings.clone();

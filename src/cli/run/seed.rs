@@ -34,9 +34,12 @@ struct Event {
 
 #[derive(Deserialize)]
 struct Usage {
-    prompt_tokens: u64,
-    completion_tokens: u64,
-    total_tokens: u64,
+    #[serde(rename = "prompt_tokens")]
+    prompt: u64,
+    #[serde(rename = "completion_tokens")]
+    completion: u64,
+    #[serde(rename = "total_tokens")]
+    total: u64,
 }
 
 /// What one limit has counted, by bucket: the last moment in it, and how much.
@@ -133,7 +136,7 @@ impl Event {
 
     fn amount(&self, unit: Unit) -> u64 {
         match unit {
-            Unit::CompletionTokens => self.usage.completion_tokens,
+            Unit::CompletionTokens => self.usage.completion,
             Unit::ConcurrentRequests => 0,
             #[expect(
                 clippy::cast_possible_truncation,
@@ -141,9 +144,9 @@ impl Event {
                 reason = "saturates, and is never negative"
             )]
             Unit::Cost => (self.cost_usd * 1e6).round() as u64,
-            Unit::PromptTokens => self.usage.prompt_tokens,
+            Unit::PromptTokens => self.usage.prompt,
             Unit::Requests => 1,
-            Unit::Tokens => self.usage.total_tokens,
+            Unit::Tokens => self.usage.total,
         }
     }
 }
@@ -253,8 +256,8 @@ consumer_groups:
             event("2026-11-21T08:00:30Z", "blocked", "gpt-4o"),
             event("2026-11-21T08:00:59Z", "error", "gpt-4o-mini"),
         ];
-        let log: String = log.iter().map(|event| format!("{event}\n")).collect();
-        let log = format!("no event\n{log}{{\"time\":\"2026");
+        let log = log.map(|event| event.to_string()).join("\n");
+        let log = format!("no event\n{log}\n{{\"time\":\"2026");
         assert_eq!(
             used(&log, "2026-11-21T08:01:30Z"),
             [

@@ -33,7 +33,7 @@ impl Status {
         if let (Some(group), Some(Value::Array(limits))) =
             (&self.consumer_group, status.get_mut("limits"))
         {
-            limits.retain(|row| row["consumer_group"] == Value::from(group.as_str()));
+            limits.retain(|row| row["consumer_group"] == group.as_str());
         }
         match self.format {
             Format::Json => print(|out| writeln!(out, "{status:#}"))?,
@@ -93,11 +93,8 @@ fn show(status: &Value, out: &mut dyn Write) -> io::Result<()> {
         for (at, (cell, width)) in row.iter().zip(&widths).enumerate() {
             let pad = " ".repeat(width.saturating_sub(cell.chars().count()));
             // Numbers to the right.
-            line += &if at < 3 {
-                format!("{cell}{pad}  ")
-            } else {
-                format!("{pad}{cell}  ")
-            };
+            let (left, right) = if at < 3 { ("", &*pad) } else { (&*pad, "") };
+            line.extend([left, cell, right, "  "]);
         }
         writeln!(out, "{}", line.trim_end())?;
     }

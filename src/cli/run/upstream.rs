@@ -1,6 +1,10 @@
 //! Where providers are: their public addresses, those that the command line gives, and Envoy clusters for them.
 //!
 //! Knows addresses, not requests.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "these documents are made here, and a test makes them all"
+)]
 
 use crate::config::{Config, Provider};
 use serde_json::{Value, json};
