@@ -145,7 +145,7 @@ async fn a_provider_comes_with_its_cluster_and_its_route() {
         place.cohort(&["reload"])
     };
     // A route for a cluster that is there, and a cluster that was not.
-    let targets = "- {id: local, provider: ollama, models: ['llama*']}\n    - {id: mistral, provider: mistral}";
+    let targets = "- {id: local, provider: ollama, models: ['llama*']}\n    - {id: mistral, provider: mistral, models: ['mistral*']}";
     let reload = with(targets);
     assert!(reload.status.success(), "{}", text(&reload.stderr));
     for (model, counts) in [("llama3", (0, 1)), ("gpt-4o", (1, 1))] {

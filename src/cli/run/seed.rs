@@ -24,7 +24,6 @@ struct Event {
     models: Option<Vec<String>>,
     result: String,
     reason: Option<String>,
-    status: u16,
     #[serde(default)]
     latency_ms: u64,
     #[serde(default)]
@@ -128,8 +127,14 @@ impl Event {
     fn counts(&self) -> bool {
         match &*self.result {
             "allowed" | "flagged" => true,
-            // Failed upstream; with a reason it failed in the filter.
-            "error" => self.reason.is_none() || self.status < 500,
+            // Failed upstream, but for what the filter itself could not do.
+            "error" => {
+                let own = ["internal_error", "limiter_unavailable"];
+                !self
+                    .reason
+                    .as_deref()
+                    .is_some_and(|reason| own.contains(&reason))
+            }
             _ => false,
         }
     }
@@ -216,9 +221,15 @@ consumer_groups:
     fn event(time: &str, result: &str, model: &str) -> serde_json::Value {
         json!({
             "time": time, "consumer_group": "a", "consumer": null, "key_id": "k1", "model": model, "status": 200,
-            "latency_ms": 2000, "cost_usd": 0, "result": result, "reason": null,
+            "latency_ms": 2000, "cost_usd": 0, "result": result, "reason": "upstream_error",
             "usage": {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13},
         })
+    }
+
+    fn failed(time: &str, reason: &str) -> serde_json::Value {
+        let mut event = event(time, "error", "gpt-4o");
+        event["reason"] = json!(reason);
+        event
     }
 
     /// Record and limit, and what is used of it.
@@ -254,7 +265,8 @@ consumer_groups:
             event("2026-11-21T08:00:10Z", "allowed", "gpt-4o"),
             event("2026-11-21T08:00:20Z", "flagged", "o3"),
             event("2026-11-21T08:00:30Z", "blocked", "gpt-4o"),
-            event("2026-11-21T08:00:59Z", "error", "gpt-4o-mini"),
+            event("2026-11-21T08:00:58Z", "error", "gpt-4o-mini"),
+            failed("2026-11-21T08:00:59Z", "limiter_unavailable"),
         ];
         let log = log.map(|event| event.to_string()).join("\n");
         let log = format!("no event\n{log}\n{{\"time\":\"2026");
