@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::timeout;
 
 /// Both sides are on this machine; only a gateway that is stuck takes longer.
 const TIMEOUT: Duration = Duration::from_mins(1);
@@ -44,23 +45,10 @@ impl Wishes {
         Ok(Self(UnixListener::bind(path)?))
     }
 
-    /// The next wish, and who waits for the answer.
-    pub(super) async fn next(&self) -> io::Result<(Wish, Waiting)> {
-        loop {
-            let (stream, _) = self.0.accept().await?;
-            let mut stream = BufReader::new(stream);
-            let mut line = String::new();
-            let read = tokio::time::timeout(Duration::from_secs(1), stream.read_line(&mut line));
-            let Ok(Ok(_)) = read.await else {
-                continue;
-            };
-            let wish = match line.trim() {
-                "reload" => Wish::Reload,
-                "status" => Wish::Status,
-                _ => continue,
-            };
-            return Ok((wish, Waiting(stream.into_inner())));
-        }
+    /// Who wishes something next. May be given up and tried again; nobody is lost.
+    pub(super) async fn next(&self) -> io::Result<Caller> {
+        let (stream, _) = self.0.accept().await?;
+        Ok(Caller(BufReader::new(stream)))
     }
 }
 
@@ -70,14 +58,26 @@ impl Drop for Wishes {
     }
 }
 
-/// Who waits for an answer.
-pub(super) struct Waiting(UnixStream);
+/// Who is at the other end.
+pub(super) struct Caller(BufReader<UnixStream>);
 
-impl Waiting {
+impl Caller {
+    /// What is wished; `None`: nothing that we know.
+    pub(super) async fn wish(&mut self) -> Option<Wish> {
+        let mut line = String::new();
+        let read = timeout(Duration::from_secs(1), self.0.read_line(&mut line));
+        read.await.ok()?.ok()?;
+        match line.trim() {
+            "reload" => Some(Wish::Reload),
+            "status" => Some(Wish::Status),
+            _ => None,
+        }
+    }
+
     pub(super) async fn answer(mut self, answer: &Answer) {
         let text = serde_json::to_string(answer).unwrap_or_default();
         // Who did not wait does not want it.
-        let _ = self.0.write_all(text.as_bytes()).await;
+        let _ = timeout(Duration::from_secs(1), self.0.write_all(text.as_bytes())).await;
         let _ = self.0.shutdown().await;
     }
 }

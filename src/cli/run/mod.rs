@@ -21,7 +21,7 @@ pub(super) use status::Status;
 use super::demo::upstream as demo_upstream;
 use super::{Failure, clock};
 use bootstrap::{CLUSTERS, FILTER, Filter, Listen, Part, ROUTES, Surroundings};
-use control::{Answer, Waiting, Wish, Wishes};
+use control::{Answer, Caller, Wish, Wishes};
 use envoy::Envoy;
 use serde_json::{Value, json};
 use source::{Loaded, Stamp};
@@ -297,12 +297,14 @@ impl Running {
                     }
                     Told::ReopenLogs => drop(self.envoy.tell("/reopen_logs").await),
                 },
-                wish = self.wishes.next() => {
-                    let (wish, waiting) = wish?;
-                    if wish == Wish::Reload {
-                        seen = self.settings.source.stamp();
+                caller = self.wishes.next() => {
+                    let mut caller = caller?;
+                    if let Some(wish) = caller.wish().await {
+                        if wish == Wish::Reload {
+                            seen = self.settings.source.stamp();
+                        }
+                        self.grant(wish, caller).await;
                     }
-                    self.grant(wish, waiting).await;
                 }
                 _ = watch.tick() => {
                     let stamp = self.settings.source.stamp();
@@ -327,7 +329,7 @@ impl Running {
         Ok(ExitCode::SUCCESS)
     }
 
-    async fn grant(&mut self, wish: Wish, waiting: Waiting) {
+    async fn grant(&mut self, wish: Wish, caller: Caller) {
         let mut answer = Answer::default();
         match wish {
             Wish::Reload => match self.reload_aloud().await {
@@ -345,7 +347,7 @@ impl Running {
                 Err(error) => answer.text = format!("the counters cannot be read: {error}"),
             },
         }
-        waiting.answer(&answer).await;
+        caller.answer(&answer).await;
     }
 
     async fn status(&self) -> io::Result<Value> {
