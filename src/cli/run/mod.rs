@@ -298,7 +298,10 @@ impl Running {
                     Told::ReopenLogs => drop(self.envoy.tell("/reopen_logs").await),
                 },
                 caller = self.wishes.next() => {
-                    let mut caller = caller?;
+                    let Ok(mut caller) = caller else {
+                        sleep(WATCH).await; // too many open files: it may pass
+                        continue;
+                    };
                     if let Some(wish) = caller.wish().await {
                         if wish == Wish::Reload {
                             seen = self.settings.source.stamp();
