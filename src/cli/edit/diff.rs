@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 /// Lines around a change that are shown with it.
 const AROUND: usize = 3;
-/// Above this many comparisons everything between the first and the last change is shown as changed.
-const MAX_WORK: usize = 25_000_000;
+/// With more changed lines than this everything between the first and the last of them is shown as changed.
+const MAX_CHANGES: usize = 2_000;
 
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Line {
@@ -70,7 +70,7 @@ pub(super) fn unified(name: &str, old: &str, new: &str, shown: (&str, &str)) -> 
     out
 }
 
-/// The longest common subsequence, between what is alike at both ends.
+/// Keeps as many lines as it can, between what is alike at both ends.
 fn compare(a: &[&str], b: &[&str]) -> Vec<Line> {
     let head = a.iter().zip(b).take_while(|(a, b)| a == b).count();
     let (rest_a, rest_b) = (
@@ -105,53 +105,92 @@ fn compare(a: &[&str], b: &[&str]) -> Vec<Line> {
     lines
 }
 
-/// Which lines of both are the same, in order.
+/// Which lines of both are the same, in order: Myers' greedy search, whose work grows with what changed, not with the file.
 fn common(a: &[&str], b: &[&str]) -> Vec<(usize, usize)> {
-    if a.len().saturating_mul(b.len()) > MAX_WORK {
-        return Vec::new();
-    }
-    // Row by row from the end: how many lines the rest of both has in common.
-    let mut table = vec![vec![0_u32; b.len().saturating_add(1)]];
-    for line in a.iter().rev() {
-        let below = table.last().cloned().unwrap_or_default();
-        let mut row = vec![0_u32; b.len().saturating_add(1)];
-        for (j, other) in b.iter().enumerate().rev() {
-            let get = |row: &[u32], at: usize| row.get(at).copied().unwrap_or_default();
-            let next = j.saturating_add(1);
-            let best = if line == other {
-                get(&below, next).saturating_add(1)
-            } else {
-                get(&below, j).max(get(&row, next))
+    // On diagonal `k` (as `k + changes`) the furthest line of `a`, for each number of changes.
+    let mut furthest: Vec<Vec<usize>> = Vec::new();
+    for changes in 0..=MAX_CHANGES {
+        let mut row = Vec::with_capacity(changes.saturating_mul(2).saturating_add(1));
+        for k in 0..=changes.saturating_mul(2) {
+            let start = match furthest.last() {
+                None => 0,
+                Some(before) => step(before, k),
             };
-            if let Some(cell) = row.get_mut(j) {
-                *cell = best;
+            let x = slide(a, b, start, k, changes);
+            row.push(x);
+            if x >= a.len() && other(x, k, changes) >= Some(b.len()) {
+                furthest.push(row);
+                return trace(a, b, &furthest);
             }
         }
-        table.push(row);
+        furthest.push(row);
     }
-    table.reverse();
-    let get = |i: usize, j: usize| {
-        let row = table.get(i);
-        row.and_then(|row| row.get(j)).copied().unwrap_or_default()
-    };
-    let (mut i, mut j, mut pairs) = (0_usize, 0_usize, Vec::new());
-    while let (Some(x), Some(y)) = (a.get(i), b.get(j)) {
-        let (next_i, next_j) = (i.saturating_add(1), j.saturating_add(1));
-        if x == y {
-            pairs.push((i, j));
-            (i, j) = (next_i, next_j);
-        } else if get(next_i, j) >= get(i, next_j) {
-            i = next_i;
+    Vec::new()
+}
+
+/// The furthest that one more change gets to diagonal `k`: by a line of `b` (from `k - 1`), or by one of `a`.
+///
+/// Diagonals are counted from `changes` below the middle, so that `k` of a row is `k - 1` of the one before.
+fn step(before: &[usize], k: usize) -> usize {
+    let at = |at: Option<usize>| at.and_then(|at| before.get(at)).copied();
+    let added = at(Some(k)); // diagonal one up: a line of `b`
+    let removed = at(k.checked_sub(2)).map(|x| x.saturating_add(1)); // one down: a line of `a`
+    let stayed = added.max(removed);
+    stayed.unwrap_or_default()
+}
+
+/// The line of `b` on a diagonal.
+fn other(x: usize, k: usize, changes: usize) -> Option<usize> {
+    x.saturating_add(changes).checked_sub(k)
+}
+
+fn slide(a: &[&str], b: &[&str], mut x: usize, k: usize, changes: usize) -> usize {
+    while let Some(y) = other(x, k, changes)
+        && let (Some(one), Some(two)) = (a.get(x), b.get(y))
+        && one == two
+    {
+        x = x.saturating_add(1);
+    }
+    x
+}
+
+/// The way that the search went, backwards.
+fn trace(a: &[&str], b: &[&str], furthest: &[Vec<usize>]) -> Vec<(usize, usize)> {
+    let mut pairs = Vec::new();
+    let (mut x, mut y) = (a.len(), b.len());
+    for (changes, _) in furthest.iter().enumerate().rev() {
+        // `x - y = k - changes`
+        let Some(k) = x.saturating_add(changes).checked_sub(y) else {
+            return Vec::new();
+        };
+        let before = changes
+            .checked_sub(1)
+            .and_then(|before| furthest.get(before));
+        let start = before.map_or(0, |before| step(before, k));
+        while x > start && y > 0 {
+            (x, y) = (x.saturating_sub(1), y.saturating_sub(1));
+            pairs.push((x, y));
+        }
+        let Some(before) = before else {
+            break;
+        };
+        let removed = k.checked_sub(2).and_then(|at| before.get(at));
+        if removed.is_some_and(|removed| {
+            removed.saturating_add(1) == start && before.get(k) < Some(&start)
+        }) {
+            x = x.saturating_sub(1);
         } else {
-            j = next_j;
+            y = y.saturating_sub(1);
         }
     }
+    pairs.reverse();
     pairs
 }
 
 #[cfg(test)]
 mod tests {
-    use super::unified;
+    use super::{Line, compare, unified};
+    use proptest::prelude::*;
 
     fn diff(old: &str, new: &str) -> String {
         unified("f", old, new, (old, new))
@@ -174,5 +213,50 @@ mod tests {
     fn secrets_are_compared_and_not_shown() {
         let text = unified("f", "k: a\n", "k: b\n", ("k: *\n", "k: *\n"));
         assert_eq!(text, "--- f\n+++ f\n@@ -1 +1 @@\n-k: *\n+k: *\n");
+    }
+
+    /// How many lines two texts have in common at most.
+    fn longest(a: &[&str], b: &[&str]) -> usize {
+        let mut row = vec![0; b.len() + 1];
+        for line in a {
+            let mut corner = 0;
+            for (j, other) in b.iter().enumerate() {
+                let above = row[j + 1];
+                row[j + 1] = if line == other {
+                    corner + 1
+                } else {
+                    above.max(row[j])
+                };
+                corner = above;
+            }
+        }
+        row[b.len()]
+    }
+
+    proptest! {
+        #[test]
+        fn every_line_is_there_once_and_no_more_change_than_must(
+            a in proptest::collection::vec("[abc]", 0..12),
+            b in proptest::collection::vec("[abc]", 0..12),
+        ) {
+            let (a, b): (Vec<_>, Vec<_>) = (a.iter().map(|line| &**line).collect(), b.iter().map(|line| &**line).collect());
+            let lines = compare(&a, &b);
+            let (mut old, mut new, mut kept) = (Vec::new(), Vec::new(), 0);
+            for line in lines {
+                match line {
+                    Line::Added(at) => new.push(at),
+                    Line::Removed(at) => old.push(at),
+                    Line::Kept(one, two) => {
+                        prop_assert_eq!(a[one], b[two]);
+                        old.push(one);
+                        new.push(two);
+                        kept += 1;
+                    }
+                }
+            }
+            prop_assert!(old.into_iter().eq(0..a.len()));
+            prop_assert!(new.into_iter().eq(0..b.len()));
+            prop_assert_eq!(kept, longest(&a, &b));
+        }
     }
 }

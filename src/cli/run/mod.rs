@@ -215,6 +215,11 @@ impl Running {
                 settings.port
             )));
         }
+        if let Some(id) = state::left_behind() {
+            return Err(Failure(format!(
+                "the Envoy of a gateway that was killed still runs (process {id}): stop it with `kill {id}`"
+            )));
+        }
         // Envoy shares its ports with other Envoys, so it would not notice that one is taken.
         let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
         drop(listen(local, settings.admin, "Envoy's admin page").await?);
@@ -263,6 +268,9 @@ impl Running {
             workers: settings.workers,
         })?;
         state.sign()?;
+        if let Some(id) = envoy.id() {
+            state::write(state::ENVOY, &id.to_string())?;
+        }
         let wishes = Wishes::listen()?;
         envoy.ready().await?;
         say(&settings.greeting)?;
@@ -329,6 +337,7 @@ impl Running {
             () = signals.stop() => {}
         }
         self.envoy.quit().await?;
+        let _ = fs::remove_file(state::path(state::ENVOY)); // only says who was left behind
         Ok(ExitCode::SUCCESS)
     }
 

@@ -71,3 +71,13 @@ pub(super) fn write(name: &str, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())?;
     fs::rename(&next, path(name))
 }
+
+/// The file that names Envoy's process.
+pub(super) const ENVOY: &str = "envoy.pid";
+
+/// The Envoy of a gateway that could not stop it, where the system tells of processes.
+pub(super) fn left_behind() -> Option<u32> {
+    let id = fs::read_to_string(path(ENVOY)).ok()?.trim().parse().ok()?;
+    let name = fs::read_to_string(format!("/proc/{id}/comm")).ok()?;
+    name.starts_with("envoy").then_some(id)
+}
