@@ -4,6 +4,7 @@ mod support;
 
 use std::fs;
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -195,6 +196,26 @@ async fn one_gateway_a_folder() {
     );
     gateway.stop().await;
     assert_eq!(place.cohort(&["status"]).status.code(), Some(2));
+
+    // A gateway that is killed leaves its Envoy behind; the next one says which.
+    let gateway = place.start(upstream.address()).await.unwrap();
+    let envoy = place.status()["envoy"].to_string();
+    gateway.signal("-KILL");
+    assert_eq!(gateway.ended().await.code(), None);
+    let next = place
+        .run(upstream.address(), &[])
+        .unwrap()
+        .output()
+        .unwrap();
+    assert_eq!(next.status.code(), Some(2));
+    let hint = format!("still runs (process {envoy}): stop it with `kill {envoy}`");
+    assert!(text(&next.stderr).contains(&hint), "{}", text(&next.stderr));
+    let kill = Command::new("kill").arg(&envoy).status();
+    assert!(kill.unwrap().success());
+    while Path::new(&format!("/proc/{envoy}/exe")).exists() {
+        sleep(PAUSE).await;
+    }
+    place.start(upstream.address()).await.unwrap().stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -79,5 +79,6 @@ pub(super) const ENVOY: &str = "envoy.pid";
 pub(super) fn left_behind() -> Option<u32> {
     let id = fs::read_to_string(path(ENVOY)).ok()?.trim().parse().ok()?;
     let name = fs::read_to_string(format!("/proc/{id}/comm")).ok()?;
-    name.starts_with("envoy").then_some(id)
+    let lives = fs::read_link(format!("/proc/{id}/exe")).is_ok(); // nobody may have asked how it ended
+    (lives && name.starts_with("envoy")).then_some(id)
 }
