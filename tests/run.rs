@@ -146,7 +146,7 @@ async fn a_provider_comes_with_its_cluster_and_its_route() {
         place.cohort(&["reload"])
     };
     // A route for a cluster that is there, and a cluster that was not.
-    let targets = "- {id: local, provider: ollama, models: ['llama*']}\n    - {id: mistral, provider: mistral, models: ['mistral*']}";
+    let targets = "- {id: local, provider: ollama, models: ['llama*'], secret_key_ref: {env: COHORT_OTHER_KEY}}\n    - {id: mistral, provider: mistral, models: ['mistral*']}";
     let reload = with(targets);
     assert!(reload.status.success(), "{}", text(&reload.stderr));
     for (model, counts) in [("llama3", (0, 1)), ("gpt-4o", (1, 1))] {
@@ -154,6 +154,13 @@ async fn a_provider_comes_with_its_cluster_and_its_route() {
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!((upstream.count(), other.count()), counts);
     }
+    // A key that the old policy had no use for has come along, and the counters are where they were.
+    let sent = other.last();
+    assert_eq!(
+        sent.header("authorization"),
+        Some(&b"Bearer sk-of-the-other"[..])
+    );
+    assert_eq!(place.status()["limits"][0]["used"], 2);
     let clusters = place.admin("/clusters").await;
     assert!(clusters.contains("mistral::"), "{clusters}");
 

@@ -60,7 +60,8 @@ impl Place {
         command
             .args(arguments)
             .current_dir(&self.dir)
-            .env("COHORT_TEST_KEY", "sk-of-the-test");
+            .env("COHORT_TEST_KEY", "sk-of-the-test")
+            .env("COHORT_OTHER_KEY", "sk-of-the-other");
         command
     }
 
