@@ -84,16 +84,17 @@ pub struct Event<'a> {
 impl Event<'_> {
     /// One line of JSON, without the line's end.
     pub fn to_json(&self) -> String {
-        let mut line = Writer::with_capacity(512);
-        line.open('{');
-        line.key("time").string(&self.time.to_string());
-        line.key("consumer_group").optional(self.consumer_group);
-        line.key("consumer").optional(None);
-        line.key("key_id").optional(self.key_id);
-        line.key("provider").optional(self.provider);
-        line.key("endpoint").optional(self.endpoint);
+        let mut line = Writer::with_capacity(640);
+        // Names of members, and what stands between them, come in pieces that are as long as they can be.
+        line.piece("{\"time\":\"").piece(&self.time.to_string());
+        line.piece("\",\"consumer_group\":");
+        line.optional(self.consumer_group);
+        line.piece(",\"consumer\":null,\"key_id\":");
+        line.optional(self.key_id);
+        line.piece(",\"provider\":").optional(self.provider);
+        line.piece(",\"endpoint\":").optional(self.endpoint);
         let models = self.models.iter().map(|model| shortened(model));
-        line.key("model").optional(models.clone().next());
+        line.piece(",\"model\":").optional(models.clone().next());
         if models.len() > 1 {
             line.key("models").open('[');
             models.for_each(|model| {
@@ -101,34 +102,28 @@ impl Event<'_> {
             });
             line.close(']');
         }
-        line.key("status").number(self.status.into());
-        line.key("stream").bool(self.stream);
-        line.key("estimated").bool(self.estimated);
-        line.key("cost_usd").number(0);
-        line.key("latency_ms").number(self.latency_ms);
-        line.key("ttft_ms");
+        line.piece(",\"status\":").number(self.status.into());
+        line.piece(",\"stream\":").bool(self.stream);
+        line.piece(",\"estimated\":").bool(self.estimated);
+        line.piece(",\"cost_usd\":0,\"latency_ms\":");
+        line.number(self.latency_ms).piece(",\"ttft_ms\":");
         match self.ttft_ms {
             Some(ttft) => line.number(ttft),
             None => line.optional(None),
         };
-        line.key("policies").open('[').close(']');
-        line.key("features").open('[').close(']');
-        line.key("result").string(self.result.name());
-        line.key("reason").optional(self.reason);
+        line.piece(",\"policies\":[],\"features\":[],\"result\":\"");
+        line.piece(self.result.name()).piece("\",\"reason\":");
+        line.optional(self.reason);
         if self.detail.is_some() {
-            line.key("detail").optional(self.detail);
+            line.piece(",\"detail\":").optional(self.detail);
         }
-        line.key("usage").open('{');
-        for (name, count) in [
-            ("prompt_tokens", self.usage.prompt),
-            ("completion_tokens", self.usage.completion),
-            ("total_tokens", self.usage.total),
-            ("cached_tokens", self.usage.cached),
-            ("reasoning_tokens", self.usage.reasoning),
-        ] {
-            line.key(name).number(count);
-        }
-        line.close('}').close('}');
+        let usage = self.usage;
+        line.piece(",\"usage\":{\"prompt_tokens\":");
+        line.number(usage.prompt).piece(",\"completion_tokens\":");
+        line.number(usage.completion).piece(",\"total_tokens\":");
+        line.number(usage.total).piece(",\"cached_tokens\":");
+        line.number(usage.cached).piece(",\"reasoning_tokens\":");
+        line.number(usage.reasoning).piece("}}");
         line.finish()
     }
 }

@@ -142,7 +142,10 @@ impl Exchange {
         let target = headers.first(":path").unwrap_or_default();
         let method = headers.first(":method").unwrap_or_default();
         let upgrade = headers.first("upgrade").is_some() || headers.first(":protocol").is_some();
-        let call = endpoint::classify(method, target, upgrade, &self.policy.path_prefixes);
+        let prefixes = &self.policy.path_prefixes;
+        let mut targets = self.worker.targets.borrow_mut();
+        let call = targets.classify(method, target, upgrade, prefixes);
+        drop(targets);
         let call = call.inspect_err(|_| self.dialect = endpoint::dialect_of(target))?;
         let call = match headers.first("anthropic-version") {
             Some(_) => call.with_anthropic_version(),

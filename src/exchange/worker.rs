@@ -4,7 +4,7 @@ use crate::config::LimitService;
 use crate::limit::counter::Counter;
 use crate::limit::holds::Holds;
 use crate::limit::{Clock, SharedData};
-use crate::llm::endpoint::Endpoint;
+use crate::llm::endpoint::{self, Call as Target, Endpoint, PathError};
 use crate::policy::Group;
 use crate::service::breaker::Breaker;
 use crate::service::lease::Account;
@@ -15,6 +15,8 @@ use std::rc::Rc;
 /// What one worker remembers.
 #[derive(Debug, Default)]
 pub struct Worker {
+    /// What it has made of request targets.
+    pub(super) targets: RefCell<Targets>,
     /// What its requests hold.
     pub(super) holds: RefCell<Holds>,
     /// How long answers are.
@@ -62,6 +64,58 @@ impl Worker {
         if let Err(at) = leases.binary_search_by(|(known, _)| known.cmp(&key)) {
             leases.insert(at, (key, counters.to_vec()));
         }
+    }
+}
+
+/// What was made of the targets of the last few requests: a gateway is asked for the same few again and again, and to find
+/// one in the table of endpoints takes as long as to read a short prompt.
+#[derive(Debug, Default)]
+pub(super) struct Targets {
+    recent: Vec<Recent>,
+    /// The next one to give up.
+    eldest: usize,
+}
+
+#[derive(Debug)]
+struct Recent {
+    method: Vec<u8>,
+    target: Vec<u8>,
+    call: Target,
+}
+
+impl Targets {
+    /// How many, and how long ones: a caller cannot make it grow.
+    const KEPT: usize = 8;
+    const MAX_LENGTH: usize = 128;
+
+    /// As [`endpoint::classify`], under the prefixes that are always the same here.
+    pub(super) fn classify(
+        &mut self,
+        method: &[u8],
+        target: &[u8],
+        upgrade: bool,
+        prefixes: &[String],
+    ) -> Result<Target, PathError> {
+        // A query may hold a key, which is not to be kept.
+        if upgrade || target.len() > Self::MAX_LENGTH || target.contains(&b'?') {
+            return endpoint::classify(method, target, upgrade, prefixes);
+        }
+        let mut recent = self.recent.iter();
+        if let Some(known) = recent.find(|known| known.target == target && known.method == method) {
+            return Ok(known.call.clone());
+        }
+        let call = endpoint::classify(method, target, upgrade, prefixes)?;
+        let entry = Recent {
+            method: method.to_vec(),
+            target: target.to_vec(),
+            call: call.clone(),
+        };
+        match self.recent.get_mut(self.eldest) {
+            Some(eldest) => *eldest = entry,
+            None => self.recent.push(entry),
+        }
+        self.eldest = self.eldest.saturating_add(1) % Self::KEPT;
+        Ok(call)
     }
 }
 
@@ -217,6 +271,42 @@ mod tests {
             assert!(worker.leases.borrow().is_empty());
             assert_eq!(worker.reports(&service, &mut shared), []);
         }
+    }
+
+    /// Whatever came before, the answer is that of the table.
+    #[test]
+    fn targets_are_classified_as_the_table_says() {
+        let prefixes: Vec<String> = ["", "/api"].map(str::to_owned).into();
+        let mut targets = Targets::default();
+        let paths = ["/v1/chat/completions", "/v1/models", "/api/v1/embeddings"];
+        let odd = [
+            "/v1/../x",
+            "/model/a/converse",
+            "/v1/models?key=k",
+            "/nowhere",
+        ];
+        for round in 0..3 {
+            for (at, path) in paths.into_iter().chain(odd).enumerate() {
+                for method in ["GET", "POST"] {
+                    for upgrade in [false, true] {
+                        // So many that the first ones are given up, too.
+                        for target in [path.to_owned(), format!("{path}/{round}-{at}")] {
+                            let (method, target) = (method.as_bytes(), target.as_bytes());
+                            let found = targets.classify(method, target, upgrade, &prefixes);
+                            let known = endpoint::classify(method, target, upgrade, &prefixes);
+                            assert_eq!(format!("{found:?}"), format!("{known:?}"));
+                        }
+                    }
+                }
+            }
+        }
+        assert_eq!(targets.recent.len(), Targets::KEPT);
+        assert!(
+            targets
+                .recent
+                .iter()
+                .all(|known| !known.target.contains(&b'?'))
+        );
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub use self::error::{JsonError, JsonErrorKind};
 use self::number::Number;
 pub use self::number::decimal;
 pub use self::path::{KeyMatch, PathMatcher, Patterns};
+pub(crate) use self::path::{MAX_KEY, fold};
 use self::string::StringState;
 pub use self::string::simple_string;
 pub use self::token::{Container, Scalar, Span, Text};
@@ -66,12 +67,24 @@ impl Scanner {
         }
     }
 
-    /// At the end of a document of that length, of which it is known that it has ended.
-    pub const fn at_end(len: u64) -> Self {
-        let mut scanner = Self::new();
-        scanner.offset = len;
-        scanner.state = State::Done;
-        scanner
+    /// Goes back to the beginning, of another document. What was gathered is only forgotten: to clear all the room that
+    /// there is for it takes longer than to read a short document.
+    pub fn restart(&mut self) {
+        self.offset = 0;
+        self.state = State::Value;
+        self.objects = 0;
+        self.depth = 0;
+        self.start = 0;
+        self.token.clear();
+        self.string = StringState::new();
+        self.number = Number::new();
+    }
+
+    /// Goes to the end of a document of that length, of which it is known that it has ended.
+    pub fn skip_to_end(&mut self, len: u64) {
+        self.restart();
+        self.offset = len;
+        self.state = State::Done;
     }
 
     /// Bytes consumed so far.
@@ -167,6 +180,10 @@ impl Scanner {
                 .iter()
                 .position(|byte| !is_space(*byte))
                 .unwrap_or(rest.len())),
+            _ if byte == b'"' => match self.whole_string(rest, sink) {
+                Some(used) => Ok(used),
+                None => self.structure_step(byte, sink),
+            },
             _ => self.structure_step(byte, sink),
         }
     }

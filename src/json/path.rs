@@ -9,7 +9,7 @@ use super::{Container, Text};
 const MAX_SEGMENTS: usize = 8;
 
 /// Longer keys than this match nothing.
-pub(super) const MAX_KEY: usize = 64;
+pub(crate) const MAX_KEY: usize = 64;
 
 /// How many lists of patterns a set is made of.
 const LISTS: usize = 3;
@@ -22,6 +22,13 @@ pub struct Patterns {
     ends: [u64; MAX_SEGMENTS + 1],
     /// `elements[d]`: the patterns whose segment `d` is `"*"`.
     elements: [u64; MAX_SEGMENTS],
+    /// `lengths[d]`: bit `n` is set where a pattern's segment `d` has `n` bytes, the last one for all that are longer.
+    lengths: [u64; MAX_SEGMENTS],
+}
+
+/// The bit of a segment's length.
+const fn length_bit(len: usize) -> u64 {
+    1 << if len < 63 { len } else { 63 }
 }
 
 impl Patterns {
@@ -42,6 +49,7 @@ impl Patterns {
     pub const fn of(lists: [&'static [&'static [&'static str]]; LISTS]) -> Self {
         let mut ends = [0; MAX_SEGMENTS + 1];
         let mut elements = [0; MAX_SEGMENTS];
+        let mut lengths = [0; MAX_SEGMENTS];
         let mut bit = 1_u64;
         let mut l = 0;
         while l < LISTS {
@@ -52,6 +60,7 @@ impl Patterns {
                 ends[pattern.len()] |= [bit][(bit == 0) as usize];
                 let mut s = 0;
                 while s < pattern.len() {
+                    lengths[s] |= length_bit(pattern[s].len());
                     if let [b'*'] = pattern[s].as_bytes() {
                         elements[s] |= bit;
                     }
@@ -66,6 +75,7 @@ impl Patterns {
             lists,
             ends,
             elements,
+            lengths,
         }
     }
 }
@@ -165,19 +175,30 @@ impl PathMatcher {
         let Some(folded) = fold(key, &mut buffer) else {
             return KeyMatch::Unwatched;
         };
+        let lengths = self.patterns.lengths.get(segment);
+        if lengths.is_none_or(|lengths| lengths & length_bit(folded.len()) == 0) {
+            return KeyMatch::Unwatched;
+        }
         let mut bit = 1_u64;
-        for pattern in self.patterns.lists.iter().copied().flatten() {
-            let name = pattern.get(segment).map_or("", |name| *name);
-            if name.len() == folded.len()
-                && above.folded & bit != 0
-                && folded.eq_ignore_ascii_case(name.as_bytes())
-            {
-                level.folded |= bit;
-                if key.is(name) {
-                    level.exact |= bit & above.exact;
+        let mut candidates = above.folded;
+        for list in self.patterns.lists {
+            for pattern in list {
+                if candidates & 1 != 0
+                    && let Some(name) = pattern.get(segment)
+                    && name.len() == folded.len()
+                    && folded.eq_ignore_ascii_case(name.as_bytes())
+                {
+                    level.folded |= bit;
+                    if key.is(name) {
+                        level.exact |= bit & above.exact;
+                    }
                 }
+                candidates >>= 1;
+                bit <<= 1;
             }
-            bit <<= 1;
+            if candidates == 0 {
+                break;
+            }
         }
         let duplicate = level.folded & level.seen != 0;
         level.seen |= level.folded;
@@ -238,7 +259,7 @@ impl PathMatcher {
 /// The key with the characters made ASCII that some reader's case folding takes for ASCII letters: Go's takes
 /// `ſ` and the Kelvin sign, Java's the two Turkish i as well; and without what follows a NUL, where readers in C
 /// stop. `None` if it is too long to be a watched one.
-pub(super) fn fold<'a>(key: Text<'a>, buffer: &'a mut [u8; MAX_KEY]) -> Option<&'a [u8]> {
+pub(crate) fn fold<'a>(key: Text<'a>, buffer: &'a mut [u8; MAX_KEY]) -> Option<&'a [u8]> {
     let bytes = match key.bytes.iter().position(|&byte| byte == 0) {
         Some(nul) => key.bytes.get(..nul)?,
         None if key.whole => key.bytes,

@@ -1,7 +1,7 @@
 //! Strings: runs of plain bytes at full speed, escapes one by one, UTF-8 checked across pieces.
 
 use super::block::plain_run;
-use super::{Fault, JsonErrorKind, Scalar, Scanner, Sink, State};
+use super::{CAPTURE, Fault, JsonErrorKind, Scalar, Scanner, Sink, State, Text};
 
 /// Where in a string the scanner is.
 #[derive(Debug)]
@@ -86,6 +86,38 @@ impl StringState {
 }
 
 impl Scanner {
+    /// Reads a string that may begin here and is all there, short and without escapes, as most are: nothing is gathered
+    /// and no state is kept. `None`: it takes a closer look.
+    pub(super) fn whole_string<S: Sink>(&mut self, rest: &[u8], sink: &mut S) -> Option<usize> {
+        let key = match self.state {
+            State::Key | State::FirstKey => true,
+            State::Value | State::FirstElement => false,
+            _ => return None,
+        };
+        let (_, inside) = rest.split_first()?;
+        // What is longer than what a sink is shown is gathered, and not looked at twice.
+        let (run, ascii) = plain_run(inside.get(..=CAPTURE).unwrap_or(inside));
+        if !ascii || inside.get(run.len()) != Some(&b'"') {
+            return None;
+        }
+        let used = run.len().saturating_add(2);
+        let text = Text {
+            bytes: run,
+            whole: true,
+            len: run.len() as u64,
+        };
+        self.start = self.offset;
+        let span = self.span_to(self.offset.saturating_add(used as u64));
+        if key {
+            self.state = State::Colon;
+            sink.key(text, span);
+        } else {
+            self.end_value();
+            sink.scalar(Scalar::String(text), span);
+        }
+        Some(used)
+    }
+
     /// Reads the string on, at most to its end.
     pub(super) fn string_step<S: Sink>(
         &mut self,

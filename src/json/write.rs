@@ -34,6 +34,12 @@ impl Writer {
         self
     }
 
+    /// A piece of a document as it is: brackets, commas and names, or a string's text that needs no escapes.
+    pub fn piece(&mut self, text: &str) -> &mut Self {
+        self.0.push_str(text);
+        self
+    }
+
     /// RFC 8259 7.
     pub fn string(&mut self, value: &str) -> &mut Self {
         self.comma();
@@ -108,6 +114,10 @@ const fn is_special(byte: u8) -> bool {
 
 /// Writes a whole number. `format!` would take a hundred times as long.
 pub fn push_decimal(text: &mut String, value: u64) {
+    if let Ok(digit @ 0..10) = u8::try_from(value) {
+        text.push(char::from(b'0'.saturating_add(digit)));
+        return;
+    }
     let mut digits = [b'0'; 20];
     let mut rest = value;
     let mut len = 0_usize;

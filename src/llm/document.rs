@@ -55,7 +55,7 @@ impl Documents {
         let begins = self.len == 0;
         if begins && let Some(text) = self.shape.text_of(part) {
             self.len = part.len() as u64;
-            self.scanner = Scanner::at_end(self.len);
+            self.scanner.skip_to_end(self.len);
             self.walk.text = text;
             self.walk.chunk = self.chunk;
             return;
@@ -91,7 +91,7 @@ impl Documents {
             }
             self.text = self.text_bytes();
             self.len = 0;
-            self.scanner = Scanner::new();
+            self.scanner.restart();
             self.refused = false;
             self.walk.begin();
         }

@@ -18,6 +18,8 @@ pub(super) const MAX_HOLES: usize = 24;
 pub(super) struct Shape {
     document: Vec<u8>,
     holes: Vec<Hole>,
+    /// Where its only text stands, within the quotes, if it has one text.
+    only_text: Option<(usize, usize)>,
 }
 
 /// A value that may differ, by its place in the document.
@@ -41,6 +43,7 @@ impl Shape {
     pub(super) fn learn(&mut self, document: &[u8], holes: &[Hole]) {
         self.document.clear();
         self.holes.clear();
+        self.only_text = only_text(holes);
         if document.len() <= MAX_LEN {
             self.document.extend_from_slice(document);
             self.holes.extend_from_slice(holes);
@@ -51,6 +54,9 @@ impl Shape {
     pub(super) fn text_of(&self, document: &[u8]) -> Option<u64> {
         if self.document.is_empty() {
             return None;
+        }
+        if let Some(text) = self.other_text(document) {
+            return Some(text);
         }
         let mut rest = document;
         let mut from = 0;
@@ -74,6 +80,24 @@ impl Shape {
         }
         is_same(rest, self.document.get(from..)?).then_some(text)
     }
+
+    /// The same for a document that differs in its one text and in nothing else, as most events of a stream do.
+    fn other_text(&self, document: &[u8]) -> Option<u64> {
+        let (start, end) = self.only_text?;
+        let rest = after(document, self.document.get(..start)?)?;
+        let (used, text) = simple_string(rest)?;
+        is_same(rest.get(used..)?, self.document.get(end..)?).then_some(text)
+    }
+}
+
+fn only_text(holes: &[Hole]) -> Option<(usize, usize)> {
+    let mut texts = holes.iter().filter(|hole| hole.kind == HoleKind::Text);
+    let Span { start, end } = texts.next()?.span;
+    if texts.next().is_some() {
+        return None;
+    }
+    let inside = (start.checked_add(1)?, end.checked_sub(1)?);
+    Some((inside.0.try_into().ok()?, inside.1.try_into().ok()?))
 }
 
 /// What follows a literal.

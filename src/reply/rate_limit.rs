@@ -43,6 +43,7 @@ pub fn tell(
 ) {
     let requests = tightest(standings, |unit| unit == Unit::Requests);
     let tokens = tightest(standings, Unit::is_tokens);
+    edits.set.reserve(12);
     for family in families {
         match family {
             HeaderFamily::Ietf => ietf(counters, standings, elapsed_ms, edits),
@@ -89,14 +90,14 @@ fn reset_seconds(standing: &Standing, elapsed_ms: u64) -> u64 {
 }
 
 fn decimal(value: u64) -> String {
-    let mut text = String::new();
+    let mut text = String::with_capacity(20);
     push_decimal(&mut text, value);
     text
 }
 
 /// As OpenAI writes durations: `12ms`, `1s`, `6m0s`, `1h0m0s`.
 fn duration(ms: u64) -> String {
-    let mut text = String::new();
+    let mut text = String::with_capacity(20);
     if ms > 0 && ms < 1_000 {
         push_decimal(&mut text, ms);
         text.push_str("ms");

@@ -1,6 +1,6 @@
 //! The many keys that bound how much an answer may hold.
 
-use crate::json::{Text, decimal};
+use crate::json::{MAX_KEY, Text, decimal, fold};
 
 /// A key whose number bounds the answer.
 #[derive(Clone, Debug)]
@@ -22,17 +22,22 @@ pub(super) enum BoundKind {
 impl Bound {
     /// The kind of a key, its folded form, and whether it is written as some API writes it.
     pub(super) fn of(key: Text<'_>) -> Option<(BoundKind, String, bool)> {
-        // Most keys are not worth folding.
-        if !key.bytes.first().is_some_and(|first| {
-            b"bcmns".contains(&first.to_ascii_lowercase()) || !first.is_ascii()
-        }) {
+        let mut buffer = [0; MAX_KEY];
+        let folded = fold(key, &mut buffer)?;
+        // Most keys are not worth a look at the lists.
+        if !matches!(
+            folded,
+            [
+                b'b' | b'c' | b'm' | b'n' | b's' | b'B' | b'C' | b'M' | b'N' | b'S',
+                ..
+            ]
+        ) {
             return None;
         }
-        let folded = key.folded()?;
         let known = |names: &[&str]| {
             let mut alike = names
                 .iter()
-                .filter(|name| name.eq_ignore_ascii_case(&folded))
+                .filter(|name| name.as_bytes().eq_ignore_ascii_case(folded))
                 .peekable();
             alike.peek()?;
             Some(alike.any(|name| key.is(name)))
@@ -41,7 +46,14 @@ impl Bound {
             (BoundKind::Choices, canonical)
         } else if let Some(canonical) = known(OUTPUT) {
             (BoundKind::Output, canonical)
-        } else if folded.starts_with("max") && folded.ends_with("tokens") {
+        } else {
+            if !folded.first_chunk::<3>()?.eq_ignore_ascii_case(b"max") {
+                return None;
+            }
+            let folded = lower_case(folded)?;
+            if !folded.ends_with("tokens") {
+                return None;
+            }
             let input = folded.contains("input") || folded.contains("prompt");
             (
                 if input {
@@ -51,11 +63,13 @@ impl Bound {
                 },
                 true,
             )
-        } else {
-            return None;
         };
-        Some((kind, folded, canonical))
+        Some((kind, lower_case(folded)?, canonical))
     }
+}
+
+fn lower_case(folded: &[u8]) -> Option<String> {
+    Some(std::str::from_utf8(folded).ok()?.to_ascii_lowercase())
 }
 
 /// A JSON number rounded up; `None` for one below zero, which states no bound.

@@ -330,7 +330,7 @@ impl Sink for Visitor {
         {
             gap.members = true;
         }
-        self.media_key = MEDIA_KEYS.iter().any(|media| key.is(media));
+        self.media_key = key.whole && is_media_key(key.bytes);
     }
 
     fn scalar(&mut self, value: Scalar<'_>, span: Span) {
@@ -358,20 +358,23 @@ impl Sink for Visitor {
     }
 }
 
-/// Keys that images, sounds and files stand under.
-const MEDIA_KEYS: &[&str] = &[
-    "audio",
-    "b64_json",
-    "bytes",
-    "bytesBase64Encoded",
-    "data",
-    "file_data",
-    "image",
-    "image_url",
-    "images",
-    "url",
-    "video",
-];
+/// Whether images, sounds and files stand under this key.
+const fn is_media_key(key: &[u8]) -> bool {
+    matches!(
+        key,
+        b"audio"
+            | b"b64_json"
+            | b"bytes"
+            | b"bytesBase64Encoded"
+            | b"data"
+            | b"file_data"
+            | b"image"
+            | b"image_url"
+            | b"images"
+            | b"url"
+            | b"video"
+    )
+}
 
 /// Whether a string is a `data:` URL or base64, under a key where such things stand.
 fn is_media(text: Text<'_>, media_key: bool) -> bool {
