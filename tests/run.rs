@@ -94,7 +94,34 @@ async fn a_policy_file_is_followed() {
         "policy-config.yaml is in force already\n"
     );
 
-    // What is enforced can be seen.
+    // What is enforced can be seen, and nothing else.
+    for (path, expected) in [
+        ("/zz", "404"),
+        ("/", "404"),
+        ("/6f74686572", "404"),
+        ("/636f686f72742f31", "200"),
+        ("/v1/chat/completions?key=plain-key-of-marketing", "404"),
+    ] {
+        let url = format!("http://counters{path}");
+        let asked = Command::new("curl")
+            .args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "-d", "body"])
+            .args([
+                "-H",
+                "x-odd: \u{ff}\u{fe}",
+                "--unix-socket",
+                ".cohort/counters.sock",
+                &url,
+            ])
+            .current_dir(&place.dir)
+            .output()
+            .unwrap();
+        assert_eq!(text(&asked.stdout), expected, "{path}");
+    }
+    let stats = place.admin("/stats?filter=vm_reload").await;
+    assert!(
+        stats.lines().all(|line| line.ends_with(": 0")),
+        "the filter's VM died: {stats}"
+    );
     let status = place.status();
     assert_eq!(status["error"], Value::Null);
     let limits: Vec<_> = (status["limits"].as_array().unwrap().iter())
@@ -360,6 +387,8 @@ async fn it_stops_when_its_requests_have_ended_and_goes_on_where_it_was() {
     // The day's sums are those of the event log.
     let events = fs::read_to_string(place.dir.join(".cohort/events.jsonl")).unwrap();
     assert_eq!(events.lines().count(), 5, "{events}");
+    let log = |name: &str| place.dir.join(".cohort").join(name);
+    fs::rename(log("events.jsonl"), log("events.jsonl.1")).unwrap();
     let gateway = place.start(upstream.address()).await.unwrap();
     let status = place.status();
     let used: Vec<_> = status["limits"]
@@ -374,19 +403,18 @@ async fn it_stops_when_its_requests_have_ended_and_goes_on_where_it_was() {
     assert_eq!(answer.header("ratelimit-remaining"), Some("995"));
 
     // SIGHUP reads the file again; SIGUSR1 lets a log be renamed.
-    let log = place.dir.join(".cohort/access.log");
-    fs::rename(&log, place.dir.join(".cohort/access.log.1")).unwrap();
+    fs::rename(log("access.log"), log("access.log.1")).unwrap();
     gateway.signal("-USR1");
     gateway.signal("-HUP");
     gateway.says("is in force already").await;
     for _ in 0..100 {
         place.send("plain-key-of-marketing", "gpt-4o").await;
-        if log.exists() {
+        if log("access.log").exists() {
             break;
         }
         sleep(PAUSE).await;
     }
-    assert!(log.exists());
+    assert!(log("access.log").exists());
 
     // An Envoy that dies is not replaced in silence.
     let envoy = place.status()["envoy"].to_string();

@@ -474,25 +474,15 @@ impl Running {
     }
 }
 
-/// What the windows held when the last Envoy here ended.
+/// What the windows held when the last Envoy here ended: of the event log, and what it was before it was rotated.
 fn seeds(loaded: &Loaded) -> Vec<crate::limit::seed::Seed> {
-    let path = state::path("events.jsonl");
-    let log = match fs::File::open(&path) {
-        Ok(log) => log,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
-        Err(error) => {
-            complain(&format!(
-                "warning: counters start at zero: {}: {error}\n",
-                path.display()
-            ));
-            return Vec::new();
-        }
-    };
-    let summed = seed::sum(io::BufReader::new(log), &loaded.policy, clock::now());
-    summed.unwrap_or_else(|error| {
+    let logs = state::logs("events.jsonl").and_then(|logs| {
+        let readers = logs.into_iter().map(io::BufReader::new);
+        seed::sum(readers, &loaded.policy, clock::now())
+    });
+    logs.unwrap_or_else(|error| {
         complain(&format!(
-            "warning: counters start at zero: {}: {error}\n",
-            path.display()
+            "warning: the event log cannot be read, so counters start at zero: {error}\n"
         ));
         Vec::new()
     })

@@ -50,27 +50,59 @@ struct Record {
     sums: Vec<(Limit, Buckets)>,
 }
 
-/// Sums up a log. Lines that are no events are skipped.
-pub(super) fn sum(mut log: impl BufRead, policy: &Policy, now: Timestamp) -> io::Result<Vec<Seed>> {
+/// Sums up a log, in whatever parts and order. Lines that are no events are skipped.
+pub(super) fn sum(
+    logs: impl IntoIterator<Item = impl BufRead>,
+    policy: &Policy,
+    now: Timestamp,
+) -> io::Result<Vec<Seed>> {
     let groups: HashMap<_, _> = (policy.groups.iter())
         .map(|group| (group.name.as_str(), group))
         .collect();
     let mut records: BTreeMap<Rc<str>, Record> = BTreeMap::new();
     let mut line = Vec::new();
-    loop {
-        line.clear();
-        if log.read_until(b'\n', &mut line)? == 0 {
-            break;
-        }
-        if let Ok(event) = serde_json::from_slice::<Event>(&line)
-            && let Some(group) = event.consumer_group.as_deref()
-            && let Some(group) = groups.get(group)
-            && event.counts()
-        {
-            add(&event, group, policy, now, &mut records);
+    let oldest = oldest(policy, now);
+    for mut log in logs {
+        loop {
+            line.clear();
+            if log.read_until(b'\n', &mut line)? == 0 {
+                break;
+            }
+            if is_before(&line, &oldest) {
+                continue;
+            }
+            if let Ok(event) = serde_json::from_slice::<Event>(&line)
+                && let Some(group) = event.consumer_group.as_deref()
+                && let Some(group) = groups.get(group)
+                && event.counts()
+            {
+                add(&event, group, policy, now, &mut records);
+            }
         }
     }
     Ok(records.into_values().flat_map(Record::seeds).collect())
+}
+
+/// Before this moment, as events write it, nothing can weigh: two months ago, or never where something counts for ever.
+fn oldest(policy: &Policy, now: Timestamp) -> String {
+    const LONGEST: u64 = 62 * 86_400_000;
+    let consumer = Rc::from("");
+    let endless = policy.groups.iter().any(|group| {
+        let counters = group.counters(&consumer, &[]);
+        let mut budgets = counters.iter().flat_map(|counter| counter.budgets.iter());
+        budgets.any(|budget| budget.limit.window == Window::Total)
+    });
+    if endless {
+        return String::new();
+    }
+    Timestamp(now.0.saturating_sub(LONGEST)).to_string()
+}
+
+/// Told by the line's first member alone, which is much less work than reading all of it.
+fn is_before(line: &[u8], oldest: &str) -> bool {
+    let time = line.strip_prefix(b"{\"time\":\"");
+    let time = time.and_then(|rest| rest.get(..oldest.len()));
+    time.is_some_and(|time| time < oldest.as_bytes())
 }
 
 fn add(
@@ -236,7 +268,7 @@ consumer_groups:
     fn used(log: &str, now: &str) -> Vec<String> {
         let policy = policy();
         let now = Timestamp::parse_rfc3339(now, UtcOffset(0)).unwrap();
-        let seeds = sum(log.as_bytes(), &policy, now).unwrap();
+        let seeds = sum([log.as_bytes()], &policy, now).unwrap();
         let mut shared = Fake::default();
         let clock = policy.clock(now);
         seed::fill(&mut shared, &seeds, clock);
@@ -283,6 +315,20 @@ consumer_groups:
             ]
         );
         assert_eq!(used(&log, "2026-12-01T00:00:00Z"), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_long_past_is_not_even_read() {
+        let line = event("2026-11-20T23:59:59.000Z", "allowed", "o3").to_string();
+        let line = format!("{{\"time\":\"2026-11-20T23:59:59.000Z\",{}", &line[1..]);
+        for (oldest, before) in [
+            ("2026-11-20T23:59:59.000Z", false),
+            ("2026-11-20T23:59:59.001Z", true),
+            ("", false),
+        ] {
+            assert_eq!(is_before(line.as_bytes(), oldest), before, "{oldest}");
+        }
+        assert!(!is_before(b"{", "2026"));
     }
 
     #[test]

@@ -72,6 +72,25 @@ pub(super) fn write(name: &str, text: &str) -> io::Result<()> {
     fs::rename(&next, path(name))
 }
 
+/// A log, and what was renamed to make room for it (`NAME.1`, `NAME-20261129`), as far as it is not compressed.
+pub(super) fn logs(name: &str) -> io::Result<Vec<File>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(DIR)? {
+        let entry = entry?;
+        let found = entry.file_name();
+        let rest = found.to_str().and_then(|found| found.strip_prefix(name));
+        let compressed = |rest: &str| {
+            [".gz", ".zst", ".xz", ".bz2"]
+                .iter()
+                .any(|end| rest.ends_with(end))
+        };
+        if rest.is_some_and(|rest| !compressed(rest)) && entry.file_type()?.is_file() {
+            files.push(File::open(entry.path())?);
+        }
+    }
+    Ok(files)
+}
+
 /// The file that names Envoy's process.
 pub(super) const ENVOY: &str = "envoy.pid";
 
