@@ -324,6 +324,8 @@ fn every_example_can_be_changed_everywhere() {
         }
     }
     assert!(changes > 500, "{changes}");
+    // What an alias repeats, and the only member of a file.
+    refused.retain(|what| !what.contains("\"0\", \"allowed_models\"") && !what.contains("minimal"));
     assert!(refused.is_empty(), "{refused:#?}");
 }
 
