@@ -94,6 +94,11 @@ async fn a_policy_file_is_followed() {
         "policy-config.yaml is in force already\n"
     );
 
+    // Another comment is another file, and no other policy.
+    place.write(&format!("# Mine.\n{}", place.policy()));
+    let reload = place.cohort(&["reload"]);
+    assert_eq!(text(&reload.stdout), "policy-config.yaml is in force\n");
+
     // What is enforced can be seen, and nothing else.
     for (path, expected) in [
         ("/zz", "404"),

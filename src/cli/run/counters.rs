@@ -102,3 +102,45 @@ fn row(of: &Descriptor, standing: &Standing) -> Value {
         "reset_seconds": resets,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::counters;
+    use crate::config::Config;
+
+    #[test]
+    fn every_counter_of_every_level_is_asked_for() {
+        let config = Config::from_yaml(
+            "
+version: '1'
+ceilings: {consumer_rate_limits: {requests_per_day: 9}}
+consumer_groups:
+  - name: top
+    rate_limits: {requests_per_day: 1}
+    consumer_rate_limits: {requests_per_day: 2}
+  - name: a
+    parent: top
+    api_keys: [{id: one, sha256: ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad}]
+    model_rate_limits: [{models: ['gpt-4o*', o3], rate_limits: {tokens_per_day: 3}}]
+  - name: b
+    api_keys: [{id: two, sha256: aa7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad}]
+    consumer_rate_limits: {requests_per_day: 4}
+",
+        );
+        let counters = counters(&config.unwrap());
+        let names: Vec<_> = (counters.iter())
+            .map(|counter| counter.record.trim_start_matches("cohort/1/"))
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "group/top",
+                "group/top/consumer/one",
+                "group/a/models/gpt-4o*,o3",
+                "group/b/consumer/two",
+                "ceilings/consumer/one",
+                "ceilings/consumer/two",
+            ]
+        );
+    }
+}

@@ -433,7 +433,9 @@ impl Running {
         if others {
             self.give(&ROUTES, std::slice::from_ref(&routes)).await?;
         }
-        if let Err(error) = self.give(&FILTER, &[new]).await {
+        // Envoy takes no notice of what says the same: another comment, another layout.
+        let same = new == old;
+        if !same && let Err(error) = self.give(&FILTER, &[new]).await {
             // So that what Envoy will not have is not what it finds one day, and the old policy has its routes.
             let _ = state::write(FILTER.file, &bootstrap::response(self.version, &[old]));
             if others {
