@@ -99,7 +99,33 @@ async fn a_policy_file_is_followed() {
     let reload = place.cohort(&["reload"]);
     assert_eq!(text(&reload.stdout), "policy-config.yaml is in force\n");
 
-    // What is enforced can be seen, and nothing else.
+    gateway.stop().await;
+
+    // No key stands in any file but the policy.
+    let found = Command::new("grep")
+        .args(["-rlE", "plain-key|sk-of-the-test"])
+        .arg(&place.dir)
+        .output()
+        .unwrap();
+    assert_eq!(
+        text(&found.stdout).lines().count(),
+        1,
+        "{}",
+        text(&found.stdout)
+    );
+}
+
+#[tokio::test]
+async fn what_is_enforced_can_be_seen_and_nothing_else() {
+    let upstream = Upstream::start(chat).await;
+    let place = Place::new(POLICY);
+    let Some(gateway) = place.start(upstream.address()).await else {
+        return;
+    };
+    for _ in 0..2 {
+        let answer = place.send("plain-key-of-marketing", "gpt-4o").await;
+        assert_eq!(answer.status, 200);
+    }
     for (path, expected) in [
         ("/zz", "404"),
         ("/", "404"),
@@ -122,10 +148,10 @@ async fn a_policy_file_is_followed() {
             .unwrap();
         assert_eq!(text(&asked.stdout), expected, "{path}");
     }
-    let stats = place.admin("/stats?filter=vm_reload").await;
+    let reloads = place.admin("/stats?filter=vm_reload").await;
     assert!(
-        stats.lines().all(|line| line.ends_with(": 0")),
-        "the filter's VM died: {stats}"
+        reloads.lines().all(|line| line.ends_with(": 0")),
+        "the filter's VM died: {reloads}"
     );
     let status = place.status();
     assert_eq!(status["error"], Value::Null);
@@ -143,25 +169,24 @@ async fn a_policy_file_is_followed() {
     assert_eq!(
         limits,
         [
-            json!(["marketing", "requests_per_day", 2, 500, 498]),
+            json!(["marketing", "requests_per_day", 2, 1000, 998]),
             json!(["marketing", "tokens_per_day", 30, 1_000_000, 999_970]),
         ]
     );
 
-    gateway.stop().await;
-
-    // No key stands in any file but the policy.
-    let found = Command::new("grep")
-        .args(["-rlE", "plain-key|sk-of-the-test"])
-        .arg(&place.dir)
-        .output()
-        .unwrap();
+    let shown = place.cohort(&["status", "--consumer-group", "marketing"]);
+    let shown = text(&shown.stdout);
+    let table: Vec<_> = shown.lines().skip(2).collect();
     assert_eq!(
-        text(&found.stdout).lines().count(),
-        1,
-        "{}",
-        text(&found.stdout)
+        table[0],
+        "CONSUMER GROUP  OF  LIMIT             USED    QUOTA    LEFT  RESETS"
     );
+    assert!(
+        table[1].starts_with("marketing           requests_per_day     2     1000     998  "),
+        "{shown}"
+    );
+    assert_eq!(table.len(), 3, "{shown}");
+    gateway.stop().await;
 }
 
 #[tokio::test]
