@@ -45,6 +45,8 @@ async fn a_policy_file_is_followed() {
         upstream.last().header("authorization"),
         Some(&b"Bearer sk-of-the-test"[..])
     );
+    let host = upstream.address().to_string();
+    assert_eq!(upstream.last().header("host"), Some(host.as_bytes()));
     assert_eq!(place.send("plain-key-of-marketing", "o3").await.status, 403);
 
     // A bad edit changes nothing, and is told of.
@@ -193,7 +195,9 @@ async fn what_is_enforced_can_be_seen_and_nothing_else() {
 async fn a_provider_comes_with_its_cluster_and_its_route() {
     let (upstream, other) = (Upstream::start(chat).await, Upstream::start(chat).await);
     let place = Place::new(POLICY);
-    let local = format!("--upstream=local=http://{}", other.address());
+    // By a name that is looked up.
+    let host = format!("localhost:{}", other.address().port());
+    let local = format!("--upstream=local=http://{host}");
     let Some(gateway) = place.start_with(upstream.address(), &[&local]).await else {
         return;
     };
@@ -217,6 +221,7 @@ async fn a_provider_comes_with_its_cluster_and_its_route() {
         sent.header("authorization"),
         Some(&b"Bearer sk-of-the-other"[..])
     );
+    assert_eq!(sent.header("host"), Some(host.as_bytes()));
     assert_eq!(place.status()["limits"][0]["used"], 2);
     let clusters = place.admin("/clusters").await;
     assert!(clusters.contains("mistral::"), "{clusters}");

@@ -110,6 +110,18 @@ impl Address {
         url.parse().map_err(|_| url)
     }
 
+    /// As a `Host` field has it.
+    fn name(&self) -> String {
+        let host = match self.host.parse() {
+            Ok(IpAddr::V6(address)) => format!("[{address}]"),
+            _ => self.host.clone(),
+        };
+        match (self.tls, self.port) {
+            (true, 443) | (false, 80) => host,
+            (_, port) => format!("{host}:{port}"),
+        }
+    }
+
     fn cluster(&self, name: &str, ca: Option<&Path>) -> Value {
         let ip = self.host.parse::<IpAddr>().is_ok();
         let address = json!({"socket_address": {"address": self.host, "port_value": self.port}});
@@ -121,7 +133,7 @@ impl Address {
             "connect_timeout": "5s",
             "load_assignment": {
                 "cluster_name": name,
-                "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+                "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address, "hostname": self.name()}}]}],
             },
         });
         let http2 = json!({"http2_protocol_options": {}});
@@ -262,6 +274,13 @@ mod tests {
                 http2,
             };
             assert_eq!(url.parse(), Ok(address), "{url}");
+        }
+        for (url, name) in [
+            ("https://a.example", "a.example"),
+            ("http://a.example:443", "a.example:443"),
+            ("http://[::1]:8000", "[::1]:8000"),
+        ] {
+            assert_eq!(url.parse::<Address>().unwrap().name(), name);
         }
         for url in [
             "",
