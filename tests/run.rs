@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::client::Request;
+use support::ratelimitd::{Dialect, Ratelimitd};
 use support::run::{PAUSE, Place, text};
 use support::upstream::{Answer, Gate, Upstream, chat};
 use tokio::time::sleep;
@@ -236,6 +237,32 @@ async fn a_provider_comes_with_its_cluster_and_its_route() {
     assert_eq!(
         place.send("plain-key-of-marketing", "llama3").await.status,
         200
+    );
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_rate_limit_service_is_an_upstream_too() {
+    let policy = POLICY.to_owned()
+        + "counters: {store: rate_limit_service, cluster: limits, failure_mode: deny, timeout: 2s}\n";
+    let config = cohort::config::Config::from_yaml(&policy).unwrap();
+    let limits = cohort::render::ratelimit(&config);
+    let upstream = Upstream::start(chat).await;
+    let place = Place::new(&policy);
+    let Some(service) = Ratelimitd::start(Dialect::Envoy, &limits).await else {
+        return;
+    };
+    let limits = format!("--upstream=limits=grpc://{}", service.address());
+    let Some(gateway) = place.start_with(upstream.address(), &[&limits]).await else {
+        return;
+    };
+    let answer = place.send("plain-key-of-marketing", "gpt-4o").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.header("ratelimit-remaining"), Some("999"));
+    let note = place.status()["note"].to_string();
+    assert!(
+        note.contains("The rate-limit service 'limits' counts"),
+        "{note}"
     );
     gateway.stop().await;
 }
@@ -514,6 +541,6 @@ async fn it_says_why_it_does_not_start() {
         .unwrap()
         .output()
         .unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("cannot read nowhere.yaml"));
 }

@@ -53,6 +53,10 @@ impl Running {
     pub(super) async fn start(settings: Settings) -> Result<Option<Self>, Failure> {
         let program = envoy::find(settings.envoy.as_deref()).map_err(Failure)?;
         let wasm = envoy::find_wasm(settings.wasm.as_deref()).map_err(Failure)?;
+        if let Source::File(path) = &settings.source {
+            fs::File::open(path)
+                .map_err(|error| Failure(format!("cannot read {}: {error}", path.display())))?;
+        }
         let loaded = match settings.source.load(secret(settings.demo.is_some())) {
             Ok(loaded) => loaded,
             Err(text) => {
