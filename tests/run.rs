@@ -378,7 +378,7 @@ async fn a_key_is_rotated_and_a_limit_changed_under_load() {
     for client in clients {
         sent += client.await.unwrap();
     }
-    assert!(sent > 100, "{sent}");
+    assert!(sent > 20, "{sent}");
 
     // Without an overlap the old key ends at once; now it is the new one that is rotated.
     let rotated = place.cohort(&["key", "rotate", "marketing", "--overlap", "0s"]);

@@ -60,16 +60,16 @@ pub fn read(mut answer: &[u8]) -> Option<Vec<Option<Vec<u8>>>> {
 }
 
 fn from_hex(text: &[u8]) -> Option<String> {
-    let digit = |byte: u8| {
-        char::from(byte)
-            .to_digit(16)
-            .and_then(|digit| u8::try_from(digit).ok())
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte.wrapping_sub(b'0')),
+        b'a'..=b'f' => Some(byte.wrapping_sub(b'a').wrapping_add(10)),
+        _ => None,
     };
     let (pairs, rest) = text.as_chunks();
-    let bytes = pairs
-        .iter()
-        .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?));
-    let bytes = bytes.collect::<Option<Vec<_>>>()?;
+    let mut bytes = Vec::with_capacity(pairs.len());
+    for [high, low] in pairs {
+        bytes.push(digit(*high)? << 4 | digit(*low)?);
+    }
     String::from_utf8(bytes).ok().filter(|_| rest.is_empty())
 }
 

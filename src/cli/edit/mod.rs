@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! edit::apply(&path, dry_run, |file| {
-//!     let group = file.find("consumer_groups", "name", "marketing")?;
+//!     let group = file.find("consumer_groups", "name", "marketing");
+//!     let group = group.ok_or_else(|| Failure("there is no such group".to_owned()))?;
 //!     file.set(&["consumer_groups".into(), group.into(), "description".into()], "…".into())
 //! })
 //! ```

@@ -43,6 +43,8 @@ pub(super) struct Running {
     addresses: BTreeMap<String, Address>,
     /// What Envoy has of these.
     surroundings: Surroundings,
+    /// The file that was read last.
+    seen: Stamp,
     /// Why the file as it is now is not in force.
     error: Option<String>,
     _state: State,
@@ -57,6 +59,7 @@ impl Running {
             fs::File::open(path)
                 .map_err(|error| Failure(format!("cannot read {}: {error}", path.display())))?;
         }
+        let seen = settings.source.stamp();
         let loaded = match settings.source.load(secret(settings.demo.is_some())) {
             Ok(loaded) => loaded,
             Err(text) => {
@@ -141,6 +144,7 @@ impl Running {
             loaded_at: clock::now().to_string(),
             addresses,
             surroundings,
+            seen,
             error: None,
             _state: state,
         }))
@@ -148,7 +152,6 @@ impl Running {
 
     pub(super) async fn serve(mut self, mut signals: Signals) -> Result<ExitCode, Failure> {
         let mut watch = interval(WATCH);
-        let mut seen = self.settings.source.stamp();
         let mut settling: Stamp = None;
         loop {
             tokio::select! {
@@ -156,7 +159,7 @@ impl Running {
                 signal = signals.next() => match signal {
                     Told::Stop => return self.stop(signals).await,
                     Told::Reload => {
-                        seen = self.settings.source.stamp();
+                        self.seen = self.settings.source.stamp();
                         let _ = self.reload_aloud().await; // said there
                     }
                     Told::ReopenLogs => drop(self.envoy.tell("/reopen_logs").await),
@@ -168,7 +171,7 @@ impl Running {
                     };
                     if let Some(wish) = caller.wish().await {
                         if wish == Wish::Reload {
-                            seen = self.settings.source.stamp();
+                            self.seen = self.settings.source.stamp();
                         }
                         self.grant(wish, caller).await;
                     }
@@ -176,8 +179,8 @@ impl Running {
                 _ = watch.tick() => {
                     let stamp = self.settings.source.stamp();
                     // Gone for a moment, or still being written: not yet.
-                    if stamp.is_some() && stamp != seen && stamp == settling {
-                        seen = stamp;
+                    if stamp.is_some() && stamp != self.seen && stamp == settling {
+                        self.seen = stamp;
                         let _ = self.reload_aloud().await; // said there
                     }
                     settling = stamp;
