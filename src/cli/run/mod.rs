@@ -153,8 +153,12 @@ pub(super) fn serve(settings: Settings) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let signals = Signals::new()?;
-        match Running::start(settings).await? {
+        let mut signals = Signals::new()?;
+        let started = tokio::select! {
+            started = Running::start(settings) => started?,
+            () = signals.stop() => return Ok(ExitCode::SUCCESS), // its Envoy ends with it
+        };
+        match started {
             Some(running) => running.serve(signals).await,
             None => Ok(ExitCode::FAILURE),
         }
