@@ -295,6 +295,11 @@ impl Page<'_> {
     }
 
     fn splice(&self, start: usize, end: usize, with: &str) -> String {
+        let with = if self.text.contains("\r\n") {
+            with.replace('\n', "\r\n") // as its other lines end
+        } else {
+            with.to_owned()
+        };
         format!(
             "{}{with}{}",
             self.slice(0, start),

@@ -263,6 +263,24 @@ fn json_stays_json() {
 }
 
 #[test]
+fn lines_end_as_the_others_do() {
+    let mut file = file(&FILE.replace('\n', "\r\n"));
+    let keys = Item::List(vec![Item::map([("sha256", "aa".into())])]);
+    let path = group(0, &["api_key".into()]);
+    file.replace(&path, "api_keys", keys).ok().unwrap();
+    file.push(
+        &["consumer_groups".into()],
+        Item::map([("name", "new".into())]),
+    )
+    .ok()
+    .unwrap();
+    file.remove(&group(1, &[])).ok().unwrap();
+    let (all, crlf) = (file.text.matches('\n'), file.text.matches("\r\n"));
+    assert_eq!(all.count(), crlf.count(), "{:?}", file.text);
+    assert!(!file.text.contains("\r\r"), "{:?}", file.text);
+}
+
+#[test]
 fn what_an_alias_stands_for_is_left_to_people() {
     let mut file = file("a: &x {k: 1}\nb: *x\nc: &y\n  k: 1\nd:\n  - &z\n    k: 1\n");
     for path in [
