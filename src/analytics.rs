@@ -3,6 +3,7 @@
 //! Labels of stats come only from the configuration, so that no caller can make new series.
 
 use crate::json::Writer;
+use crate::policy::Hit;
 use crate::reply::shortened;
 use crate::time::Timestamp;
 
@@ -77,6 +78,8 @@ pub struct Event<'a> {
     pub reason: Option<&'a str>,
     /// What the caller must not be told.
     pub detail: Option<&'a str>,
+    /// What policies had to say.
+    pub policies: &'a [Hit],
     /// What was charged.
     pub usage: Charged,
 }
@@ -111,7 +114,9 @@ impl Event<'_> {
             Some(ttft) => line.number(ttft),
             None => line.optional(None),
         };
-        line.piece(",\"policies\":[],\"features\":[],\"result\":\"");
+        line.piece(",\"policies\":");
+        self.write_policies(&mut line);
+        line.piece(",\"features\":[],\"result\":\"");
         line.piece(self.result.name()).piece("\",\"reason\":");
         line.optional(self.reason);
         if self.detail.is_some() {
@@ -125,6 +130,31 @@ impl Event<'_> {
         line.number(usage.cached).piece(",\"reasoning_tokens\":");
         line.number(usage.reasoning).piece("}}");
         line.finish()
+    }
+
+    fn write_policies(&self, line: &mut Writer) {
+        line.open('[');
+        for hit in self.policies {
+            line.open('{').key("name").string(&hit.policy);
+            line.key("action").string(hit.action.name());
+            if hit.shadow {
+                line.key("mode").string("shadow");
+            }
+            match hit.found {
+                Some(found) => {
+                    line.key("entities").open('[');
+                    for name in found.names() {
+                        line.string(name);
+                    }
+                    line.close(']');
+                }
+                None => {
+                    line.key("unevaluated").bool(true);
+                }
+            }
+            line.close('}');
+        }
+        line.close(']');
     }
 }
 
@@ -196,6 +226,7 @@ mod tests {
             result: Outcome::Allowed,
             reason: None,
             detail: None,
+            policies: &[],
             usage: Charged {
                 prompt: 1,
                 completion: 2,

@@ -26,19 +26,20 @@
 //! | `time` | |
 //! | `headers` | |
 //! | `credential` | headers |
+//! | `guardrail` | |
 //! | `inflate` | |
 //! | `json` | |
 //! | `protobuf` | |
 //! | `limit` | time |
-//! | `llm` | headers, json |
-//! | `config` | credential, json, limit, protobuf, time |
+//! | `llm` | guardrail, headers, json |
+//! | `config` | credential, guardrail, json, limit, protobuf, time |
 //! | `spend` | |
 //! | `service` | config, limit, protobuf, time |
-//! | `policy` | config, credential, headers, limit, llm, time |
-//! | `refusal` | llm |
+//! | `policy` | config, credential, guardrail, headers, limit, llm, time |
+//! | `refusal` | llm, policy |
 //! | `reply` | config, headers, json, limit, llm, refusal |
-//! | `analytics` | json, reply, time |
-//! | `exchange` | analytics, config, credential, headers, inflate, limit, llm, policy, refusal, reply, service, time |
+//! | `analytics` | json, policy, reply, time |
+//! | `exchange` | analytics, config, credential, guardrail, headers, inflate, limit, llm, policy, refusal, reply, service, time |
 //! | `host` | analytics, config, exchange, headers, limit, llm, policy, reply, service, time |
 //! | `render` | config, limit, service |
 //! | `cli` | config, credential, exchange, limit, policy, render, time |
@@ -47,6 +48,7 @@ pub mod analytics;
 pub mod config;
 pub mod credential;
 pub mod exchange;
+pub mod guardrail;
 pub mod headers;
 pub mod inflate;
 pub mod json;

@@ -4,6 +4,7 @@
 
 use crate::llm::endpoint::PathError;
 use crate::llm::request::BodyError;
+use crate::policy::Found;
 use std::rc::Rc;
 
 /// Why a request was refused.
@@ -14,6 +15,13 @@ pub enum Refusal {
     AmbiguousCredentials,
     /// The caller asked, in `x-consumer-group`, for a group that is not its own.
     ConsumerGroupNotAllowed,
+    /// A policy found in the prompt what may not be in it.
+    ContentBlocked {
+        /// The policy's name.
+        policy: Rc<str>,
+        /// The kinds of what it found.
+        found: Option<Found>,
+    },
     /// The endpoint is closed unless `allowed_endpoints` opens it.
     EndpointNotAllowed,
     /// More output is asked for than a limit has at all.
@@ -98,6 +106,7 @@ impl Refusal {
         match self {
             Self::AmbiguousCredentials => "ambiguous_credentials",
             Self::ConsumerGroupNotAllowed => "consumer_group_not_allowed",
+            Self::ContentBlocked { .. } => "content_blocked",
             Self::EndpointNotAllowed => "endpoint_not_allowed",
             Self::ExceedsLimit { .. } => "request_exceeds_limit",
             Self::Internal => "internal_error",
@@ -123,7 +132,8 @@ impl Refusal {
     /// The HTTP status.
     pub const fn status(&self) -> u16 {
         match self {
-            Self::ExceedsLimit { .. }
+            Self::ContentBlocked { .. }
+            | Self::ExceedsLimit { .. }
             | Self::InvalidBody { .. }
             | Self::InvalidPath(_)
             | Self::ModelAmbiguous { .. }

@@ -18,6 +18,7 @@ const DOCUMENT: Fields = Fields {
         "ceilings",
         "counters",
         "policies",
+        "input_policies",
         "credential_headers",
         "path_prefixes",
         "failed_auth_per_minute",
@@ -35,7 +36,6 @@ const DOCUMENT: Fields = Fields {
         "default_group",
         "defaults",
         "identity",
-        "input_policies",
         "output_policies",
         "pricing",
         "request_limits",
@@ -138,6 +138,9 @@ fn config(d: &mut Decoder, root: &Node) -> Option<Config> {
         counters: Counters::default(),
         policies: d
             .field(&map, "policies", policies::policies)
+            .unwrap_or_default(),
+        input_policies: d
+            .field(&map, "input_policies", policies::policies)
             .unwrap_or_default(),
         credential_headers: (d.field(&map, "credential_headers", |d, node| {
             d.set(node, header_name)

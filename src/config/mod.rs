@@ -34,6 +34,7 @@ pub(crate) use warning::NOT_KEPT;
 pub use warning::Warning;
 
 use crate::credential::KeyDigest;
+use crate::guardrail::Entities;
 use crate::limit::seed::Seed;
 use crate::limit::{Limit, Window};
 use crate::time::{Timestamp, UtcOffset};
@@ -51,8 +52,10 @@ pub struct Config {
     pub ceilings: ScopeLimits,
     /// `counters`: where they are kept.
     pub counters: Counters,
-    /// `policies[]` of the top level (validated, not enforced yet).
+    /// `policies[]` of the top level: for every group that has none of the same name.
     pub policies: Vec<PolicyRule>,
+    /// `input_policies[]` of the top level, likewise.
+    pub input_policies: Vec<PolicyRule>,
     /// Header names, lower case, in which a key may come.
     pub credential_headers: Vec<String>,
     /// What may stand before an endpoint's own path.
@@ -204,9 +207,9 @@ pub struct ConsumerGroup {
     pub parent: Option<String>,
     /// What may be used up.
     pub limits: ScopeLimits,
-    /// `policies[]` (validated, not enforced yet).
+    /// `policies[]`: for prompts and answers (of answers not enforced yet).
     pub policies: Vec<PolicyRule>,
-    /// `input_policies[]` (validated, not enforced yet).
+    /// `input_policies[]`: for prompts.
     pub input_policies: Vec<PolicyRule>,
 }
 
@@ -311,6 +314,8 @@ pub struct PolicyRule {
     pub name: String,
     /// What it looks for.
     pub kind: PolicyKind,
+    /// `false` takes the one of this name out that stands further up.
+    pub enabled: bool,
     /// What it does then.
     pub action: PolicyAction,
     /// Overrides the mode of what it stands in.
@@ -318,14 +323,19 @@ pub struct PolicyRule {
 }
 
 /// `type` of a policy.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum PolicyKind {
-    /// `content_filter`
+    /// `content_filter`: what a moderation endpoint says (validated, not enforced yet).
     ContentFilter,
-    /// `keyword_filter`
-    KeywordFilter,
-    /// `pii_detector`
-    PiiDetector,
+    /// `keyword_filter`: words (`patterns` are validated, not enforced yet).
+    KeywordFilter {
+        /// `config.words`
+        words: Vec<String>,
+        /// Whether there are `config.patterns`.
+        patterns: bool,
+    },
+    /// `pii_detector`: kinds of personal data.
+    PiiDetector(Entities),
 }
 
 /// `action` of a policy.
@@ -338,6 +348,17 @@ pub enum PolicyAction {
     Flag,
     /// Take the finding out.
     Redact,
+}
+
+impl PolicyAction {
+    /// As the configuration writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::Flag => "flag",
+            Self::Redact => "redact",
+        }
+    }
 }
 
 /// `rate_limit_headers[]`.

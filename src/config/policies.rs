@@ -1,13 +1,13 @@
-//! `policies` and `input_policies`: checked in full, so that nothing has to be corrected once they are enforced.
+//! `policies` and `input_policies`: checked in full, also what is not enforced yet.
 
 use super::decode::{Decoder, Fields, Map};
 use super::document::{cluster, mode};
 use super::node::{Node, Value};
 use super::{PolicyAction, PolicyKind, PolicyRule};
+use crate::guardrail::{Entities, Entity, Words};
 
 const RULE: Fields = Fields {
-    known: &["name", "type", "action", "mode", "config"],
-    later: &["enabled"],
+    known: &["name", "type", "action", "mode", "enabled", "config"],
     ..Fields::NONE
 };
 
@@ -31,26 +31,24 @@ const CONTENT: Fields = Fields {
     ..Fields::NONE
 };
 
-const KINDS: [(&str, PolicyKind); 3] = [
-    ("content_filter", PolicyKind::ContentFilter),
-    ("keyword_filter", PolicyKind::KeywordFilter),
-    ("pii_detector", PolicyKind::PiiDetector),
+/// `type`, before its `config` is known.
+#[derive(Clone, Copy)]
+enum Kind {
+    ContentFilter,
+    KeywordFilter,
+    PiiDetector,
+}
+
+const KINDS: [(&str, Kind); 3] = [
+    ("content_filter", Kind::ContentFilter),
+    ("keyword_filter", Kind::KeywordFilter),
+    ("pii_detector", Kind::PiiDetector),
 ];
 
 const ACTIONS: [(&str, PolicyAction); 3] = [
     ("block", PolicyAction::Block),
     ("flag", PolicyAction::Flag),
     ("redact", PolicyAction::Redact),
-];
-
-const ENTITIES: [(&str, ()); 7] = [
-    ("credit_card", ()),
-    ("ssn", ()),
-    ("email", ()),
-    ("phone", ()),
-    ("iban", ()),
-    ("ip_address", ()),
-    ("secret", ()),
 ];
 
 pub(super) fn policies(d: &mut Decoder, node: &Node) -> Option<Vec<PolicyRule>> {
@@ -65,53 +63,79 @@ pub(super) fn policies(d: &mut Decoder, node: &Node) -> Option<Vec<PolicyRule>> 
             names.push(name.clone());
             Some(name)
         });
-        let kind = d.required(&map, "type", |d, node| d.choice(node, &KINDS));
         let action = d
             .field(&map, "action", |d, node| d.choice(node, &ACTIONS))
             .unwrap_or_default();
         let mode = d.field(&map, "mode", mode);
-        config(d, &map, kind?);
+        let enabled = d.field(&map, "enabled", Decoder::bool).unwrap_or(true);
+        if !enabled && map.get("type").is_none() {
+            // All that is said of it is that it is not wanted.
+            return Some(PolicyRule {
+                name: name?,
+                kind: PolicyKind::ContentFilter,
+                action,
+                mode,
+                enabled,
+            });
+        }
+        let kind = d.required(&map, "type", |d, node| d.choice(node, &KINDS));
+        let kind = config(d, &map, kind?);
         Some(PolicyRule {
             name: name?,
             kind: kind?,
             action,
             mode,
+            enabled,
         })
     })
 }
 
-fn config(d: &mut Decoder, rule: &Map<'_>, kind: PolicyKind) {
+fn config(d: &mut Decoder, rule: &Map<'_>, kind: Kind) -> Option<PolicyKind> {
     match kind {
-        PolicyKind::ContentFilter => {
+        Kind::ContentFilter => {
             d.field(rule, "config", content);
+            Some(PolicyKind::ContentFilter)
         }
-        PolicyKind::KeywordFilter => {
-            d.required(rule, "config", keywords);
-        }
-        PolicyKind::PiiDetector => {
-            d.required(rule, "config", |d, node| {
-                let map = d.map(node, &PII)?;
-                d.required(&map, "entities", |d, node| {
-                    some_of(d, node, |d, item| d.choice(item, &ENTITIES))
-                })
+        Kind::KeywordFilter => d.required(rule, "config", keywords),
+        Kind::PiiDetector => d.required(rule, "config", |d, node| {
+            let map = d.map(node, &PII)?;
+            let entities = d.required(&map, "entities", |d, node| {
+                let mut entities = Entities::default();
+                some_of(d, node, |d, item| {
+                    entities.insert(d.choice(item, &Entity::ALL)?);
+                    Some(())
+                })?;
+                Some(entities)
             });
-        }
+            entities.map(PolicyKind::PiiDetector)
+        }),
     }
 }
 
-fn keywords(d: &mut Decoder, node: &Node) -> Option<()> {
+fn keywords(d: &mut Decoder, node: &Node) -> Option<PolicyKind> {
     let map = d.map(node, &KEYWORDS)?;
-    for name in KEYWORDS.known {
-        let word = |d: &mut Decoder, item: &Node| {
+    let mut words = Vec::new();
+    d.field(&map, "words", |d, node| {
+        some_of(d, node, |d, item| {
+            let word = d.checked(item, |word| !word.trim().is_empty(), "not empty")?;
+            if word.len() > Words::MAX {
+                d.error(item.span, format!("is longer than {} bytes", Words::MAX));
+            }
+            words.push(word);
+            Some(())
+        })
+    });
+    d.field(&map, "patterns", |d, node| {
+        some_of(d, node, |d, item| {
             d.checked(item, |text| !text.is_empty(), "not empty")
                 .map(drop)
-        };
-        d.field(&map, name, |d, node| some_of(d, node, word));
-    }
-    if map.get("words").is_none() && map.get("patterns").is_none() {
+        })
+    });
+    let patterns = map.get("patterns").is_some();
+    if words.is_empty() && !patterns && map.get("words").is_none() {
         d.error(node.span, "needs `words` or `patterns`");
     }
-    Some(())
+    Some(PolicyKind::KeywordFilter { words, patterns })
 }
 
 fn content(d: &mut Decoder, node: &Node) -> Option<()> {

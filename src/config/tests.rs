@@ -201,7 +201,11 @@ fn warnings_say_what_is_not_as_it_looks() {
     let document = br#"{"version":"1","consumer_groups":[
         {"name":"a","api_key":"kt_one","rate_limits":{"tokens_per_day":1},
          "policies":[{"name":"p","type":"content_filter"}],
-         "input_policies":[{"name":"p","type":"pii_detector","config":{"entities":["ssn"]}}]},
+         "input_policies":[
+            {"name":"p","type":"pii_detector","config":{"entities":["ssn"]}},
+            {"name":"q","type":"pii_detector","action":"redact","config":{"entities":["ssn"]}},
+            {"name":"r","type":"keyword_filter","config":{"patterns":["a+"]}},
+            {"name":"s","enabled":false}]},
         {"name":"b","allowed_models":[]}]}"#;
     let warnings = Config::from_json(document).unwrap().warnings();
     let paths: Vec<_> = warnings
@@ -211,12 +215,13 @@ fn warnings_say_what_is_not_as_it_looks() {
     let groups = [
         "consumer_groups[0]",
         "consumer_groups[0]",
-        "consumer_groups[0].policies",
-        "consumer_groups[0].input_policies",
+        "consumer_groups[0].policies[0]",
+        "consumer_groups[0].input_policies[1]",
+        "consumer_groups[0].input_policies[2]",
     ];
-    assert_eq!(paths[..4], groups);
+    assert_eq!(paths[..5], groups);
     assert_eq!(
-        paths[4..],
+        paths[5..],
         [
             "consumer_groups[1]",
             "consumer_groups[1].allowed_models",
@@ -224,7 +229,8 @@ fn warnings_say_what_is_not_as_it_looks() {
         ]
     );
     assert!(warnings[2].message.contains("NOT ENFORCED YET"));
-    assert!(warnings[3].message.contains("NOT ENFORCED YET"));
+    assert!(warnings[3].message.contains("`redact`"));
+    assert!(warnings[4].message.contains("`patterns`"));
     assert!(
         Config::from_json(br#"{"version":"1"}"#).unwrap().warnings()[0]
             .message

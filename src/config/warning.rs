@@ -1,6 +1,8 @@
 //! What is valid, and still not what its author may expect.
 
-use super::{Config, ConsumerGroup, ScopeLimits, ServiceDialect};
+use super::{
+    Config, ConsumerGroup, PolicyAction, PolicyKind, PolicyRule, ScopeLimits, ServiceDialect,
+};
 use crate::limit::{Limit, Unit, Window};
 use crate::time::UtcOffset;
 use std::fmt;
@@ -44,9 +46,12 @@ pub(super) fn of(config: &Config) -> Vec<Warning> {
             warn(format!("consumer_groups[{index}]{field}"), message);
         });
     }
-    if !config.policies.is_empty() {
-        warn("policies".to_owned(), NOT_ENFORCED);
-    }
+    of_policies(&config.policies, true, |field, message| {
+        warn(format!("policies{field}"), message);
+    });
+    of_policies(&config.input_policies, false, |field, message| {
+        warn(format!("input_policies{field}"), message);
+    });
     of_counters(config, warn);
     warnings
 }
@@ -122,7 +127,32 @@ fn limits(scope: &ScopeLimits) -> Vec<&Limit> {
 pub(crate) const NOT_KEPT: &str =
     "limits per day and month are counted in Envoy's memory: a restart of Envoy starts them anew";
 
-const NOT_ENFORCED: &str = "NOT ENFORCED YET: this version checks these policies for mistakes and does nothing else with them";
+/// What policies do not do yet: silence would be a lie.
+fn of_policies(rules: &[PolicyRule], on_answers: bool, mut warn: impl FnMut(&str, &str)) {
+    for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.enabled) {
+        let mut warn = |message| warn(&format!("[{index}]"), message);
+        match &rule.kind {
+            PolicyKind::ContentFilter => {
+                warn(
+                    "NOT ENFORCED YET: this version asks no moderation endpoint; events say `unevaluated`",
+                );
+                continue;
+            }
+            PolicyKind::KeywordFilter { patterns: true, .. } => {
+                warn("NOT ENFORCED YET: this version looks for `words`, not for `patterns`");
+            }
+            _ => {}
+        }
+        if rule.action == PolicyAction::Redact {
+            warn(
+                "NOT ENFORCED YET: this version takes nothing out; what `redact` is to take out is refused",
+            );
+        }
+        if on_answers {
+            warn("NOT ENFORCED YET on answers: this version looks at prompts only");
+        }
+    }
+}
 
 fn of_group(group: &ConsumerGroup, is_parent: bool, mut warn: impl FnMut(&str, &str)) {
     if group.keys.is_empty() && !is_parent {
@@ -154,10 +184,10 @@ fn of_group(group: &ConsumerGroup, is_parent: bool, mut warn: impl FnMut(&str, &
             "has a model with a space at an end: names are compared byte for byte",
         );
     }
-    if !group.policies.is_empty() {
-        warn(".policies", NOT_ENFORCED);
-    }
-    if !group.input_policies.is_empty() {
-        warn(".input_policies", NOT_ENFORCED);
-    }
+    of_policies(&group.policies, true, |field, message| {
+        warn(&format!(".policies{field}"), message);
+    });
+    of_policies(&group.input_policies, false, |field, message| {
+        warn(&format!(".input_policies{field}"), message);
+    });
 }

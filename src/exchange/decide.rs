@@ -3,12 +3,13 @@
 use super::admit::fired;
 use super::{Exchange, NewBody, Release, State, Step};
 use crate::config::Mode;
+use crate::guardrail::Findings;
 use crate::headers::{HeaderEdits, is_safe_value};
 use crate::limit::counter::{Demand, Tokens};
 use crate::limit::{SharedData, Unit};
 use crate::llm::endpoint::{Call, Endpoint};
 use crate::llm::request::{Facts, Rewrite};
-use crate::policy::Group;
+use crate::policy::{Group, Hit};
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
 use std::rc::Rc;
@@ -62,6 +63,7 @@ impl Exchange {
             };
             self.waive(refusal)?;
         }
+        self.screen(&group, &rewrite.facts().findings)?;
         self.target = policy.target(endpoint, &self.models).cloned();
         if self.target.is_none() && !policy.targets.is_empty() {
             return Err(Refusal::NoProvider);
@@ -111,7 +113,7 @@ impl Exchange {
                 rewrite.apply(&plain).ok_or(Refusal::Internal)?,
             )),
             None if rewrite.is_empty() => None,
-            None => Some(NewBody::Rewritten(rewrite)),
+            None => Some(NewBody::Rewritten(Box::new(rewrite))),
         };
         self.state = State::Passed;
         Ok(Step::Continue(release))
@@ -157,6 +159,25 @@ impl Exchange {
                 cost: 0,
             },
         }
+    }
+
+    /// What the group's policies make of what was found in the prompt.
+    fn screen(&mut self, group: &Group, findings: &Findings) -> Result<(), Refusal> {
+        self.hits = group.screening.judge(findings);
+        let refuses = |hit: &&Hit| hit.refuses();
+        let mut refusing = self.hits.iter().filter(refuses);
+        if let Some(hit) = refusing.clone().find(|hit| !hit.shadow) {
+            return Err(Refusal::ContentBlocked {
+                policy: Rc::clone(&hit.policy),
+                found: hit.found,
+            });
+        }
+        let noted = match refusing.next() {
+            Some(_) => Some("content_blocked"),
+            None => (self.hits.iter().any(|hit| hit.found.is_some())).then_some("content_flagged"),
+        };
+        self.shadowed = self.shadowed.or(noted);
+        Ok(())
     }
 
     /// In shadow mode a refusal is only noted.

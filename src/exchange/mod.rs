@@ -20,7 +20,7 @@ use crate::inflate::Coding;
 use crate::limit::counter::{Counter, Permit, Standing};
 use crate::llm::endpoint::{Call, Dialect};
 use crate::llm::request::{Reader, Rewrite};
-use crate::policy::{Group, Policy, Target};
+use crate::policy::{Group, Hit, Policy, Target};
 use crate::refusal::Refusal;
 use crate::reply::{Audience, Reply, rate_limit};
 use crate::service::Call as ServiceCall;
@@ -42,6 +42,8 @@ pub struct Exchange {
     refusal: Option<&'static str>,
     detail: Option<&'static str>,
     shadowed: Option<&'static str>,
+    /// What policies had to say of it.
+    hits: Vec<Hit>,
     standings: Vec<Standing>,
     standings_at: Timestamp,
     /// What the request is counted in, the narrowest first.
@@ -145,7 +147,7 @@ pub struct Release {
 #[derive(Debug)]
 pub enum NewBody {
     /// That body, with these changes.
-    Rewritten(Rewrite),
+    Rewritten(Box<Rewrite>),
     /// This one.
     Whole(Vec<u8>),
 }
@@ -177,6 +179,7 @@ impl Exchange {
             refusal: None,
             detail: None,
             shadowed: None,
+            hits: Vec::new(),
             standings: Vec::new(),
             standings_at: Timestamp::default(),
             counters: Vec::new(),

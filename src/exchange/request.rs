@@ -191,7 +191,10 @@ impl Exchange {
             .filter(|_| self.policy.decompress_requests)
             .and_then(Coding::parse);
         let encoding = if coding.is_some() { None } else { encoding };
-        let reader = Box::new(Reader::new(call, only(headers, "content-type")?, encoding)?);
+        let mut reader = Box::new(Reader::new(call, only(headers, "content-type")?, encoding)?);
+        if let Some(group) = self.group() {
+            reader.search(&group.screening.search);
+        }
         Ok(Body::Awaited(match coding {
             Some(coding) => State::Inflating(coding, Vec::new(), reader),
             None => State::Reading(reader),

@@ -156,6 +156,7 @@ impl Exchange {
             result: outcome,
             reason,
             detail: self.detail,
+            policies: &self.hits,
             usage: charged,
         }
         .to_json();

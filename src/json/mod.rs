@@ -342,6 +342,12 @@ pub trait Sink {
         let _ = (key, span);
     }
 
+    /// A piece of a string that is a value, unescaped: all of it comes, in as many pieces as it takes, before it comes as a
+    /// [`Scalar`].
+    fn piece(&mut self, piece: &[u8]) {
+        let _ = piece;
+    }
+
     /// A string, number, boolean or null; the span of a string includes the quotes.
     fn scalar(&mut self, value: Scalar<'_>, span: Span) {
         let _ = (value, span);

@@ -113,6 +113,7 @@ impl Scanner {
             sink.key(text, span);
         } else {
             self.end_value();
+            sink.piece(run);
             sink.scalar(Scalar::String(text), span);
         }
         Some(used)
@@ -135,6 +136,9 @@ impl Scanner {
                         checked.map_err(|fault| fault.behind(used))?;
                     }
                     self.token.push(run);
+                    if !key {
+                        sink.piece(run);
+                    }
                     used = used.saturating_add(run.len());
                     let Some(&stop) = rest.get(used) else {
                         return Ok(used);
@@ -167,6 +171,9 @@ impl Scanner {
                         return Err(JsonErrorKind::Escape.after(used));
                     };
                     self.token.push(&[byte]);
+                    if !key {
+                        sink.piece(&[byte]);
+                    }
                     self.string.within = Within::Plain;
                 }
                 Within::Hex { digits, value } => {
@@ -184,7 +191,10 @@ impl Scanner {
                         };
                     } else {
                         let ended = self.end_unicode_escape(value);
-                        ended.map_err(|fault| fault.behind(used))?;
+                        let character = ended.map_err(|fault| fault.behind(used))?;
+                        if !key && let Some(character) = character {
+                            sink.piece(character.encode_utf8(&mut [0; 4]).as_bytes());
+                        }
                     }
                 }
                 Within::Second if byte == b'\\' => self.string.within = Within::Escape,
@@ -195,12 +205,13 @@ impl Scanner {
         Ok(used)
     }
 
-    fn end_unicode_escape(&mut self, value: u16) -> Result<(), Fault> {
+    /// The character, unless it is the first half of one.
+    fn end_unicode_escape(&mut self, value: u16) -> Result<Option<char>, Fault> {
         let high = std::mem::take(&mut self.string.high);
         if high == 0 && (0xD800..0xDC00).contains(&value) {
             self.string.high = value;
             self.string.within = Within::Second;
-            return Ok(());
+            return Ok(None);
         }
         let decoded = if high == 0 {
             char::from_u32(u32::from(value))
@@ -213,7 +224,7 @@ impl Scanner {
         self.token
             .push(character.encode_utf8(&mut [0; 4]).as_bytes());
         self.string.within = Within::Plain;
-        Ok(())
+        Ok(Some(character))
     }
 
     fn end_string<S: Sink>(&mut self, key: bool, end: u64, sink: &mut S) {

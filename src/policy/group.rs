@@ -1,8 +1,8 @@
 //! A consumer group with everything that holds for it.
 
 use super::counters::{Scope, Scopes};
-use super::{ModelPattern, ModelRules};
-use crate::config::{ConfigError, ConsumerGroup, Mode, Warning};
+use super::{ModelPattern, ModelRules, Screening};
+use crate::config::{ConfigError, ConsumerGroup, Mode, PolicyRule, Warning};
 use crate::limit::counter::Counter;
 use crate::llm::endpoint;
 use std::rc::Rc;
@@ -25,6 +25,16 @@ pub struct Group {
     /// The groups above it, nearest first.
     ancestors: Vec<Rc<Level>>,
     scopes: Scopes,
+    /// The policies on its prompts.
+    pub screening: Screening,
+}
+
+/// What holds for a group that says nothing else.
+#[derive(Debug)]
+pub(super) struct Defaults {
+    pub(super) mode: Mode,
+    pub(super) policies: Vec<PolicyRule>,
+    pub(super) input_policies: Vec<PolicyRule>,
 }
 
 /// What of a group holds for the groups below it too.
@@ -63,22 +73,30 @@ impl Group {
         own: &Level,
         ancestors: Vec<Rc<Level>>,
         ceilings: &Rc<Scope>,
-        mode: Mode,
+        defaults: &Defaults,
         errors: &mut Vec<ConfigError>,
     ) -> Self {
         let path = format!("consumer_groups[{index}]");
         let mut scopes = vec![Rc::clone(&own.scope)];
         scopes.extend(ancestors.iter().map(|level| Rc::clone(&level.scope)));
         scopes.push(Rc::clone(ceilings));
+        let mode = group.mode.unwrap_or(defaults.mode);
         let compiled = Self {
             index,
             name: group.name,
-            mode: group.mode.unwrap_or(mode),
+            mode,
             models: Rc::clone(&own.models),
             allowed_models: allowed(&own.models, &ancestors),
             allowed_endpoints: group.allowed_endpoints,
             scopes: Scopes::new(scopes),
             ancestors,
+            screening: Screening::compile(
+                [
+                    [&defaults.policies, &group.policies],
+                    [&defaults.input_policies, &group.input_policies],
+                ],
+                mode,
+            ),
         };
         compiled.check(&path, errors);
         compiled

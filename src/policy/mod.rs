@@ -6,10 +6,12 @@ mod counters;
 mod group;
 mod model;
 mod provider;
+mod screening;
 
 pub use group::Group;
 pub use model::{ModelPattern, ModelRules, OTHER_MODEL};
 pub use provider::{Injection, Target};
+pub use screening::{Found, Hit, Screening};
 
 use crate::config::{Config, ConfigError, HeaderFamily, LimitService, Warning};
 use crate::credential::KeyDigest;
@@ -18,7 +20,7 @@ use crate::limit::seed::Seed;
 use crate::llm::endpoint::Endpoint;
 use crate::time::{Timestamp, UtcOffset};
 use counters::Scope;
-use group::Level;
+use group::{Defaults, Level};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
@@ -120,6 +122,11 @@ impl Policy {
         let mut keys = Vec::new();
         let mut groups = Vec::with_capacity(config.consumer_groups.len());
         let ceilings = Rc::new(Scope::compile(None, config.ceilings));
+        let defaults = Defaults {
+            mode: config.mode,
+            policies: config.policies,
+            input_policies: config.input_policies,
+        };
         let levels: Vec<_> = (config.consumer_groups.iter_mut())
             .map(|group| Rc::new(Level::compile(group)))
             .collect();
@@ -149,7 +156,7 @@ impl Policy {
                 own,
                 ancestors,
                 &ceilings,
-                config.mode,
+                &defaults,
                 &mut errors,
             ));
             keys.extend(own_keys.into_iter().map(|key| Key {

@@ -203,6 +203,14 @@ fn facts(json: &mut Writer, refusal: &Refusal, audience: Audience<'_>) {
                 json.key("scope").string(scope);
             }
         }
+        Refusal::ContentBlocked { policy, found } => {
+            json.key("policy").string(policy);
+            json.key("entities").open('[');
+            for name in found.iter().flat_map(|found| found.names()) {
+                json.string(name);
+            }
+            json.close(']');
+        }
         _ => {}
     }
 }
@@ -213,6 +221,10 @@ fn message(refusal: &Refusal, audience: Audience<'_>) -> String {
         Refusal::AmbiguousCredentials => "The request carries two different API keys. Send one.".to_owned(),
         Refusal::ConsumerGroupNotAllowed => {
             "This API key does not belong to the consumer group that the x-consumer-group header asks for. Leave the header out, or name a group of the key's own.".to_owned()
+        }
+        Refusal::ContentBlocked { policy, found } => {
+            let names: Vec<&str> = found.iter().flat_map(|found| found.names()).collect();
+            format!("The request was blocked by policy '{policy}', which found: {}. Take that out and send it again.", names.join(", "))
         }
         Refusal::EndpointNotAllowed => format!("Consumer group '{group}' does not have access to this endpoint"),
         Refusal::Internal => "The gateway failed to handle this request.".to_owned(),

@@ -2,7 +2,7 @@
 
 use super::bound::{Bound, BoundKind, whole_number};
 use super::names::model_name;
-use super::{Ambiguity, BodyError, Found, Gap, Spans, StreamOptions};
+use super::{Ambiguity, BodyError, Found, Gap, Searched, Spans, StreamOptions};
 use crate::json::{Container, JsonError, KeyMatch, PathMatcher, Scalar, Scanner, Sink, Span, Text};
 use crate::llm::endpoint::{Fields, Watched, dotted};
 
@@ -44,8 +44,13 @@ impl JsonReader {
                 stream_options: false,
                 text: None,
                 media_key: false,
+                searched: None,
             },
         }
+    }
+
+    pub(super) fn search(&mut self, searched: Option<Box<Searched>>) {
+        self.visitor.searched = searched;
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
@@ -87,6 +92,8 @@ struct Visitor {
     text: Option<TextField>,
     /// The last key is one that media stand under.
     media_key: bool,
+    /// The text, where it is looked through.
+    searched: Option<Box<Searched>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +130,9 @@ impl Visitor {
 
     fn into_found(self) -> Found {
         let mut found = self.found;
+        if let Some(searched) = self.searched {
+            found.findings = searched.screen.into_findings();
+        }
         if let Some(main) = self.main {
             // Stable for the rest: the others keep their order.
             if let Some(models) = found.models.get_mut(..=main) {
@@ -333,7 +343,19 @@ impl Sink for Visitor {
         self.media_key = key.whole && is_media_key(key.bytes);
     }
 
+    fn piece(&mut self, piece: &[u8]) {
+        if self.searched.is_some()
+            && (self.text.is_some() || self.text_field(self.path.matches()).is_some())
+            && let Some(searched) = &mut self.searched
+        {
+            searched.push(piece);
+        }
+    }
+
     fn scalar(&mut self, value: Scalar<'_>, span: Span) {
+        if let Some(searched) = &mut self.searched {
+            searched.end();
+        }
         if let Some(bound) = self.bound.take() {
             return self.bounded(bound, value);
         }

@@ -22,7 +22,9 @@ use self::names::Names;
 pub use self::rewrite::Rewrite;
 
 use super::endpoint::{Body, Call, Streams};
+use crate::guardrail::{Findings, Screen, Search};
 use crate::json::Span;
+use std::rc::Rc;
 
 /// What a picture or a sound costs, about: its bytes say nothing of it.
 const MEDIA_TOKENS: u64 = 1_000;
@@ -46,6 +48,8 @@ pub struct Facts {
     pub media: u64,
     /// Whether the answer is to be fetched later.
     pub background: bool,
+    /// What was found in its text, where it was searched.
+    pub findings: Findings,
     /// Where a JSON body can be changed.
     edits: Option<Spans>,
 }
@@ -164,6 +168,21 @@ impl Reader {
         })
     }
 
+    /// Has the text that the model reads looked through.
+    pub fn search(&mut self, search: &Rc<Search>) {
+        if search.is_empty() {
+            return;
+        }
+        let searched = Some(Box::new(Searched::new(search)));
+        match &mut self.kind {
+            ReaderKind::Form(reader) => reader.searched = searched,
+            ReaderKind::Json(reader) | ReaderKind::Untold { reader, .. } => {
+                reader.search(searched);
+            }
+            ReaderKind::Unread => {}
+        }
+    }
+
     /// Reads the next piece. Cutting the body elsewhere changes nothing.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
         match &mut self.kind {
@@ -231,6 +250,7 @@ impl Reader {
             text_bytes: found.text_bytes,
             media: found.media,
             background: found.background,
+            findings: found.findings,
             edits,
         })
     }
@@ -249,7 +269,32 @@ struct Found {
     text_bytes: u64,
     media: u64,
     background: bool,
+    findings: Findings,
     edits: Option<Spans>,
+}
+
+/// Text that is looked through as it is read.
+#[derive(Debug)]
+struct Searched {
+    search: Rc<Search>,
+    screen: Screen,
+}
+
+impl Searched {
+    fn new(search: &Rc<Search>) -> Self {
+        Self {
+            search: Rc::clone(search),
+            screen: Screen::default(),
+        }
+    }
+
+    fn push(&mut self, piece: &[u8]) {
+        self.screen.push(&self.search, piece);
+    }
+
+    fn end(&mut self) {
+        self.screen.end(&self.search);
+    }
 }
 
 impl BodyError {

@@ -8,7 +8,7 @@ mod part;
 use self::part::{Part, watched};
 use super::media_type::MediaType;
 use super::names::model_name;
-use super::{Ambiguity, BodyError, Found};
+use super::{Ambiguity, BodyError, Found, Searched};
 use crate::json::{Span, Text};
 
 use std::fmt;
@@ -58,6 +58,8 @@ pub(super) struct FormReader {
     text_bytes: u64,
     media: u64,
     failed: Option<BodyError>,
+    /// The text of its fields, where it is looked through.
+    pub(super) searched: Option<Box<Searched>>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -118,6 +120,7 @@ impl FormReader {
             text_bytes: 0,
             media: 0,
             failed: None,
+            searched: None,
         })
     }
 
@@ -146,6 +149,9 @@ impl FormReader {
             choices: self.choices.unwrap_or(1),
             text_bytes: self.text_bytes,
             media: self.media,
+            findings: (self.searched)
+                .map(|searched| searched.screen.into_findings())
+                .unwrap_or_default(),
             ..Found::default()
         };
         if let Some(index) = self.model.and_then(|model| found.names.add(&model)) {
@@ -164,7 +170,7 @@ impl FormReader {
                     .position(|&byte| byte == b'\r')
                     .unwrap_or(rest.len());
                 let (content, after) = rest.split_at_checked(run).unwrap_or((rest, &[]));
-                self.part.push(content);
+                content_of(&mut self.part, &mut self.searched, content);
                 self.offset = self.offset.saturating_add(run as u64);
                 rest = after;
                 if run > 0 {
@@ -209,11 +215,11 @@ impl FormReader {
                     .delimiter
                     .get(skipped..self.matched)
                     .unwrap_or_default();
-                self.part.push(partial);
+                content_of(&mut self.part, &mut self.searched, partial);
                 // A carriage return stands only at the delimiter's beginning, so nothing else can be a new one.
                 self.matched = usize::from(byte == b'\r');
                 if self.matched == 0 {
-                    self.part.push(&[byte]);
+                    content_of(&mut self.part, &mut self.searched, &[byte]);
                 }
                 State::Content
             }
@@ -294,6 +300,9 @@ impl FormReader {
 
     fn end_part(&mut self) -> Result<(), BodyError> {
         let part = std::mem::take(&mut self.part);
+        if let Some(searched) = &mut self.searched {
+            searched.end();
+        }
         if part.file {
             self.media = self.media.saturating_add(1);
             return Ok(());
@@ -351,5 +360,12 @@ fn wrong_type(param: &str, wanted: &'static str) -> BodyError {
     BodyError::WrongType {
         param: param.to_owned(),
         wanted,
+    }
+}
+/// A piece of a part's content.
+fn content_of(part: &mut Part, searched: &mut Option<Box<Searched>>, bytes: &[u8]) {
+    part.push(bytes);
+    if let Some(searched) = searched.as_mut().filter(|_| !part.file) {
+        searched.push(bytes);
     }
 }

@@ -1,0 +1,122 @@
+//! Numbers that check themselves: payment cards and bank accounts.
+
+use super::number::Digits;
+use super::window::REACH;
+
+/// Whether a payment card's number begins here: digits of an issuer, as many as it has, and a check digit that fits.
+/// What follows may be digits of something else, as a date.
+pub(super) fn is_card(digits: Digits<'_>) -> bool {
+    let mut number = [0_u8; 19];
+    let mut len = 0_usize;
+    for (digit, last) in digits {
+        let Some(place) = number.get_mut(len) else {
+            return false;
+        };
+        *place = digit;
+        len = len.saturating_add(1);
+        if last && len >= 13 {
+            let number = number.get(..len).unwrap_or_default();
+            if is_issued(number) && passes_luhn(number) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Lengths and prefixes of the networks, as ISO/IEC 7812 assigns them.
+fn is_issued(number: &[u8]) -> bool {
+    let prefix = |digits: usize| {
+        let first = number.iter().take(digits);
+        first.fold(0_u32, |value, digit| {
+            value.saturating_mul(10).saturating_add(u32::from(*digit))
+        })
+    };
+    let [two, three, four] = [prefix(2), prefix(3), prefix(4)];
+    match number.len() {
+        13 => prefix(1) == 4,
+        14 => matches!(two, 36 | 38 | 39) || (300..=305).contains(&three),
+        15 => matches!(two, 34 | 37),
+        16..=19 => {
+            let visa = prefix(1) == 4 && matches!(number.len(), 16 | 19);
+            let mastercard =
+                number.len() == 16 && ((51..=55).contains(&two) || (2221..=2720).contains(&four));
+            let discover = four == 6011 || two == 65 || (644..=649).contains(&three);
+            visa || mastercard || discover || two == 62 || (3528..=3589).contains(&four)
+        }
+        _ => false,
+    }
+}
+
+/// ISO/IEC 7812-1, annex B. A number of one digit over and over passes, and is nobody's.
+fn passes_luhn(number: &[u8]) -> bool {
+    let sum = number.iter().rev().enumerate().map(|(place, digit)| {
+        let doubled = digit.saturating_mul(2);
+        match place & 1 {
+            0 => u32::from(*digit),
+            _ => u32::from(doubled / 10).saturating_add(u32::from(doubled % 10)),
+        }
+    });
+    let same = number.iter().all(|digit| Some(digit) == number.first());
+    !same && sum.sum::<u32>().is_multiple_of(10)
+}
+
+/// Country, then the length of its account numbers (ISO 13616 registry).
+const IBAN_LENGTHS: &[u8] = b"AD24AE23AL28AT20AZ28BA20BE16BG22BH22BI27BR29BY28CH21CR22CY28CZ24DE22DJ27DK18DO28EE20EG29ES24FI18FK18FO18FR27GB22GE22GI23GL18GR27GT28HR21HU28IE22IL23IQ23IS26IT27JO30KW30KZ20LB28LC32LI21LT20LU20LV21LY25MC27MD24ME22MK19MN20MR27MT31MU30NI28NL18NO15OM23PK24PL28PS29PT25QA29RO24RS22RU33SA24SC31SD18SE24SI19SK24SM27SO23ST25SV28TL23TN24TR26UA29VA22VG24XK20YE30";
+
+/// Whether a bank account's number begins here, with or without spaces between its groups.
+pub(super) fn is_iban(text: &[u8], at: usize) -> bool {
+    let rest = text.get(at..).unwrap_or_default();
+    let [a, b, c, d, ..] = rest else { return false };
+    let country = [a.to_ascii_uppercase(), b.to_ascii_uppercase()];
+    if !c.is_ascii_digit() || !d.is_ascii_digit() {
+        return false;
+    }
+    let mut entries = IBAN_LENGTHS.as_chunks::<4>().0.iter();
+    let Some([.., tens, ones]) = entries.find(|[a, b, ..]| [*a, *b] == country) else {
+        return false;
+    };
+    let wanted = usize::from(tens.wrapping_sub(b'0'))
+        .saturating_mul(10)
+        .saturating_add(usize::from(ones.wrapping_sub(b'0')));
+    let mut account = [0_u8; 34];
+    let mut len = 0_usize;
+    let mut bytes = rest.iter().take(REACH).peekable();
+    while let Some(byte) = bytes.next() {
+        if *byte == b' '
+            && bytes
+                .peek()
+                .is_some_and(|next| next.is_ascii_alphanumeric())
+            && len >= 4
+        {
+            continue;
+        }
+        if !byte.is_ascii_alphanumeric() {
+            break;
+        }
+        if let Some(place) = account.get_mut(len) {
+            *place = byte.to_ascii_uppercase();
+        }
+        len = len.saturating_add(1);
+        if len == wanted {
+            let ends = bytes
+                .peek()
+                .is_none_or(|next| !next.is_ascii_alphanumeric());
+            return ends && passes_mod_97(account.get(..len).unwrap_or_default());
+        }
+    }
+    false
+}
+
+/// ISO 7064 MOD 97-10 over the account with its first four characters moved to the end.
+fn passes_mod_97(account: &[u8]) -> bool {
+    let (head, tail) = account.split_at_checked(4).unwrap_or_default();
+    let rest = tail.iter().chain(head).fold(0_u32, |rest, byte| {
+        let (value, base) = match byte {
+            b'0'..=b'9' => (byte.wrapping_sub(b'0'), 10),
+            _ => (byte.wrapping_sub(b'A').wrapping_add(10), 100),
+        };
+        rest.wrapping_mul(base).wrapping_add(value.into()) % 97
+    });
+    rest == 1
+}

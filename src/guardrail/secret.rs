@@ -1,0 +1,82 @@
+//! Keys and tokens whose issuers gave them a shape that can be told from text.
+
+/// How such a token begins, and how many characters follow at least.
+const PREFIXES: &[(&[u8], usize)] = &[
+    (b"AIza", 35),    // Google
+    (b"AKIA", 16),    // AWS
+    (b"ASIA", 16),    // AWS, temporary
+    (b"SG.", 40),     // SendGrid
+    (b"dop_v1_", 40), // DigitalOcean
+    (b"ghp_", 36),    // GitHub, and the next four
+    (b"gho_", 36),
+    (b"ghu_", 36),
+    (b"ghs_", 36),
+    (b"ghr_", 36),
+    (b"github_pat_", 40),
+    (b"glpat-", 20), // GitLab
+    (b"gsk_", 40),   // Groq
+    (b"hf_", 30),    // Hugging Face
+    (b"npm_", 36),
+    (b"pypi-", 40),
+    (b"rk_live_", 20), // Stripe, and the next three
+    (b"rk_test_", 20),
+    (b"sk_live_", 20),
+    (b"sk_test_", 20),
+    (b"sk-", 20),   // OpenAI, Anthropic, OpenRouter, …
+    (b"xoxa-", 16), // Slack, and the next four
+    (b"xoxb-", 16),
+    (b"xoxp-", 16),
+    (b"xoxr-", 16),
+    (b"xoxs-", 16),
+];
+
+/// Whether a token begins here.
+pub(super) fn is_secret(text: &[u8], at: usize) -> bool {
+    let rest = text.get(at..).unwrap_or_default();
+    if rest.starts_with(b"eyJ") {
+        return is_jwt(rest);
+    }
+    let after = |prefix: &[u8]| rest.strip_prefix(prefix);
+    let Some((behind, least)) = PREFIXES
+        .iter()
+        .find_map(|(prefix, least)| Some((after(prefix)?, *least)))
+    else {
+        return false;
+    };
+    let token = run(behind, |byte| {
+        byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)
+    });
+    // Words joined by hyphens are no key: those have digits.
+    token.len() >= least && token.iter().any(u8::is_ascii_digit)
+}
+
+/// RFC 7519 in its compact form: a header that is an object, then claims that are one, then a signature.
+fn is_jwt(rest: &[u8]) -> bool {
+    const LEAST: usize = 10;
+    let part = |rest| {
+        run(rest, |byte: u8| {
+            byte.is_ascii_alphanumeric() || b"_-".contains(&byte)
+        })
+    };
+    let header = part(rest);
+    let Some([b'.', claims @ ..]) = rest.get(header.len()..) else {
+        return false;
+    };
+    // The claims may be longer than what is looked at.
+    header.len() >= LEAST && claims.starts_with(b"eyJ") && part(claims).len() >= LEAST
+}
+
+/// RFC 7468: `-----BEGIN RSA PRIVATE KEY-----`.
+pub(super) fn is_private_key(text: &[u8], at: usize) -> bool {
+    let rest = text.get(at..).unwrap_or_default();
+    let Some(label) = rest.strip_prefix(b"-----BEGIN ") else {
+        return false;
+    };
+    let label = run(label, |byte| byte.is_ascii_uppercase() || byte == b' ');
+    label.ends_with(b"PRIVATE KEY") || label.ends_with(b"PRIVATE KEY BLOCK")
+}
+
+fn run(text: &[u8], is: impl Fn(u8) -> bool) -> &[u8] {
+    let end = text.iter().position(|byte| !is(*byte));
+    text.get(..end.unwrap_or(text.len())).unwrap_or_default()
+}

@@ -1,0 +1,169 @@
+use super::*;
+use proptest::prelude::*;
+
+const CORPUS: &str = include_str!("../../testdata/guardrail/corpus.txt");
+
+fn everything() -> Search {
+    let mut search = Search::default();
+    for (_, entity) in Entity::ALL {
+        search.entities.insert(entity);
+    }
+    search
+}
+
+fn find(search: &Search, pieces: &[&[u8]]) -> Findings {
+    let mut screen = Screen::default();
+    for piece in pieces {
+        screen.push(search, piece);
+    }
+    screen.end(search);
+    screen.into_findings()
+}
+
+/// The texts of the corpus, with what is in them.
+fn corpus() -> impl Iterator<Item = (Vec<&'static str>, &'static str)> {
+    let lines = CORPUS
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|line| {
+        let (entities, text) = line.split_once('\t').expect(line);
+        let entities = entities.split(' ').filter(|entity| *entity != "-");
+        (entities.collect(), text)
+    })
+}
+
+/// What counts for users: how much of what is found is there (precision), how much of what is there is found (recall).
+#[test]
+fn the_corpus_is_told_apart() {
+    let search = everything();
+    let mut wrong = Vec::new();
+    for (name, _) in Entity::ALL {
+        let (mut right, mut false_alarms, mut missed) = (0_u32, 0_u32, 0_u32);
+        for (entities, text) in corpus() {
+            let found = find(&search, &[text.as_bytes()]).entities;
+            let found = found.names().any(|found| found == name);
+            match (entities.contains(&name), found) {
+                (true, true) => right += 1,
+                (false, true) => {
+                    false_alarms += 1;
+                    wrong.push(format!("not {name}: {text}"));
+                }
+                (true, false) => {
+                    missed += 1;
+                    wrong.push(format!("{name}: {text}"));
+                }
+                (false, false) => {}
+            }
+        }
+        println!(
+            "{name}: precision {:.3}, recall {:.3}, of {}",
+            f64::from(right) / f64::from(right + false_alarms),
+            f64::from(right) / f64::from(right + missed),
+            right + missed,
+        );
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn cuts_change_nothing() {
+    let search = everything();
+    for (_, text) in corpus() {
+        let bytes = text.as_bytes();
+        let whole = find(&search, &[bytes]);
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(find(&search, &single), whole, "{text}");
+        for at in 0..=bytes.len() {
+            let (head, tail) = bytes.split_at(at);
+            assert_eq!(find(&search, &[head, tail]), whole, "{text} at {at}");
+        }
+    }
+}
+
+/// Wherever in a long text something stands, it is found.
+#[test]
+fn the_window_moves_over_all_of_a_text() {
+    let search = everything();
+    for (entities, text) in corpus().step_by(3) {
+        for before in [0, 1, 100, 3_900, 4_090, 4_096, 4_100, 12_000] {
+            let long = format!(
+                "{} {text} {}",
+                "word ".repeat(before / 5),
+                "and so on ".repeat(500)
+            );
+            let found = find(&search, &[long.as_bytes()]).entities;
+            assert_eq!(found.names().count(), entities.len(), "{before} {text}");
+        }
+    }
+}
+
+#[test]
+fn texts_end_where_they_end() {
+    let search = everything();
+    let mut screen = Screen::default();
+    for part in ["4111 1111", " 1111 1111"] {
+        screen.push(&search, part.as_bytes());
+        screen.end(&search);
+    }
+    assert_eq!(screen.into_findings(), Findings::default());
+}
+
+#[test]
+fn only_what_is_wanted_is_found() {
+    let mut search = Search::default();
+    search.entities.insert(Entity::Ssn);
+    let found = find(&search, &[b"jane@example.com 123-45-6789"]);
+    assert_eq!(found.entities, search.entities);
+    assert!(find(&search, &[b"jane@example.com"]).entities.is_empty());
+}
+
+#[test]
+fn words_stand_by_themselves() {
+    let list = |words: &[&str]| Words::new(words.iter().map(|word| (*word).to_owned()));
+    let search = Search {
+        words: vec![
+            list(&["Project Falcon", "secret-plan"]),
+            list(&["bomb", "мат", "机密", "øl"]),
+        ],
+        ..Search::default()
+    };
+    for (text, lists) in [
+        ("tell me of project falcon!", &[0][..]),
+        ("PROJECT FALCON", &[0]),
+        ("a Secret-Plan.", &[0]),
+        ("the bomb, and project Falcon", &[0, 1]),
+        ("bomb", &[1]),
+        ("(bomb)", &[1]),
+        ("bomb_x", &[1]),
+        ("bombs", &[]),
+        ("bombé", &[]),
+        ("a-bomb", &[1]),
+        ("aplomb bombastic", &[]),
+        ("project  falcon", &[]),
+        ("мат", &[1]),
+        ("математика", &[]),
+        ("这是机密文件", &[1]),
+        ("et øl!", &[1]),
+        ("føll", &[]),
+    ] {
+        assert_eq!(find(&search, &[text.as_bytes()]).words, lists, "{text}");
+        let single: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
+        assert_eq!(find(&search, &single).words, lists, "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_is_looked_at(bytes in proptest::collection::vec(
+        prop_oneof![
+            Just(b'4'), Just(b'1'), Just(b'-'), Just(b'.'), Just(b' '), Just(b'@'), Just(b':'), Just(b'+'), Just(b'('),
+            Just(b')'), Just(0xe2), Just(0x80), Just(0x93), Just(0xc2), Just(0xa0), any::<u8>()
+        ],
+        0..300,
+    ), cut in 0_usize..300) {
+        let search = everything();
+        let cut = cut.min(bytes.len());
+        let whole = find(&search, &[&bytes]);
+        prop_assert_eq!(find(&search, &[&bytes[..cut], &bytes[cut..]]), whole);
+    }
+}

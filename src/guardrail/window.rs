@@ -1,0 +1,50 @@
+//! The part of a text that is looked at: some of what was, all of what comes next.
+
+/// Nothing that is looked for is longer: whatever begins at a place is within so many bytes, and so is what must stand
+/// before it.
+pub(super) const REACH: usize = 160;
+
+const ROOM: usize = 4096;
+
+/// A text's bytes around the place that is looked at.
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    bytes: Vec<u8>,
+    /// The next place to look at.
+    at: usize,
+}
+
+impl Window {
+    /// Takes as much of the piece as there is room for, and returns the rest.
+    pub(super) fn take<'a>(&mut self, piece: &'a [u8]) -> &'a [u8] {
+        let room = ROOM.saturating_sub(self.bytes.len());
+        let (taken, rest) = piece.split_at_checked(room).unwrap_or((piece, &[]));
+        self.bytes.extend_from_slice(taken);
+        rest
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.at = 0;
+    }
+
+    /// Visits the places that were not visited yet, as far as it can be known what begins there, and lets go of what is
+    /// out of reach.
+    pub(super) fn each(&mut self, end: bool, mut visit: impl FnMut(&[u8], usize)) {
+        let until = if end {
+            self.bytes.len()
+        } else {
+            self.bytes.len().saturating_sub(REACH)
+        };
+        while self.at < until {
+            visit(&self.bytes, self.at);
+            self.at = self.at.saturating_add(1);
+        }
+        // Half full at the least, so that each byte is moved once or twice.
+        if self.bytes.len() >= ROOM {
+            let gone = self.at.saturating_sub(REACH);
+            self.bytes.drain(..gone);
+            self.at = self.at.saturating_sub(gone);
+        }
+    }
+}
