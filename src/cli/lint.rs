@@ -70,7 +70,7 @@ fn lint(file: &Path) -> Result<ExitCode, Failure> {
 }
 
 /// As strict as the filter; every JSON document is nearly YAML, whose reader knows where things stand.
-fn from_json(text: &str) -> Result<Config, Vec<ConfigError>> {
+pub(super) fn from_json(text: &str) -> Result<Config, Vec<ConfigError>> {
     Config::from_json(text.as_bytes()).map_err(|errors| {
         let located = Config::from_yaml(text).err();
         located

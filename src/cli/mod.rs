@@ -3,33 +3,64 @@
 //! Exit codes are a contract: 0 done, 1 the configuration is invalid, 2 it could not be done
 //! (wrong usage, a file that cannot be read, an Envoy that does not start).
 
+mod clock;
 mod demo;
+mod edit;
 mod events;
+mod key;
 mod lint;
 mod report;
+mod run;
 
 pub use report::render_errors;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Consumer groups for LLM traffic, as an Envoy filter.
 #[derive(Parser)]
-#[command(name = "cohort", version, arg_required_else_help = true)]
+#[command(name = "cohort", version, arg_required_else_help = true, after_help = START_HERE)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
+const START_HERE: &str = "\
+Start here:
+  cohort demo                               a gateway to try, with nothing to set up
+  cohort lint policy-config.yaml            is this policy right?
+  cohort run --config policy-config.yaml    serve it
+  cohort status                             what is used up, in the same folder";
+
 #[derive(Subcommand)]
 enum Command {
+    /// Print what makes a shell complete this command
+    ///
+    /// bash: cohort completions bash > ~/.local/share/bash-completion/completions/cohort
+    /// zsh:  cohort completions zsh > DIR/_cohort, with DIR in $fpath
+    /// fish: cohort completions fish > ~/.config/fish/completions/cohort.fish
+    #[command(verbatim_doc_comment)]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
     Demo(demo::Demo),
     /// Look at the event log
     #[command(subcommand)]
     Events(events::Command),
+    /// Make, hash and replace API keys
+    #[command(subcommand)]
+    Key(key::Command),
     /// Check a configuration
     Lint(lint::Args),
+    Reload(run::Reload),
+    Run(run::Run),
+    Status(run::Status),
+    #[command(subcommand, hide = true)]
+    Config(run::Config),
+    #[command(subcommand, hide = true)]
+    Gateway(run::Gateway),
     /// The same as `lint`, spelled `policy lint --file FILE`
     #[command(subcommand, hide = true)]
     Policy(lint::Policy),
@@ -48,18 +79,29 @@ impl From<io::Error> for Failure {
 /// Runs the command line and gives the exit code.
 pub fn run() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Demo(demo) => demo
-            .run()
-            .map(|()| ExitCode::SUCCESS)
-            .map_err(Failure::from),
+        Command::Completions { shell } => completions(shell),
+        Command::Demo(demo) => demo.run(),
         Command::Events(command) => command.run(),
+        Command::Key(command) => command.run(),
         Command::Lint(args) => args.run(),
+        Command::Reload(reload) => reload.run(),
+        Command::Run(run) => run.run(),
+        Command::Status(status) => status.run(),
+        Command::Config(command) => command.run(),
+        Command::Gateway(command) => command.run(),
         Command::Policy(command) => command.run(),
     };
     done.unwrap_or_else(|Failure(message)| {
         let _ = writeln!(anstream::stderr(), "error: {message}"); // nowhere left to say it
         ExitCode::from(2)
     })
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "cohort", &mut script);
+    print(|out| out.write_all(&script))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Writes to stdout. A reader that has seen enough (`| head`) is no failure.

@@ -136,6 +136,12 @@ fn rate_limits(d: &mut Decoder, node: &Node) -> Option<Vec<Limit>> {
     })
 }
 
+/// Whether what a limit has counted can be said by its name.
+#[cfg(feature = "cli")]
+pub(crate) fn is_counted(name: &str) -> bool {
+    COUNTED.known.contains(&name)
+}
+
 /// How much was used, by the names of the limits that would have counted it.
 pub(super) fn counted(d: &mut Decoder, node: &Node) -> Option<Vec<Limit>> {
     named_limits(d, node, &COUNTED)

@@ -16,6 +16,8 @@ mod limits;
 mod node;
 mod policies;
 mod protobuf;
+#[cfg(feature = "cli")]
+mod publish;
 mod scalar;
 mod spend;
 mod suggest;
@@ -24,6 +26,12 @@ mod warning;
 mod yaml;
 
 pub use error::{ConfigError, Location};
+#[cfg(feature = "cli")]
+pub(crate) use limits::is_counted;
+#[cfg(feature = "cli")]
+pub use publish::{json_from_yaml, publish};
+#[cfg(feature = "cli")]
+pub(crate) use warning::NOT_KEPT;
 pub use warning::Warning;
 
 use crate::credential::KeyDigest;

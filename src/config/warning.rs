@@ -65,10 +65,7 @@ fn of_counters(config: &Config, mut warn: impl FnMut(String, &str)) {
     let calendar = any(|limit| matches!(limit.window, Window::Day | Window::Month));
     let Some(service) = &config.counters.service else {
         if calendar && config.counters.seed.is_empty() {
-            warn(
-                String::new(),
-                "limits per day and month are counted in Envoy's memory: a restart of Envoy starts them anew",
-            );
+            warn(String::new(), NOT_KEPT);
         }
         return;
     };
@@ -125,6 +122,10 @@ fn limits(scope: &ScopeLimits) -> Vec<&Limit> {
     }
     limits
 }
+
+/// Not so where someone keeps the event log, and gives its sums as `seed`.
+pub(crate) const NOT_KEPT: &str =
+    "limits per day and month are counted in Envoy's memory: a restart of Envoy starts them anew";
 
 /// What policies do not do yet: silence would be a lie.
 fn of_policies(rules: &[PolicyRule], on_answers: bool, mut warn: impl FnMut(&str, &str)) {

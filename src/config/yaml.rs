@@ -37,6 +37,12 @@ pub(super) fn decode(text: &str) -> Result<Config, Vec<ConfigError>> {
     })
 }
 
+/// The tree of any text, whatever it means.
+pub(super) fn tree(text: &str) -> Option<Node> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    Reader::new(text).document().ok()
+}
+
 /// Why there is no tree at all.
 struct Invalid {
     span: Span,

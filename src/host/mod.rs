@@ -5,6 +5,7 @@
 mod abi;
 mod http;
 mod pairs;
+mod readout;
 mod root;
 mod service;
 mod shared_data;

@@ -2,11 +2,13 @@
 
 use super::http::Http;
 use super::http::now;
+use super::readout::Readout;
 use super::shared_data::EnvoySharedData;
 use super::stats::Stats;
 use crate::config::Config;
 use crate::exchange::Worker;
 use crate::limit::holds::RENEW_EVERY_MS;
+use crate::limit::readout;
 use crate::limit::seed;
 use crate::policy::Policy;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -21,11 +23,17 @@ use std::time::Duration;
 pub(super) struct Root {
     id: u32,
     serving: Option<Rc<Serving>>,
+    /// Whether it answers with counters instead.
+    reads_out: bool,
 }
 
 impl Root {
     pub(super) const fn new(id: u32) -> Self {
-        Self { id, serving: None }
+        Self {
+            id,
+            serving: None,
+            reads_out: false,
+        }
     }
 }
 
@@ -63,6 +71,10 @@ impl RootContext for Root {
     /// same; nothing else here may have an effect outside.
     fn on_configure(&mut self, _: usize) -> bool {
         let document = self.get_plugin_configuration().unwrap_or_default();
+        if document == readout::CONFIGURATION {
+            self.reads_out = true;
+            return true;
+        }
         let compiled = Config::from_plugin(&document).and_then(|config| {
             let mut warnings = config.warnings();
             let policy = Policy::compile(config, |name| std::env::var(name).ok())?;
@@ -112,6 +124,9 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
+        if self.reads_out {
+            return Some(Box::new(Readout));
+        }
         let serving = self.serving.as_ref()?;
         Some(Box::new(Http::new(id, Rc::clone(serving))))
     }

@@ -2,6 +2,9 @@
 
 use std::rc::Rc;
 
+/// What the names of all our records begin with.
+pub(super) const PREFIX: &str = "cohort/1";
+
 /// Everything here comes from the configuration, so there are no more counters than it names.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Descriptor {
@@ -29,7 +32,7 @@ impl Descriptor {
 
     /// The name of its record in shared data.
     pub fn record(&self) -> String {
-        let mut name = String::from("cohort/1");
+        let mut name = String::from(PREFIX);
         match &self.group {
             Some(group) => {
                 name.push_str("/group/");

@@ -7,6 +7,7 @@ pub mod counter;
 mod descriptor;
 pub mod failed_auth;
 pub mod holds;
+pub mod readout;
 mod record;
 pub mod seed;
 mod shared_data;

@@ -20,16 +20,16 @@ fn domain(config: &Config) -> &str {
 }
 
 /// Limits with the same descriptor.
-struct Level<'a> {
+pub(crate) struct Level<'a> {
     /// Without a consumer, also where it is for each of them.
-    descriptor: Descriptor,
-    per_consumer: bool,
-    limits: &'a [Limit],
+    pub(crate) descriptor: Descriptor,
+    pub(crate) per_consumer: bool,
+    pub(crate) limits: &'a [Limit],
 }
 
 impl<'a> Level<'a> {
     /// Those of all groups in file order, then the ceilings'; empty ones left out.
-    fn all(config: &'a Config) -> impl Iterator<Item = Self> {
+    pub(crate) fn all(config: &'a Config) -> impl Iterator<Item = Self> {
         let groups = config.consumer_groups.iter();
         let groups = groups.map(|group| (Some(&*group.name), &group.limits));
         let scopes = groups.chain([(None, &config.ceilings)]);

@@ -146,7 +146,7 @@ pub(crate) fn are_free(port: u16) -> bool {
 }
 
 /// Below those that the system gives to clients: one of them may be taken at any moment.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let first = range.split_whitespace().next();
     let end = first.and_then(|port| port.parse().ok()).unwrap_or(32_768);

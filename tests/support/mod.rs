@@ -31,6 +31,7 @@ pub(crate) mod envoy;
 pub(crate) mod fixture;
 pub(crate) mod limit_service;
 pub(crate) mod ratelimitd;
+pub(crate) mod run;
 pub(crate) mod scenario;
 pub(crate) mod tokens;
 pub(crate) mod upstream;

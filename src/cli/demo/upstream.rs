@@ -37,7 +37,7 @@ const MAX_BODY: usize = 32 << 20;
 const CREATED: u32 = 1_767_225_600;
 
 /// Answers on `listener` until the task is dropped.
-pub(super) async fn serve(listener: TcpListener) -> io::Result<()> {
+pub(in crate::cli) async fn serve(listener: TcpListener) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         tokio::spawn(async move {

@@ -59,6 +59,13 @@ impl Counter {
     }
 }
 
+/// Where the limits and budgets of a counter stand, by what shared data has of it.
+pub fn standings(counter: &Counter, record: Option<Vec<u8>>, clock: Clock) -> Vec<Standing> {
+    let mut bytes = record.unwrap_or_default();
+    let record = Record::open(&mut bytes);
+    standing::of(counter, 0, &record, Demand::default(), clock).collect()
+}
+
 /// Tokens by kind, as the three token units count them.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Tokens {

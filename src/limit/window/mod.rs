@@ -165,7 +165,7 @@ struct Bucket {
 
 impl Window {
     /// Number of the bucket that holds the moment.
-    fn index(self, clock: Clock) -> i64 {
+    pub(crate) fn index(self, clock: Clock) -> i64 {
         match self {
             Self::Day => clock.today(),
             Self::Fixed(seconds) | Self::Sliding(seconds) => {

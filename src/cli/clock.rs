@@ -1,0 +1,64 @@
+//! The time, and how people write how long something lasts. The only clock of the command line.
+
+use crate::time::Timestamp;
+use std::time::{Duration, SystemTime};
+
+pub(super) fn now() -> Timestamp {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "on a terminal this is where `now` comes from"
+    )]
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let ms = since.unwrap_or_default().as_millis();
+    Timestamp(u64::try_from(ms).unwrap_or(u64::MAX))
+}
+
+/// `90s`, `30m`, `24h`, `7d`.
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit());
+    let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
+    let seconds: u64 = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        "" if number == "0" => 1,
+        _ => return Err("a number with s, m, h or d: 90s, 30m, 24h, 7d".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "not a number".to_owned())?;
+    let seconds = number.checked_mul(seconds);
+    let seconds = seconds.filter(|seconds| *seconds <= 10 * 366 * 86_400);
+    let seconds = seconds.ok_or_else(|| "longer than ten years".to_owned())?;
+    Ok(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_duration;
+
+    #[test]
+    fn durations_have_a_unit() {
+        for (text, seconds) in [
+            ("0", 0),
+            ("0s", 0),
+            ("90s", 90),
+            ("2m", 120),
+            ("24h", 86_400),
+            ("7d", 604_800),
+        ] {
+            assert_eq!(parse_duration(text).unwrap().as_secs(), seconds, "{text}");
+        }
+        for text in [
+            "",
+            "5",
+            "h",
+            "1.5h",
+            "-1h",
+            "1 h",
+            "99999999999999999999s",
+            "9999d",
+        ] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+}
