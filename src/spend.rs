@@ -38,11 +38,10 @@ pub fn usd(micro: u64) -> String {
     if rest > 0 {
         text.push('.');
     }
-    let mut unit = 100_000;
     while rest > 0 {
-        push_decimal(&mut text, rest / unit);
-        rest %= unit;
-        unit /= 10;
+        rest = rest.saturating_mul(10);
+        push_decimal(&mut text, rest / 1_000_000);
+        rest %= 1_000_000;
     }
     text
 }

@@ -1,7 +1,5 @@
 //! Budgets in a real Envoy: never overdrawn where bounds are stated, and what events add up to.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod support;
 
 use serde_json::json;

@@ -111,7 +111,7 @@ pub(super) fn budgets(d: &mut Decoder, node: &Node) -> Option<Vec<Budget>> {
 fn usd(d: &mut Decoder, node: &Node) -> Option<u64> {
     let value = number(d, node, "an amount in US dollars, like `12.5`")?;
     if !(0.0..=MAX_USD).contains(&value) {
-        d.error_help(node.span, "out of range", format!("from 0 to {MAX_USD}"));
+        d.error_help(node.span, "out of range", "from 0 to 1000000000");
         return None;
     }
     let micro = (value * MICRO).round();

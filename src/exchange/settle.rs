@@ -122,9 +122,7 @@ impl Exchange {
             }
             .settle(&std::mem::take(&mut self.permit), ending);
             self.store_errors = self.store_errors.saturating_add(settled.errors);
-            let mut crossed = settled.crossed;
-            crossed.sort_by_key(|crossed| crossed.counter);
-            let alerts = crossed.into_iter().filter_map(|crossed| {
+            let alerts = settled.crossed.into_iter().filter_map(|crossed| {
                 let counter = self.counters.get(crossed.counter)?;
                 let fired = fired(crossed.limit, Some(counter));
                 Some(Alert { fired, crossed })

@@ -25,11 +25,11 @@ impl Words {
                 if let Some(block) = list.first.get_mut(block) {
                     *block |= 1 << bit;
                 }
-                list.words.push(word);
+                if let Err(place) = list.words.binary_search(&word) {
+                    list.words.insert(place, word);
+                }
             }
         }
-        list.words.sort_unstable();
-        list.words.dedup();
         list
     }
 

@@ -425,14 +425,19 @@ impl Settled {
             let crossed = |at: &&u32| {
                 (thousandths(before)..thousandths(after)).contains(&share(**at).saturating_sub(1))
             };
-            for at in budget.alert_at.iter().filter(crossed) {
-                self.crossed.push(Crossed {
-                    counter,
-                    limit: budget.limit,
-                    at: *at,
-                    used: *after,
-                });
-            }
+            let crossed = budget.alert_at.iter().filter(crossed).map(|at| Crossed {
+                counter,
+                limit: budget.limit,
+                at: *at,
+                used: *after,
+            });
+            // The widest counter is settled first, and the narrowest is told of first.
+            let own = self
+                .crossed
+                .iter()
+                .take_while(|known| known.counter == counter);
+            let place = own.count();
+            self.crossed.splice(place..place, crossed);
         }
     }
 }

@@ -240,6 +240,13 @@ impl Visitor {
         self.found.media = self.found.media.saturating_add(media);
     }
 
+    fn look_through(&mut self, piece: &[u8]) {
+        let read = self.text.is_some() || self.text_field(self.path.matches()).is_some();
+        if read && let Some(searched) = &mut self.searched {
+            searched.push(piece);
+        }
+    }
+
     fn text_field(&self, bits: u64) -> Option<TextField> {
         let bits = bits & self.fields.text_bits();
         let path = self.fields.path(bits).filter(|_| bits != 0)?;
@@ -343,12 +350,14 @@ impl Sink for Visitor {
         self.media_key = key.whole && is_media_key(key.bytes);
     }
 
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "comes for every run of every text, and as a rule there is nothing to do"
+    )]
     fn piece(&mut self, piece: &[u8]) {
-        if self.searched.is_some()
-            && (self.text.is_some() || self.text_field(self.path.matches()).is_some())
-            && let Some(searched) = &mut self.searched
-        {
-            searched.push(piece);
+        if self.searched.is_some() {
+            self.look_through(piece);
         }
     }
 
