@@ -70,6 +70,10 @@ pub struct Event<'a> {
     pub time: Timestamp,
     /// Absent where no key opened one.
     pub consumer_group: Option<&'a str>,
+    /// The consumer that the configuration names.
+    pub consumer: Option<&'a str>,
+    /// Tags of the group and of the key.
+    pub features: &'a [&'a str],
     /// The key's id, never the key.
     pub key_id: Option<&'a str>,
     /// The target's id.
@@ -110,7 +114,8 @@ impl Event<'_> {
         line.piece("{\"time\":\"").piece(&self.time.to_string());
         line.piece("\",\"consumer_group\":");
         line.optional(self.consumer_group);
-        line.piece(",\"consumer\":null,\"key_id\":");
+        line.piece(",\"consumer\":").optional(self.consumer);
+        line.piece(",\"key_id\":");
         line.optional(self.key_id);
         line.piece(",\"provider\":").optional(self.provider);
         line.piece(",\"endpoint\":").optional(self.endpoint);
@@ -135,7 +140,11 @@ impl Event<'_> {
         };
         line.piece(",\"policies\":");
         self.write_policies(&mut line);
-        line.piece(",\"features\":[],\"result\":\"");
+        line.piece(",\"features\":").open('[');
+        for feature in self.features {
+            line.string(feature);
+        }
+        line.piece("],\"result\":\"");
         line.piece(self.result.name()).piece("\",\"reason\":");
         line.optional(self.reason);
         if self.detail.is_some() {
@@ -266,6 +275,8 @@ mod tests {
         let event = Event {
             time: Timestamp(0),
             consumer_group: Some("engineering"),
+            consumer: None,
+            features: &[],
             key_id: None,
             provider: None,
             endpoint: Some("chat"),

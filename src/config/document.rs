@@ -4,7 +4,7 @@ use super::decode::{Decoder, Fields, Map};
 use super::node::{Node, Span, Value};
 use super::{
     Config, ConfigError, Counters, HeaderFamily, Mode, Provider, ProviderTarget, ScopeLimits,
-    counters, group, limits, policies, spend,
+    consumer, counters, group, limits, policies, spend,
 };
 use crate::credential;
 use crate::limit::counter::Budget;
@@ -16,6 +16,9 @@ const DOCUMENT: Fields = Fields {
         "mode",
         "providers",
         "consumer_groups",
+        "consumers",
+        "default_group",
+        "anonymous_group",
         "ceilings",
         "counters",
         "policies",
@@ -34,9 +37,6 @@ const DOCUMENT: Fields = Fields {
         "timezone",
     ],
     later: &[
-        "anonymous_group",
-        "consumers",
-        "default_group",
         "defaults",
         "identity",
         "output_policies",
@@ -133,13 +133,33 @@ fn config(d: &mut Decoder, root: &Node) -> Option<Config> {
     d.offset = timezone;
     d.envoy_limits = counters::is_envoy(map.get("counters"));
     let owned = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
+    let mut keys = group::Keys::new();
+    let consumer_groups = d
+        .field(&map, "consumer_groups", |d, node| {
+            group::groups(d, node, &mut keys)
+        })
+        .unwrap_or_default();
+    let consumers = d
+        .field(&map, "consumers", |d, node| {
+            consumer::consumers(d, node, &consumer_groups, &mut keys)
+        })
+        .unwrap_or_default();
+    let mut known = |name| {
+        d.field(&map, name, |d, node| {
+            let name = d.name(node)?;
+            group::check_known(d, node.span, &name, &consumer_groups);
+            Some(name)
+        })
+    };
+    let (default_group, anonymous_group) = (known("default_group"), known("anonymous_group"));
     let (ceilings, ceiling_budgets) = d.field(&map, "ceilings", ceilings).unwrap_or_default();
     let mut config = Config {
         mode: d.field(&map, "mode", mode).unwrap_or_default(),
         providers: d.field(&map, "providers", providers).unwrap_or_default(),
-        consumer_groups: d
-            .field(&map, "consumer_groups", group::groups)
-            .unwrap_or_default(),
+        consumers,
+        default_group,
+        anonymous_group,
+        consumer_groups,
         ceilings,
         ceiling_budgets,
         spend: spend::spend(d, &map),

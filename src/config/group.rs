@@ -5,8 +5,9 @@ use super::document::mode;
 use super::limits::{self, NAMES};
 use super::node::{Node, Span, Value};
 use super::suggest::nearest;
-use super::{ApiKey, ConsumerGroup, policies, spend};
+use super::{ApiKey, ConsumerGroup, consumer, policies, spend};
 use crate::credential::KeyDigest;
+use crate::time::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
@@ -31,24 +32,27 @@ const GROUP: Fields = Fields {
         "pricing",
         "budgets",
         "unpriced",
-    ],
-    later: &[
         "consumers",
         "enabled",
-        "features",
-        "not_after",
         "not_before",
-        "output_policies",
+        "not_after",
         "priority",
-        "request_limits",
+        "features",
     ],
+    later: &["output_policies", "request_limits"],
     inner: ("rate_limits", NAMES),
     ..Fields::NONE
 };
 
 const KEY: Fields = Fields {
-    known: &["id", "sha256", "not_before", "not_after", "enabled"],
-    later: &["features"],
+    known: &[
+        "id",
+        "sha256",
+        "not_before",
+        "not_after",
+        "enabled",
+        "features",
+    ],
     secret: true,
     ..Fields::NONE
 };
@@ -56,12 +60,14 @@ const KEY: Fields = Fields {
 /// Each is one more counter to write for every request.
 const MAX_LEVELS: usize = 16;
 
-/// Where a key stands: group, and position in `api_keys`.
-type Place = (usize, Option<usize>);
+/// Where a key stands: in which list, in which of its entries, and at which position in `api_keys`.
+type Place = (&'static str, usize, Option<usize>);
 
-pub(super) fn groups(d: &mut Decoder, node: &Node) -> Option<Vec<ConsumerGroup>> {
+/// Every key so far, and where it stands.
+pub(super) type Keys = BTreeMap<KeyDigest, Place>;
+
+pub(super) fn groups(d: &mut Decoder, node: &Node, keys: &mut Keys) -> Option<Vec<ConsumerGroup>> {
     let mut names: BTreeMap<String, usize> = BTreeMap::new();
-    let mut keys = BTreeMap::new();
     let mut places = Vec::new();
     let mut index = 0_usize;
     let groups = d.list(node, |d, item| {
@@ -84,7 +90,7 @@ pub(super) fn groups(d: &mut Decoder, node: &Node) -> Option<Vec<ConsumerGroup>>
         places.push((at, map.get("parent").map_or(map.span, |node| node.span)));
         Some(ConsumerGroup {
             name: name.unwrap_or_default(),
-            ..group(d, &map, at, &mut keys)
+            ..group(d, &map, at, keys)
         })
     })?;
     check_parents(d, &groups, &places);
@@ -146,12 +152,10 @@ fn chain<'a>(name: &'a str, groups: &'a [ConsumerGroup]) -> (Vec<&'a str>, Optio
     (chain, None)
 }
 
-fn group(
-    d: &mut Decoder,
-    map: &Map<'_>,
-    at: usize,
-    seen: &mut BTreeMap<KeyDigest, Place>,
-) -> ConsumerGroup {
+fn group(d: &mut Decoder, map: &Map<'_>, at: usize, seen: &mut Keys) -> ConsumerGroup {
+    let (not_before, not_after) = d.dates(map);
+    let consumer =
+        |d: &mut Decoder, node: &Node| d.checked(node, consumer::is_name, "a consumer's name");
     let models = |d: &mut Decoder, node: &Node| d.set(node, Decoder::model_glob);
     ConsumerGroup {
         name: String::new(),
@@ -159,7 +163,14 @@ fn group(
             d.text(node).map(str::to_owned)
         }),
         mode: d.field(map, "mode", mode),
-        keys: keys(d, map, at, seen),
+        keys: keys(d, map, "consumer_groups", at, seen),
+        consumers: (d.field(map, "consumers", |d, node| d.set(node, consumer))).unwrap_or_default(),
+        enabled: d.field(map, "enabled", Decoder::bool).unwrap_or(true),
+        not_before,
+        not_after,
+        priority: (d.field(map, "priority", |d, node| d.number32(node, 1_000_000)))
+            .unwrap_or_default(),
+        features: d.field(map, "features", features).unwrap_or_default(),
         allowed_models: d.field(map, "allowed_models", models),
         denied_models: d.field(map, "denied_models", models).unwrap_or_default(),
         default_model: d.field(map, "default_model", Decoder::model),
@@ -179,11 +190,24 @@ fn group(
     }
 }
 
-fn keys(
+/// Tags, as they can stand in a header.
+fn features(d: &mut Decoder, node: &Node) -> Option<Vec<String>> {
+    let tag = |text: &str| {
+        let part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+        (1..=64).contains(&text.len()) && text.bytes().all(part)
+    };
+    d.set(node, |d, node| {
+        d.checked(node, tag, "1 to 64 letters, digits, `-`, `_`, `.` or `:`")
+    })
+}
+
+/// `api_key` and `api_keys[]` of an entry of a list.
+pub(super) fn keys(
     d: &mut Decoder,
     map: &Map<'_>,
+    list: &'static str,
     at: usize,
-    seen: &mut BTreeMap<KeyDigest, Place>,
+    seen: &mut Keys,
 ) -> Vec<ApiKey> {
     let mut unique = |d: &mut Decoder, node: &Node, place: Place, key: ApiKey| {
         let first = *seen.entry(key.digest).or_insert(place);
@@ -197,12 +221,12 @@ fn keys(
     };
     let one = d.field(map, "api_key", |d, node| {
         let key = plain_key(d, node)?;
-        unique(d, node, (at, None), key)
+        unique(d, node, (list, at, None), key)
     });
     let mut index = 0_usize;
     let more = d.field(map, "api_keys", |d, node| {
         d.list(node, |d, item| {
-            let place = (at, Some(index));
+            let place = (list, at, Some(index));
             index = index.saturating_add(1);
             let key = match item.value {
                 Value::Map(_) => digested_key(d, item),
@@ -214,10 +238,10 @@ fn keys(
     one.into_iter().chain(more.into_iter().flatten()).collect()
 }
 
-fn shown((group, key): Place) -> impl fmt::Display {
+fn shown((list, owner, key): Place) -> impl fmt::Display {
     fmt::from_fn(move |f| match key {
-        None => write!(f, "consumer_groups[{group}].api_key"),
-        Some(key) => write!(f, "consumer_groups[{group}].api_keys[{key}]"),
+        None => write!(f, "{list}[{owner}].api_key"),
+        Some(key) => write!(f, "{list}[{owner}].api_keys[{key}]"),
     })
 }
 
@@ -251,6 +275,7 @@ fn plain_key(d: &mut Decoder, node: &Node) -> Option<ApiKey> {
         enabled: true,
         not_before: None,
         not_after: None,
+        features: Vec::new(),
     })
 }
 
@@ -265,14 +290,8 @@ fn digested_key(d: &mut Decoder, node: &Node) -> Option<ApiKey> {
         }
         digest
     });
-    let not_before = d.field(&map, "not_before", Decoder::date);
-    let not_after = d.field(&map, "not_after", |d, node| {
-        let end = d.date(node)?;
-        if not_before.is_some_and(|start| start >= end) {
-            d.error(node.span, "must be after `not_before`");
-        }
-        Some(end)
-    });
+    let (not_before, not_after) = d.dates(&map);
+    let features = d.field(&map, "features", features).unwrap_or_default();
     let enabled = d.field(&map, "enabled", Decoder::bool).unwrap_or(true);
     let digest = digest?;
     Some(ApiKey {
@@ -282,7 +301,23 @@ fn digested_key(d: &mut Decoder, node: &Node) -> Option<ApiKey> {
         enabled,
         not_before,
         not_after,
+        features,
     })
+}
+
+impl Decoder {
+    /// `not_before` and `not_after`.
+    pub(super) fn dates(&mut self, map: &Map<'_>) -> (Option<Timestamp>, Option<Timestamp>) {
+        let not_before = self.field(map, "not_before", Self::date);
+        let not_after = self.field(map, "not_after", |d, node| {
+            let end = d.date(node)?;
+            if not_before.is_some_and(|start| start >= end) {
+                d.error(node.span, "must be after `not_before`");
+            }
+            Some(end)
+        });
+        (not_before, not_after)
+    }
 }
 
 fn digest(text: &str) -> Option<KeyDigest> {

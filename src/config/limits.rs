@@ -117,7 +117,7 @@ pub(super) fn models(d: &mut Decoder, node: &Node) -> Option<Vec<String>> {
     Some(models)
 }
 
-fn rate_limits(d: &mut Decoder, node: &Node) -> Option<Vec<Limit>> {
+pub(super) fn rate_limits(d: &mut Decoder, node: &Node) -> Option<Vec<Limit>> {
     let Value::List(items) = &node.value else {
         return named_limits(d, node, &RATE_LIMITS);
     };

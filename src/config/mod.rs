@@ -6,6 +6,7 @@
 //! JSON (what Envoy hands over) and YAML (what people write; the command line only) become one tree, and one decoder
 //! reads it, so that the filter and `cohort lint` cannot disagree.
 
+mod consumer;
 mod counters;
 mod decode;
 mod document;
@@ -51,6 +52,12 @@ pub struct Config {
     pub providers: Vec<ProviderTarget>,
     /// `consumer_groups[]`, in file order.
     pub consumer_groups: Vec<ConsumerGroup>,
+    /// `consumers[]`, in file order.
+    pub consumers: Vec<Consumer>,
+    /// `default_group`: of consumers that are in none.
+    pub default_group: Option<String>,
+    /// `anonymous_group`: of requests without a credential.
+    pub anonymous_group: Option<String>,
     /// `ceilings`: what no group can raise.
     pub ceilings: ScopeLimits,
     /// `budgets[]` of the ceilings, for all groups together.
@@ -200,6 +207,18 @@ pub struct ConsumerGroup {
     pub mode: Option<Mode>,
     /// `api_key` and `api_keys[]`, digested.
     pub keys: Vec<ApiKey>,
+    /// Consumers that are in it, besides those that say so themselves.
+    pub consumers: Vec<String>,
+    /// `false` closes it.
+    pub enabled: bool,
+    /// Open from, inclusive.
+    pub not_before: Option<Timestamp>,
+    /// Open until, exclusive.
+    pub not_after: Option<Timestamp>,
+    /// Of a consumer's groups the one with the highest is taken first.
+    pub priority: u32,
+    /// Tags that upstreams and events are told.
+    pub features: Vec<String>,
     /// Exact names or globs; `None`: every model.
     pub allowed_models: Option<Vec<String>>,
     /// Exact names or globs; wins over `allowed_models`.
@@ -320,7 +339,33 @@ pub struct Lease {
     pub max_age_ms: u32,
 }
 
-/// One key of a group.
+/// `consumers[]`.
+#[derive(Clone, Debug)]
+pub struct Consumer {
+    /// 1 to 64 of letters, digits, `-`, `_`, `.`, `@`, `+`.
+    pub name: String,
+    /// `false` refuses its keys as if they were unknown.
+    pub enabled: bool,
+    /// `api_key` and `api_keys[]`, digested.
+    pub keys: Vec<ApiKey>,
+    /// `groups[]`
+    pub groups: Vec<Membership>,
+    /// `rate_limits`: in place of its groups' `consumer_rate_limits`.
+    pub rate_limits: Vec<Limit>,
+}
+
+/// One entry of a consumer's `groups`.
+#[derive(Clone, Debug)]
+pub struct Membership {
+    /// The group's name.
+    pub group: String,
+    /// From, inclusive.
+    pub not_before: Option<Timestamp>,
+    /// Until, exclusive.
+    pub not_after: Option<Timestamp>,
+}
+
+/// One key of a group or a consumer.
 #[derive(Clone, Debug)]
 pub struct ApiKey {
     /// What events show; default: the first 12 hex digits of the digest.
@@ -335,6 +380,8 @@ pub struct ApiKey {
     pub not_before: Option<Timestamp>,
     /// Valid until, exclusive.
     pub not_after: Option<Timestamp>,
+    /// Tags that upstreams and events are told.
+    pub features: Vec<String>,
 }
 
 /// One entry of `policies` or `input_policies`.

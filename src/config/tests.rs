@@ -150,7 +150,8 @@ fn a_path_cannot_break_the_line_it_is_logged_in() {
         errors[0].starts_with(r"a\nb\u{1b}: unknown field"),
         "{errors:?}"
     );
-    assert!(errors[1].len() < 400, "{errors:?}");
+    let (path, _) = errors[1].split_once(": ").unwrap();
+    assert!(path.len() < 100, "{errors:?}");
 }
 
 #[test]

@@ -41,11 +41,18 @@ impl Exchange {
         shared: &mut impl SharedData,
     ) -> Result<Step, Refusal> {
         let policy = Rc::clone(&self.policy);
-        let (Some(identity), Some(call)) = (&self.identity, &self.call) else {
+        let in_headers = std::mem::take(&mut self.models);
+        let (Some(identity), Some(call)) = (&mut self.identity, &self.call) else {
             return Err(Refusal::Internal);
         };
+        if !identity.others.is_empty() {
+            // Where none does, the first says what it allows.
+            identity.narrow(|group| allows(group, call, &facts.models, &in_headers));
+        }
         let group = Rc::clone(&identity.group);
-        let key_id = Rc::clone(&identity.key_id);
+        let consumer = Rc::clone(identity.consumer_id());
+        let own = identity.consumer.as_ref();
+        let own = own.and_then(|consumer| consumer.limits.clone());
         let endpoint = call.endpoint;
         self.prompt_estimate = facts.prompt_tokens();
         self.asked.stream = facts.stream;
@@ -55,7 +62,6 @@ impl Exchange {
             None => facts.choices.max(1),
         };
         let mut rewrite = Rewrite::new(facts);
-        let in_headers = std::mem::take(&mut self.models);
         self.models = models(&group, call, &mut rewrite)?;
         self.models.extend(in_headers);
         if let Some(model) = self.models.iter().find(|model| !group.allows(model)) {
@@ -81,7 +87,7 @@ impl Exchange {
             };
             self.waive(refusal)?;
         }
-        self.counters = group.counters(&key_id, &self.models);
+        self.counters = group.counters(&consumer, own.as_ref(), &self.models);
         if let Some(refusal) = self.exceeds(rewrite.facts(), endpoint) {
             self.waive(refusal)?;
         }
@@ -221,6 +227,15 @@ impl Exchange {
     /// Says upstream who asks, for what, and with whose credential.
     fn introduce(&self, group: &Group, with_model: bool, edits: &mut HeaderEdits) {
         edits.set("x-consumer-group", group.name.as_str());
+        if let Some(identity) = &self.identity {
+            if let Some(consumer) = &identity.consumer {
+                edits.set("x-consumer", &*consumer.name);
+            }
+            let features: Vec<&str> = identity.features().collect();
+            if !features.is_empty() {
+                edits.set("x-cohort-features", features.join(","));
+            }
+        }
         if let Some(target) = &self.target {
             edits.set("x-cohort-provider", target.id.as_str());
             if let Some(injection) = &target.injection {
@@ -233,6 +248,21 @@ impl Exchange {
             edits.set("x-cohort-model", model.as_str());
         }
     }
+}
+
+/// Whether a group may use all models that a request names, under the names that the group has for them.
+fn allows(group: &Group, call: &Call, models: &[String], in_headers: &[String]) -> bool {
+    let named = models.iter().map(|model| {
+        let alias = group.models.alias(model);
+        alias
+            .filter(|_| !call.models.contains(model))
+            .unwrap_or(model)
+    });
+    let default = group.models.default.as_ref();
+    let default = default.filter(|_| models.is_empty() && call.endpoint.needs_model());
+    let further = default.into_iter().chain(in_headers).map(String::as_str);
+    let mut all = named.chain(further);
+    all.all(|model| group.allows(model))
 }
 
 /// Every model that a request names, with aliases and the default put in.

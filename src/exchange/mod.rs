@@ -20,7 +20,7 @@ use crate::inflate::Coding;
 use crate::limit::counter::{Counter, Permit, Standing};
 use crate::llm::endpoint::{Call, Dialect};
 use crate::llm::request::{Reader, Rewrite};
-use crate::policy::{Group, Hit, Policy, Target};
+use crate::policy::{Consumer, Group, Hit, Opened, Policy, Target};
 use crate::refusal::Refusal;
 use crate::reply::{Audience, Reply, rate_limit};
 use crate::service::Call as ServiceCall;
@@ -75,8 +75,57 @@ pub struct Exchange {
 /// Who asks.
 #[derive(Debug)]
 struct Identity {
+    /// The group that is charged, as far as it can be told by now.
     group: Rc<Group>,
+    /// Further groups of the consumer, which may be charged instead.
+    others: Vec<Rc<Group>>,
+    consumer: Option<Rc<Consumer>>,
     key_id: Rc<str>,
+    /// The key's own tags.
+    features: Rc<[String]>,
+}
+
+impl Identity {
+    /// Of what a key opens; `None` if that is nothing.
+    fn of(opened: Opened) -> Option<Self> {
+        let mut groups = opened.groups.into_iter();
+        Some(Self {
+            group: groups.next()?,
+            others: groups.collect(),
+            consumer: opened.consumer,
+            key_id: opened.key_id,
+            features: opened.features,
+        })
+    }
+
+    /// Under which name it is counted.
+    fn consumer_id(&self) -> &Rc<str> {
+        let consumer = self.consumer.as_ref();
+        consumer.map_or(&self.key_id, |consumer| &consumer.name)
+    }
+
+    /// Leaves only the groups that fit; `false` if none does, and all stay.
+    fn narrow(&mut self, fits: impl Fn(&Group) -> bool) -> bool {
+        if self.others.is_empty() {
+            return fits(&self.group);
+        }
+        let mut groups = std::mem::take(&mut self.others);
+        groups.insert(0, Rc::clone(&self.group));
+        let mut fitting = groups.iter().filter(|group| fits(group)).cloned();
+        if let Some(first) = fitting.next() {
+            self.others = fitting.collect();
+            self.group = first;
+            return true;
+        }
+        self.others = groups.split_off(1);
+        false
+    }
+
+    /// The tags of the group and of the key.
+    fn features(&self) -> impl Iterator<Item = &str> {
+        let features = self.group.features.iter().chain(self.features.iter());
+        features.map(String::as_str)
+    }
 }
 
 /// What the request asks of the answer.

@@ -7,10 +7,10 @@ use crate::inflate::{Coding, InflateError};
 use crate::limit::{SharedData, failed_auth};
 use crate::llm::endpoint::{self, Call};
 use crate::llm::request::{Facts, Reader};
+use crate::policy::Group;
 use crate::refusal::{Fired, Refusal};
 use crate::time::Timestamp;
 use std::borrow::Cow;
-use std::rc::Rc;
 
 /// Fields in which Azure and vLLM (as `SageMaker` has it) are told of a further model, or of another one.
 const MODEL_HEADERS: [&str; 2] = [
@@ -154,22 +154,19 @@ impl Exchange {
         self.dialect = call.endpoint.dialect;
         self.call = Some(call);
         self.identify(credential, inbound, now, shared)?;
-        let (Some(identity), Some(call)) = (&self.identity, &self.call) else {
+        let (Some(identity), Some(call)) = (&mut self.identity, &self.call) else {
             return Err(Refusal::Internal);
         };
-        let group = &identity.group;
-        let own = group.name.as_bytes();
-        if headers
-            .all("x-consumer-group")
-            .any(|wish| !wish.is_empty() && wish != own)
-        {
-            return Err(Refusal::ConsumerGroupNotAllowed);
+        for wish in headers.all("x-consumer-group") {
+            if !wish.is_empty() && !identity.narrow(|group| group.name.as_bytes() == wish) {
+                return Err(Refusal::ConsumerGroupNotAllowed);
+            }
         }
-        let permitted = match &group.allowed_endpoints {
+        let permits = |group: &Group| match &group.allowed_endpoints {
             Some(allowed) => call.allowed_by(allowed),
             None => call.endpoint.open(),
         };
-        if !permitted {
+        if !identity.narrow(permits) {
             return Err(Refusal::EndpointNotAllowed);
         }
         let body = self.reader(call, headers, inbound.end)?;
@@ -192,8 +189,11 @@ impl Exchange {
             .and_then(Coding::parse);
         let encoding = if coding.is_some() { None } else { encoding };
         let mut reader = Box::new(Reader::new(call, only(headers, "content-type")?, encoding)?);
-        if let Some(group) = self.group() {
-            reader.search(&group.screening.search);
+        // Which of several groups is charged is not known yet: all look for the same, and judge what concerns them.
+        let groups = self.identity.iter();
+        let mut groups = groups.flat_map(|of| of.others.iter().chain([&of.group]));
+        if groups.any(|group| group.screening.is_concerned()) {
+            reader.search(&self.policy.search);
         }
         Ok(Body::Awaited(match coding {
             Some(coding) => State::Inflating(coding, Vec::new(), reader),
@@ -210,13 +210,16 @@ impl Exchange {
     ) -> Result<(), Refusal> {
         let refusal = match credential {
             Credential::Ambiguous => Refusal::AmbiguousCredentials,
-            Credential::Missing => Refusal::MissingKey,
+            Credential::Missing => match self.policy.anonymous(now) {
+                Some(opened) => {
+                    self.identity = Identity::of(opened);
+                    return Ok(());
+                }
+                None => Refusal::MissingKey,
+            },
             Credential::Key(digest) => match self.policy.authenticate(&digest, now) {
-                Ok(key) => {
-                    self.identity = Some(Identity {
-                        group: Rc::clone(&key.group),
-                        key_id: Rc::clone(&key.id),
-                    });
+                Ok(opened) => {
+                    self.identity = Identity::of(opened);
                     return Ok(());
                 }
                 Err(reason) => {

@@ -162,9 +162,16 @@ impl Exchange {
         let since = |then: Timestamp| then.0.saturating_sub(self.started.0);
         let latency_ms = since(now);
         let ttft_ms = self.first_byte.map(since);
+        let features: Vec<&str> = (self.identity.iter())
+            .flat_map(super::Identity::features)
+            .collect();
         let event = Event {
             time: self.started,
             consumer_group: group.as_ref().map(|group| group.name.as_str()),
+            consumer: (self.identity.as_ref())
+                .and_then(|identity| identity.consumer.as_ref())
+                .map(|consumer| &*consumer.name),
+            features: &features,
             key_id: self.identity.as_ref().map(|identity| &*identity.key_id),
             provider: self.target.as_ref().map(|target| target.id.as_str()),
             endpoint: self.call.as_ref().map(|call| call.endpoint.name),

@@ -76,8 +76,9 @@ impl Scope {
             .map(|(_, counter)| Rc::clone(counter))
     }
 
-    fn of_consumer(&self, consumer: &Rc<str>) -> Option<Rc<Counter>> {
-        if self.consumer.is_empty() {
+    fn of_consumer(&self, consumer: &Rc<str>, own: Option<&Rc<[Limit]>>) -> Option<Rc<Counter>> {
+        let limits = own.unwrap_or(&self.consumer);
+        if limits.is_empty() {
             return None;
         }
         let descriptor = Descriptor {
@@ -88,7 +89,7 @@ impl Scope {
         Some(Rc::new(Counter {
             record: descriptor.record().into(),
             descriptor,
-            limits: Rc::clone(&self.consumer),
+            limits: Rc::clone(limits),
             budgets: Rc::default(),
         }))
     }
@@ -123,14 +124,23 @@ impl Scopes {
     }
 
     /// Those that apply to a request, narrowest first: models, consumer, group; the same of the group above; and so on.
-    pub(super) fn counters(&self, consumer: &Rc<str>, models: &[String]) -> Vec<Rc<Counter>> {
-        if let Some(fixed) = &self.fixed {
+    pub(super) fn counters(
+        &self,
+        consumer: &Rc<str>,
+        own: Option<&Rc<[Limit]>>,
+        models: &[String],
+    ) -> Vec<Rc<Counter>> {
+        if let Some(fixed) = &self.fixed
+            && own.is_none()
+        {
             return fixed.clone();
         }
         let mut counters = Vec::new();
+        // A consumer's own limits stand in place of those of the group that it uses, not of what is above that.
+        let mut own = own;
         for scope in &self.narrowest_first {
             counters.extend(scope.of_models(models));
-            counters.extend(scope.of_consumer(consumer));
+            counters.extend(scope.of_consumer(consumer, own.take()));
             counters.extend(scope.shared.clone());
         }
         counters
@@ -179,7 +189,7 @@ mod tests {
 
     fn records(policy: &Policy, group: usize, models: &[&str]) -> Vec<(String, u64)> {
         let models: Vec<_> = models.iter().map(|&model| model.to_owned()).collect();
-        let counters = policy.groups[group].counters(&Rc::from("ann"), &models);
+        let counters = policy.groups[group].counters(&Rc::from("ann"), None, &models);
         let shown = counters.iter().map(|counter| {
             assert_eq!(*counter.record, counter.descriptor.record());
             let record = counter.record.strip_prefix("cohort/1/").unwrap();
@@ -244,7 +254,7 @@ mod tests {
     #[test]
     fn two_consumers_of_one_group_share_its_counter_alone() {
         let policy = levels();
-        let of = |consumer: &str| policy.groups[3].counters(&Rc::from(consumer), &[]);
+        let of = |consumer: &str| policy.groups[3].counters(&Rc::from(consumer), None, &[]);
         let (ann, bob) = (of("ann"), of("bob"));
         assert!(Rc::ptr_eq(&ann[0], &bob[0]));
         assert_ne!(ann[1].record, bob[1].record);
@@ -266,7 +276,7 @@ mod tests {
         }));
         let a = &policy.groups[0];
         let [one, two] = [["o3"], ["gpt-5"]]
-            .map(|models| a.counters(&Rc::from("ann"), &models.map(str::to_owned)));
+            .map(|models| a.counters(&Rc::from("ann"), None, &models.map(str::to_owned)));
         assert_eq!(one.len(), 2);
         assert!(one.iter().zip(&two).all(|(one, two)| Rc::ptr_eq(one, two)));
     }

@@ -1,8 +1,10 @@
 //! A consumer group with everything that holds for it.
 
 use super::counters::{Scope, Scopes};
-use super::{ModelPattern, ModelRules, Pricing, Screening};
+use super::{Dates, ModelPattern, ModelRules, Pricing, Screening};
 use crate::config::{ConfigError, ConsumerGroup, Mode, PolicyRule, Spend, Warning};
+use crate::guardrail::Search;
+use crate::limit::Limit;
 use crate::limit::counter::Counter;
 use crate::llm::endpoint;
 use std::rc::Rc;
@@ -16,6 +18,16 @@ pub struct Group {
     pub name: String,
     /// Whether its refusals are sent.
     pub mode: Mode,
+    /// `false`: nobody is let in.
+    pub(super) enabled: bool,
+    /// When it is open.
+    pub(super) dates: Dates,
+    /// Of a consumer's groups the one with the highest is taken first.
+    pub(super) priority: u32,
+    /// Consumers that its entry names.
+    pub(super) consumers: Vec<String>,
+    /// Tags that upstreams and events are told.
+    pub features: Vec<String>,
     /// Its own rules; for those of all levels see [`Self::allows`].
     pub models: Rc<ModelRules>,
     /// The models that refusals tell its callers to use: patterns that no level excludes.
@@ -34,6 +46,8 @@ pub struct Group {
 /// What holds for a group that says nothing else.
 #[derive(Debug)]
 pub(super) struct Defaults {
+    /// What holds on top of that, for all groups together.
+    pub(super) ceilings: Rc<Scope>,
     pub(super) mode: Mode,
     pub(super) policies: Vec<PolicyRule>,
     pub(super) input_policies: Vec<PolicyRule>,
@@ -81,19 +95,27 @@ impl Group {
         group: ConsumerGroup,
         own: &Level,
         ancestors: Vec<Rc<Level>>,
-        ceilings: &Rc<Scope>,
         defaults: &Defaults,
+        search: &mut Search,
         errors: &mut Vec<ConfigError>,
     ) -> Self {
         let path = format!("consumer_groups[{index}]");
         let mut scopes = vec![Rc::clone(&own.scope)];
         scopes.extend(ancestors.iter().map(|level| Rc::clone(&level.scope)));
-        scopes.push(Rc::clone(ceilings));
+        scopes.push(Rc::clone(&defaults.ceilings));
         let mode = group.mode.unwrap_or(defaults.mode);
         let compiled = Self {
             index,
             name: group.name,
             mode,
+            enabled: group.enabled,
+            dates: Dates {
+                not_before: group.not_before,
+                not_after: group.not_after,
+            },
+            priority: group.priority,
+            consumers: group.consumers,
+            features: group.features,
             models: Rc::clone(&own.models),
             allowed_models: allowed(&own.models, &ancestors),
             allowed_endpoints: group.allowed_endpoints,
@@ -106,6 +128,7 @@ impl Group {
                     [&defaults.input_policies, &group.input_policies],
                 ],
                 mode,
+                search,
             ),
         };
         compiled.check(&path, errors);
@@ -124,8 +147,15 @@ impl Group {
 
     /// The counters that apply to a request, narrowest first: models, consumer, group; the same of the group above, and
     /// so on; the ceilings last.
-    pub fn counters(&self, consumer: &Rc<str>, models: &[String]) -> Vec<Rc<Counter>> {
-        self.scopes.counters(consumer, models)
+    ///
+    /// `own`: what stands in place of the group's limits for each consumer.
+    pub fn counters(
+        &self,
+        consumer: &Rc<str>,
+        own: Option<&Rc<[Limit]>>,
+        models: &[String],
+    ) -> Vec<Rc<Counter>> {
+        self.scopes.counters(consumer, own, models)
     }
 
     /// Whether anything, on any level, depends on how many tokens are used.

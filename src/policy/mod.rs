@@ -2,30 +2,41 @@
 //!
 //! Immutable, shared by every request of a VM. Knows no request and no Envoy.
 
+mod consumer;
 mod counters;
 mod group;
+mod members;
 mod model;
 mod pricing;
 mod provider;
 mod screening;
 
+pub use consumer::{Consumer, Dates};
 pub use group::Group;
 pub use model::{ModelPattern, ModelRules, OTHER_MODEL};
 pub use pricing::Pricing;
 pub use provider::{Injection, Target};
 pub use screening::{Found, Hit, Screening};
 
-use crate::config::{Config, ConfigError, HeaderFamily, LimitService, Warning};
+use crate::config::{
+    ApiKey, Config, ConfigError, HeaderFamily, LimitService, ProviderTarget, Warning,
+};
 use crate::credential::KeyDigest;
+use crate::guardrail::Search;
 use crate::limit::Clock;
 use crate::limit::seed::Seed;
 use crate::llm::endpoint::Endpoint;
 use crate::time::{Timestamp, UtcOffset};
+use consumer::Owner;
 use counters::Scope;
 use group::{Defaults, Level};
+use members::Members;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
+
+/// What events show in place of a key's id where there was none.
+const ANONYMOUS: &str = "anonymous";
 
 /// A compiled configuration.
 #[derive(Debug)]
@@ -56,21 +67,43 @@ pub struct Policy {
     pub service: Option<LimitService>,
     /// What was counted before this Envoy started.
     pub seed: Vec<Seed>,
+    /// The consumers, in file order.
+    pub consumers: Vec<Rc<Consumer>>,
+    /// What prompts are looked through for.
+    pub search: Rc<Search>,
+    /// The group of requests without a credential.
+    anonymous: Option<Rc<Group>>,
     keys: Vec<Key>,
-    index: HashMap<u64, Vec<u32>, BuildHasherDefault<DigestHasher>>,
+    index: Index,
 }
+
+/// Positions of keys, by the beginnings of their digests.
+type Index = HashMap<u64, Vec<u32>, BuildHasherDefault<DigestHasher>>;
 
 /// A key, by its digest.
 #[derive(Debug)]
 pub struct Key {
     /// What events show.
     pub id: Rc<str>,
-    /// The group that it opens.
-    pub group: Rc<Group>,
+    /// Tags that upstreams and events are told.
+    pub features: Rc<[String]>,
+    owner: Owner,
     digest: KeyDigest,
     enabled: bool,
-    not_before: Option<Timestamp>,
-    not_after: Option<Timestamp>,
+    dates: Dates,
+}
+
+/// What a key opens.
+#[derive(Debug)]
+pub struct Opened {
+    /// The groups that may be charged, the first choice first. Never empty.
+    pub groups: Vec<Rc<Group>>,
+    /// The consumer; `None`: the key counts as one of its own.
+    pub consumer: Option<Rc<Consumer>>,
+    /// What events show of the key.
+    pub key_id: Rc<str>,
+    /// The key's own tags.
+    pub features: Rc<[String]>,
 }
 
 /// Why a key does not open anything. One answer for all of them; events tell them apart.
@@ -80,6 +113,8 @@ pub enum KeyRefusal {
     Disabled,
     /// Past `not_after`.
     Expired,
+    /// Its consumer is in no group that is open now.
+    NoGroup,
     /// Before `not_before`.
     NotYetValid,
     /// In no group.
@@ -92,6 +127,7 @@ impl KeyRefusal {
         match self {
             Self::Disabled => "disabled",
             Self::Expired => "expired",
+            Self::NoGroup => "no_group",
             Self::NotYetValid => "not_yet_valid",
             Self::Unknown => "unknown",
         }
@@ -109,26 +145,16 @@ impl Policy {
             config.fix_windows();
         }
         let mut errors = Vec::new();
-        let mut targets = Vec::with_capacity(config.providers.len());
-        for (at, target) in config.providers.into_iter().enumerate() {
-            match Target::compile(target, &env) {
-                Ok(target) => targets.push(Rc::new(target)),
-                Err(message) => {
-                    errors.push(ConfigError::new(
-                        format!("providers.targets[{at}].secret_key_ref.env"),
-                        message,
-                    ));
-                }
-            }
-        }
+        let targets = targets(config.providers, &env, &mut errors);
         let mut keys = Vec::new();
+        let mut search = Search::default();
         let mut groups = Vec::with_capacity(config.consumer_groups.len());
-        let ceilings = Rc::new(Scope::compile(
-            None,
-            config.ceilings,
-            &config.ceiling_budgets,
-        ));
         let defaults = Defaults {
+            ceilings: Rc::new(Scope::compile(
+                None,
+                config.ceilings,
+                &config.ceiling_budgets,
+            )),
             mode: config.mode,
             policies: config.policies,
             input_policies: config.input_policies,
@@ -162,28 +188,38 @@ impl Policy {
                 group,
                 own,
                 ancestors,
-                &ceilings,
                 &defaults,
+                &mut search,
                 &mut errors,
             ));
-            keys.extend(own_keys.into_iter().map(|key| Key {
-                id: key.id.into(),
-                group: Rc::clone(&compiled),
-                digest: key.digest,
-                enabled: key.enabled,
-                not_before: key.not_before,
-                not_after: key.not_after,
-            }));
+            let owner = Owner::Group(Rc::clone(&compiled));
+            keys.extend(own_keys.into_iter().map(|key| Key::new(key, &owner)));
             groups.push(compiled);
         }
+        let mut members = Members::new(&groups, config.default_group.as_deref());
+        let mut consumers = Vec::with_capacity(config.consumers.len());
+        for (index, mut consumer) in config.consumers.into_iter().enumerate() {
+            let memberships = members.of(&consumer);
+            if memberships.len() > 1 && !config.hold_request_headers {
+                errors.push(ConfigError::new(
+                    format!("consumers[{index}].groups"),
+                    "is in several groups, and which one is charged depends on the model: `hold_request_headers: false` cannot wait for it",
+                ));
+            }
+            let own_keys = std::mem::take(&mut consumer.keys);
+            let own = Rc::new(Consumer::new(consumer, memberships));
+            consumers.push(Rc::clone(&own));
+            let owner = Owner::Consumer(own);
+            keys.extend(own_keys.into_iter().map(|key| Key::new(key, &owner)));
+        }
+        errors.extend(members.unknown());
+        let anonymous = config.anonymous_group;
+        let anonymous = anonymous.and_then(|name| groups.iter().find(|group| group.name == name));
+        let anonymous = anonymous.cloned();
         if !errors.is_empty() {
             return Err(errors);
         }
-        let mut index: HashMap<_, Vec<u32>, _> =
-            HashMap::with_capacity_and_hasher(keys.len(), BuildHasherDefault::new());
-        for (at, key) in (0..).zip(&keys) {
-            index.entry(key.digest.prefix()).or_default().push(at);
-        }
+        let index = index(&keys);
         Ok(Self {
             groups,
             targets,
@@ -198,6 +234,9 @@ impl Policy {
             offset: config.timezone,
             service: config.counters.service,
             seed: config.counters.seed,
+            consumers,
+            search: Rc::new(search),
+            anonymous,
             keys,
             index,
         })
@@ -219,8 +258,19 @@ impl Policy {
             .collect()
     }
 
-    /// The key with this digest, if it opens anything now.
-    pub fn authenticate(&self, digest: &KeyDigest, now: Timestamp) -> Result<&Key, KeyRefusal> {
+    /// What a request without a credential opens.
+    pub fn anonymous(&self, now: Timestamp) -> Option<Opened> {
+        let group = self.anonymous.as_ref()?;
+        (group.enabled && group.dates.hold(now)).then(|| Opened {
+            groups: vec![Rc::clone(group)],
+            consumer: None,
+            key_id: ANONYMOUS.into(),
+            features: Rc::default(),
+        })
+    }
+
+    /// What the key with this digest opens now.
+    pub fn authenticate(&self, digest: &KeyDigest, now: Timestamp) -> Result<Opened, KeyRefusal> {
         let candidates = self
             .index
             .get(&digest.prefix())
@@ -231,14 +281,33 @@ impl Policy {
             .find(|key| key.digest.matches(digest))
             .ok_or(KeyRefusal::Unknown)?;
         if !key.enabled {
-            Err(KeyRefusal::Disabled)
-        } else if key.not_before.is_some_and(|start| now < start) {
-            Err(KeyRefusal::NotYetValid)
-        } else if key.not_after.is_some_and(|end| now >= end) {
-            Err(KeyRefusal::Expired)
-        } else {
-            Ok(key)
+            return Err(KeyRefusal::Disabled);
         }
+        if !key.dates.have_begun(now) {
+            return Err(KeyRefusal::NotYetValid);
+        }
+        if key.dates.are_over(now) {
+            return Err(KeyRefusal::Expired);
+        }
+        let (groups, consumer) = match &key.owner {
+            Owner::Consumer(consumer) if !consumer.enabled => return Err(KeyRefusal::Disabled),
+            Owner::Consumer(consumer) => (
+                consumer.groups(now).cloned().collect(),
+                Some(Rc::clone(consumer)),
+            ),
+            Owner::Group(group) if !group.enabled => return Err(KeyRefusal::Disabled),
+            Owner::Group(group) if !group.dates.hold(now) => return Err(KeyRefusal::NoGroup),
+            Owner::Group(group) => (vec![Rc::clone(group)], None),
+        };
+        if groups.is_empty() {
+            return Err(KeyRefusal::NoGroup);
+        }
+        Ok(Opened {
+            groups,
+            consumer,
+            key_id: Rc::clone(&key.id),
+            features: Rc::clone(&key.features),
+        })
     }
 
     /// The first target, in file order, that serves all of these models; without `models` of its own a target serves
@@ -252,6 +321,50 @@ impl Policy {
             first(Target::owns).or_else(|| first(Target::serves))
         } else {
             first(Target::serves)
+        }
+    }
+}
+
+fn targets(
+    providers: Vec<ProviderTarget>,
+    env: &impl Fn(&str) -> Option<String>,
+    errors: &mut Vec<ConfigError>,
+) -> Vec<Rc<Target>> {
+    let mut targets = Vec::with_capacity(providers.len());
+    for (at, target) in providers.into_iter().enumerate() {
+        match Target::compile(target, env) {
+            Ok(target) => targets.push(Rc::new(target)),
+            Err(message) => {
+                errors.push(ConfigError::new(
+                    format!("providers.targets[{at}].secret_key_ref.env"),
+                    message,
+                ));
+            }
+        }
+    }
+    targets
+}
+
+fn index(keys: &[Key]) -> Index {
+    let mut index = Index::with_capacity_and_hasher(keys.len(), BuildHasherDefault::new());
+    for (at, key) in (0..).zip(keys) {
+        index.entry(key.digest.prefix()).or_default().push(at);
+    }
+    index
+}
+
+impl Key {
+    fn new(key: ApiKey, owner: &Owner) -> Self {
+        Self {
+            id: key.id.into(),
+            features: key.features.into(),
+            owner: owner.clone(),
+            digest: key.digest,
+            enabled: key.enabled,
+            dates: Dates {
+                not_before: key.not_before,
+                not_after: key.not_after,
+            },
         }
     }
 }

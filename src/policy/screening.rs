@@ -7,8 +7,6 @@ use std::rc::Rc;
 /// The policies on a group's prompts.
 #[derive(Debug, Default)]
 pub struct Screening {
-    /// What they look for, all of it at once.
-    pub search: Rc<Search>,
     rules: Vec<Rule>,
 }
 
@@ -73,8 +71,10 @@ impl Hit {
 
 impl Screening {
     /// From lists of policies: in each, a later one of the same name stands in the place of an earlier one.
-    pub(super) fn compile(lists: [[&[PolicyRule]; 2]; 2], mode: Mode) -> Self {
-        let mut search = Search::default();
+    ///
+    /// `search` gathers what all groups look for: which of a consumer's groups is charged may not be known while its prompt
+    /// is read.
+    pub(super) fn compile(lists: [[&[PolicyRule]; 2]; 2], mode: Mode, search: &mut Search) -> Self {
         let mut rules = Vec::new();
         for list in lists {
             let mut merged: Vec<&PolicyRule> = Vec::new();
@@ -107,10 +107,13 @@ impl Screening {
                 });
             }
         }
-        Self {
-            search: Rc::new(search),
-            rules,
-        }
+        Self { rules }
+    }
+
+    /// Whether any of them looks for something.
+    pub fn is_concerned(&self) -> bool {
+        let mut rules = self.rules.iter();
+        rules.any(|rule| !matches!(rule.looks_for, LooksFor::Unevaluated))
     }
 
     /// What each policy has to say of what was found, in their order.

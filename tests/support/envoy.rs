@@ -399,9 +399,9 @@ impl Running {
     pub(crate) async fn events(&self, count: usize) -> Vec<Value> {
         let mut events = Vec::new();
         for _ in 0..TRIES {
-            events = self
-                .file("events.jsonl")
-                .lines()
+            // Of a line that is being written there may be no more than the beginning.
+            events = (self.file("events.jsonl").split_inclusive('\n'))
+                .filter(|line| line.ends_with('\n'))
                 .map(str::to_owned)
                 .collect();
             if events.len() >= count {

@@ -70,18 +70,25 @@ fn consumers(config: &Config) -> BTreeMap<String, Vec<String>> {
         .map(|group| (group.name.as_str(), group.parent.as_deref()))
         .collect();
     let mut consumers: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for group in &config.consumer_groups {
-        let above = std::iter::successors(Some(group.name.as_str()), |name| {
-            parents.get(name).copied().flatten()
-        });
+    let mut add = |consumer: &str, group: &str| {
+        let above = std::iter::successors(Some(group), |name| parents.get(name).copied().flatten());
         // Bounded, should there be a circle.
-        let levels: Vec<_> = above.take(parents.len()).map(str::to_owned).collect();
-        for key in &group.keys {
-            consumers
-                .entry(key.id.clone())
-                .or_default()
-                .extend(levels.iter().cloned());
-        }
+        let levels = above.take(parents.len()).map(str::to_owned);
+        consumers
+            .entry(consumer.to_owned())
+            .or_default()
+            .extend(levels);
+    };
+    for group in &config.consumer_groups {
+        let keys = group.keys.iter().map(|key| &key.id);
+        keys.chain(&group.consumers)
+            .for_each(|consumer| add(consumer, &group.name));
+    }
+    for consumer in &config.consumers {
+        let groups = consumer.groups.iter().map(|membership| &membership.group);
+        groups
+            .chain(&config.default_group)
+            .for_each(|group| add(&consumer.name, group));
     }
     consumers
 }

@@ -59,6 +59,9 @@ pub(super) fn sum(
     let groups: HashMap<_, _> = (policy.groups.iter())
         .map(|group| (group.name.as_str(), group))
         .collect();
+    let own_limits: HashMap<_, _> = (policy.consumers.iter())
+        .filter_map(|consumer| Some((&*consumer.name, consumer.limits.as_ref()?)))
+        .collect();
     let mut records: BTreeMap<Rc<str>, Record> = BTreeMap::new();
     let mut line = Vec::new();
     let oldest = oldest(policy, now);
@@ -76,7 +79,10 @@ pub(super) fn sum(
                 && let Some(group) = groups.get(group)
                 && event.counts()
             {
-                add(&event, group, policy, now, &mut records);
+                let consumer = event.consumer.as_deref();
+                let own = consumer.and_then(|consumer| own_limits.get(consumer).copied());
+                let counters = event.counters(group, own);
+                add(&event, &counters, policy, now, &mut records);
             }
         }
     }
@@ -88,7 +94,7 @@ fn oldest(policy: &Policy, now: Timestamp) -> String {
     const LONGEST: u64 = 62 * 86_400_000;
     let consumer = Rc::from("");
     let endless = policy.groups.iter().any(|group| {
-        let counters = group.counters(&consumer, &[]);
+        let counters = group.counters(&consumer, None, &[]);
         let mut budgets = counters.iter().flat_map(|counter| counter.budgets.iter());
         budgets.any(|budget| budget.limit.window == Window::Total)
     });
@@ -107,7 +113,7 @@ fn is_before(line: &[u8], oldest: &str) -> bool {
 
 fn add(
     event: &Event,
-    group: &Group,
+    counters: &[Rc<Counter>],
     policy: &Policy,
     now: Timestamp,
     records: &mut BTreeMap<Rc<str>, Record>,
@@ -115,11 +121,7 @@ fn add(
     let Some(time) = Timestamp::parse_rfc3339(&event.time, UtcOffset(0)) else {
         return;
     };
-    let consumer = event.consumer.as_deref().or(event.key_id.as_deref());
-    let consumer = Rc::from(consumer.unwrap_or_default());
-    let one = event.model.as_slice();
-    let models = event.models.as_deref().unwrap_or(one);
-    for counter in group.counters(&consumer, models) {
+    for counter in counters {
         let budgets = counter.budgets.iter().map(|budget| budget.limit);
         let limits = counter.limits.iter().copied().chain(budgets);
         for limit in limits.filter(|limit| is_counted(&limit.name().to_string())) {
@@ -137,7 +139,7 @@ fn add(
             let record = records
                 .entry(Rc::clone(&counter.record))
                 .or_insert_with(|| Record {
-                    counter: Rc::clone(&counter),
+                    counter: Rc::clone(counter),
                     sums: Vec::new(),
                 });
             record.add(limit, bucket, when, amount);
@@ -155,6 +157,14 @@ fn is_current(window: Window, bucket: i64, now: Clock) -> bool {
 }
 
 impl Event {
+    /// What it is counted in; `own`: the consumer's own limits.
+    fn counters(&self, group: &Group, own: Option<&Rc<[Limit]>>) -> Vec<Rc<Counter>> {
+        let consumer = self.consumer.as_deref().or(self.key_id.as_deref());
+        let one = self.model.as_slice();
+        let models = self.models.as_deref().unwrap_or(one);
+        group.counters(&Rc::from(consumer.unwrap_or_default()), own, models)
+    }
+
     /// Whether the request was admitted; one that was refused used nothing up.
     fn counts(&self) -> bool {
         match &*self.result {
@@ -272,7 +282,7 @@ consumer_groups:
         let mut shared = Fake::default();
         let clock = policy.clock(now);
         seed::fill(&mut shared, &seeds, clock);
-        let counters = policy.groups[0].counters(&Rc::from("k1"), &["gpt-4o".to_owned()]);
+        let counters = policy.groups[0].counters(&Rc::from("k1"), None, &["gpt-4o".to_owned()]);
         let mut lines = Vec::new();
         for counter in counters {
             for standing in standings(&counter, shared.get(&counter.record).0, clock) {

@@ -1,0 +1,111 @@
+//! `consumers`: who asks, with which keys, and of which groups.
+
+use super::decode::{Decoder, Fields};
+use super::group::{self, Keys, check_known};
+use super::limits::{self, NAMES};
+use super::node::{Node, Value};
+use super::{Consumer, ConsumerGroup, Membership};
+use std::collections::BTreeMap;
+
+const CONSUMER: Fields = Fields {
+    known: &[
+        "name",
+        "description",
+        "enabled",
+        "api_key",
+        "api_keys",
+        "groups",
+        "rate_limits",
+    ],
+    later: &[
+        "allowed_endpoints",
+        "allowed_models",
+        "budgets",
+        "consumer_rate_limits",
+        "default_model",
+        "denied_models",
+        "input_policies",
+        "mode",
+        "model_aliases",
+        "model_rate_limits",
+        "output_policies",
+        "policies",
+        "pricing",
+        "request_limits",
+        "unpriced",
+    ],
+    inner: ("rate_limits", NAMES),
+    ..Fields::NONE
+};
+
+const MEMBERSHIP: Fields = Fields {
+    known: &["name", "not_before", "not_after"],
+    ..Fields::NONE
+};
+
+pub(super) fn consumers(
+    d: &mut Decoder,
+    node: &Node,
+    groups: &[ConsumerGroup],
+    keys: &mut Keys,
+) -> Option<Vec<Consumer>> {
+    let mut names: BTreeMap<String, usize> = BTreeMap::new();
+    let mut index = 0_usize;
+    d.list(node, |d, item| {
+        let at = index;
+        index = index.saturating_add(1);
+        let map = d.map(item, &CONSUMER)?;
+        let name = d.required(&map, "name", |d, node| {
+            let name = d.checked(
+                node,
+                is_name,
+                "1 to 64 letters, digits, `-`, `_`, `.`, `@` or `+`",
+            )?;
+            if names.insert(name.clone(), at).is_some() {
+                d.error(node.span, "another consumer has this name");
+            }
+            Some(name)
+        });
+        let memberships = d.field(&map, "groups", |d, node| {
+            d.list(node, |d, item| membership(d, item, groups))
+        });
+        Some(Consumer {
+            name: name.unwrap_or_default(),
+            enabled: d.field(&map, "enabled", Decoder::bool).unwrap_or(true),
+            keys: group::keys(d, &map, "consumers", at, keys),
+            groups: memberships.unwrap_or_default(),
+            rate_limits: d
+                .field(&map, "rate_limits", limits::rate_limits)
+                .unwrap_or_default(),
+        })
+    })
+}
+
+/// A group's name, or that with dates.
+fn membership(d: &mut Decoder, node: &Node, groups: &[ConsumerGroup]) -> Option<Membership> {
+    let known = |d: &mut Decoder, node: &Node| {
+        let name = d.name(node)?;
+        check_known(d, node.span, &name, groups);
+        Some(name)
+    };
+    if !matches!(node.value, Value::Map(_)) {
+        return Some(Membership {
+            group: known(d, node)?,
+            not_before: None,
+            not_after: None,
+        });
+    }
+    let map = d.map(node, &MEMBERSHIP)?;
+    let group = d.required(&map, "name", known);
+    let (not_before, not_after) = d.dates(&map);
+    Some(Membership {
+        group: group?,
+        not_before,
+        not_after,
+    })
+}
+
+pub(super) fn is_name(text: &str) -> bool {
+    let part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@+".contains(&byte);
+    (1..=64).contains(&text.len()) && text.bytes().all(part)
+}
