@@ -223,6 +223,14 @@ pub mod stats {
         )
     }
 
+    /// A counter: refused requests by group and code.
+    pub fn refused(group: Option<&str>, code: &str) -> String {
+        format!(
+            "cohort.refused.group.{}.reason.{code}",
+            group.unwrap_or(NONE)
+        )
+    }
+
     /// A counter: tokens by group, model and kind.
     pub fn tokens(group: Option<&str>, model: &str, kind: &str) -> String {
         format!(

@@ -20,6 +20,8 @@ pub struct Settlement {
     pub event: String,
     /// What became of the request.
     pub outcome: Outcome,
+    /// Why it was refused, if it was.
+    pub refusal: Option<&'static str>,
     /// What was charged.
     pub charged: Charged,
     /// How many shares of budgets it crossed.
@@ -192,6 +194,7 @@ impl Exchange {
         let model = (group.as_ref()).map_or(0, |group| model_label(group, &self.models));
         Settlement {
             event,
+            refusal: reason.filter(|_| outcome == Outcome::Blocked),
             alerts: self.alerts.len(),
             outcome,
             charged,

@@ -83,7 +83,7 @@ pub(super) fn is_iban(text: &[u8], at: usize) -> bool {
     let mut len = 0_usize;
     let mut bytes = rest.iter().take(REACH).peekable();
     while let Some(byte) = bytes.next() {
-        if *byte == b' '
+        if b" -".contains(byte)
             && bytes
                 .peek()
                 .is_some_and(|next| next.is_ascii_alphanumeric())

@@ -14,7 +14,7 @@ mod words;
 pub use entity::{Entities, Entity};
 pub use words::Words;
 
-use window::Window;
+use window::{REACH, Window};
 
 /// What a set of policies looks for, all of it at once.
 #[derive(Clone, Debug, Default)]
@@ -80,6 +80,8 @@ impl Screen {
     fn look(&mut self, search: &Search, end: bool) {
         let Self { window, findings } = self;
         window.each(end, |text, at| {
+            // No further than can be seen wherever the text was cut: a finding must not hang on that.
+            let text = text.get(..at.saturating_add(REACH)).unwrap_or(text);
             let missing = search.entities.without(findings.entities);
             findings.entities.add(entity::at(text, at, missing));
             for (list, words) in search.words.iter().enumerate() {

@@ -36,9 +36,9 @@ impl Iterator for Digits<'_> {
 fn separator(text: &[u8]) -> Option<usize> {
     match text {
         [b' ' | b'-' | b'.', ..] => Some(1),
-        // U+00A0, and what is between U+2000 and U+2015: spaces and hyphens.
+        // U+00A0; what is between U+2000 and U+2015, spaces and hyphens; U+202F; U+2212.
         [0xc2, 0xa0, ..] => Some(2),
-        [0xe2, 0x80, 0x80..=0x95, ..] => Some(3),
+        [0xe2, 0x80, 0x80..=0x95 | 0xaf, ..] | [0xe2, 0x88, 0x92, ..] => Some(3),
         _ => None,
     }
 }

@@ -1,11 +1,15 @@
 //! Keys and tokens whose issuers gave them a shape that can be told from text.
 
+use super::window::REACH;
+
 /// How such a token begins, and how many characters follow at least.
 const PREFIXES: &[(&[u8], usize)] = &[
-    (b"AIza", 35),    // Google
-    (b"AKIA", 16),    // AWS
-    (b"ASIA", 16),    // AWS, temporary
-    (b"SG.", 40),     // SendGrid
+    (b"AIza", 35), // Google
+    (b"AKIA", 16), // AWS
+    (b"ASIA", 16), // AWS, temporary
+    (b"SG.", 40),  // SendGrid
+    (b"ck_", 36),  // `cohort key new`
+    (b"kt_cg_", 12),
     (b"dop_v1_", 40), // DigitalOcean
     (b"ghp_", 36),    // GitHub, and the next four
     (b"gho_", 36),
@@ -46,8 +50,10 @@ pub(super) fn is_secret(text: &[u8], at: usize) -> bool {
     let token = run(behind, |byte| {
         byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)
     });
-    // Words joined by hyphens are no key: those have digits.
-    token.len() >= least && token.iter().any(u8::is_ascii_digit)
+    // Words joined by hyphens are no key, and neither is a version behind them: a key has a long part with digits.
+    let mut parts = token.split(|byte| b"-_.".contains(byte));
+    let coded = |part: &[u8]| part.len() >= 6 && part.iter().any(u8::is_ascii_digit);
+    token.len() >= least && parts.any(coded)
 }
 
 /// RFC 7519 in its compact form: a header that is an object, then claims that are one, then a signature.
@@ -59,11 +65,16 @@ fn is_jwt(rest: &[u8]) -> bool {
         })
     };
     let header = part(rest);
+    if header.len() == rest.len() && rest.len() >= REACH {
+        // It goes on beyond what is looked at, and no word is so long.
+        return true;
+    }
     let Some([b'.', claims @ ..]) = rest.get(header.len()..) else {
         return false;
     };
-    // The claims may be longer than what is looked at.
-    header.len() >= LEAST && claims.starts_with(b"eyJ") && part(claims).len() >= LEAST
+    // So may the claims.
+    let cut = rest.len() >= REACH && part(claims).len() == claims.len();
+    header.len() >= LEAST && (cut || claims.starts_with(b"eyJ") && part(claims).len() >= LEAST)
 }
 
 /// RFC 7468: `-----BEGIN RSA PRIVATE KEY-----`.

@@ -3,10 +3,12 @@
 use super::window::REACH;
 
 /// A list of words, found where they stand by themselves, whatever the case of ASCII letters.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Words {
     /// In lower case, sorted.
-    words: Vec<Box<[u8]>>,
+    folded: Vec<Box<[u8]>>,
+    /// The lengths that there are, each once: so many words are looked up at a place at most, however many begin alike.
+    lengths: Vec<usize>,
     /// With what one of them begins: a bit for each byte, in lower case.
     first: [u64; 4],
 }
@@ -25,8 +27,11 @@ impl Words {
                 if let Some(block) = list.first.get_mut(block) {
                     *block |= 1 << bit;
                 }
-                if let Err(place) = list.words.binary_search(&word) {
-                    list.words.insert(place, word);
+                if let Err(place) = list.lengths.binary_search(&word.len()) {
+                    list.lengths.insert(place, word.len());
+                }
+                if let Err(place) = list.folded.binary_search(&word) {
+                    list.folded.insert(place, word);
                 }
             }
         }
@@ -43,15 +48,16 @@ impl Words {
         if block.unwrap_or_default() >> (first & 63) & 1 == 0 || is_inside(text, at) {
             return false;
         }
-        let begin = self
-            .words
-            .partition_point(|word| word.first() < Some(&first));
-        let candidates = self.words.get(begin..).unwrap_or_default().iter();
-        let mut candidates = candidates.take_while(|word| word.first() == Some(&first));
-        candidates.any(|word| {
-            rest.split_at_checked(word.len())
-                .is_some_and(|(head, _)| head.eq_ignore_ascii_case(word))
-                && !is_inside(text, at.saturating_add(word.len()))
+        let mut text_here = [0; Self::MAX];
+        let longest = rest.len().min(Self::MAX);
+        for (to, from) in text_here.iter_mut().zip(rest) {
+            *to = from.to_ascii_lowercase();
+        }
+        let mut lengths = self.lengths.iter().take_while(|len| **len <= longest);
+        lengths.any(|len| {
+            let head = text_here.get(..*len).unwrap_or_default();
+            let known = self.folded.binary_search_by(|word| (**word).cmp(head));
+            known.is_ok() && !is_inside(text, at.saturating_add(*len))
         })
     }
 }

@@ -10,9 +10,14 @@ use std::cell::{Cell, RefCell};
 pub(super) struct Stats {
     /// By group, first those of none, and by model: no name is spelt out on the way of a request.
     series: RefCell<Vec<Vec<Series>>>,
+    /// Of refusals, by group and code: of both there are few.
+    refused: RefCell<Vec<Refused>>,
     /// The memory as last told.
     memory: Cell<u64>,
 }
+
+/// A group's position, a code, and the number of their stat.
+type Refused = (usize, &'static str, Option<u32>);
 
 /// The numbers of a group's stats for a model, by [`Kind`]; the inner `None` is a stat that Envoy did not define.
 type Series = [Option<Option<u32>>; Kind::COUNT];
@@ -90,6 +95,9 @@ impl Stats {
             }
         };
         add(Kind::Requests(outcome), 1);
+        if let Some(code) = settlement.refusal {
+            self.refuse(settlement, code);
+        }
         for (kind, amount) in [
             (Token::Prompt, charged.prompt),
             (Token::Completion, charged.completion),
@@ -120,6 +128,24 @@ impl Stats {
         }
     }
 
+    fn refuse(&self, settlement: &Settlement, code: &'static str) {
+        let of = group_position(settlement);
+        let mut refused = self.refused.borrow_mut();
+        let mut known = refused.iter();
+        let known = known.find(|(group, known, _)| (*group, *known) == (of, code));
+        let id = if let Some((.., id)) = known {
+            *id
+        } else {
+            let name = names::refused(settlement.group_name(), code);
+            let id = abi::define_metric(Metric::Counter, &name);
+            refused.push((of, code, id));
+            id
+        };
+        if let Some(id) = id {
+            abi::increment_metric(id, 1);
+        }
+    }
+
     /// Counts what could not be counted.
     pub(super) fn count_store_errors(errors: u32) {
         if errors > 0
@@ -131,8 +157,7 @@ impl Stats {
 
     fn id(&self, settlement: &Settlement, kind: Kind) -> Option<u32> {
         let by_model = matches!(kind, Kind::Cost | Kind::Requests(_) | Kind::Tokens(_));
-        let group = settlement.group_index();
-        let group = group.map_or(0, |index| index.saturating_add(1));
+        let group = group_position(settlement);
         let model = if by_model {
             settlement.model_index()
         } else {
@@ -143,6 +168,12 @@ impl Stats {
             .get_mut(kind.position())?
             .get_or_insert_with(|| define(settlement, kind))
     }
+}
+
+/// The group's place among the series: behind those of no group.
+fn group_position(settlement: &Settlement) -> usize {
+    let group = settlement.group_index();
+    group.map_or(0, |index| index.saturating_add(1))
 }
 
 /// The entry at an index. Both indices come from the configuration, which bounds them.

@@ -91,8 +91,13 @@ impl Screening {
                         LooksFor::Unevaluated
                     }
                     PolicyKind::KeywordFilter { words, .. } => {
-                        search.words.push(Words::new(words.iter().cloned()));
-                        LooksFor::Words(search.words.len().saturating_sub(1))
+                        let words = Words::new(words.iter().cloned());
+                        // A policy of all groups is one list, however many groups there are.
+                        let known = search.words.iter().position(|known| *known == words);
+                        LooksFor::Words(known.unwrap_or_else(|| {
+                            search.words.push(words);
+                            search.words.len().saturating_sub(1)
+                        }))
                     }
                     PolicyKind::PiiDetector(entities) => {
                         search.entities.add(*entities);

@@ -362,6 +362,11 @@ impl Sink for Visitor {
     }
 
     fn scalar(&mut self, value: Scalar<'_>, span: Span) {
+        if let Scalar::Number(number) = value
+            && self.searched.is_some()
+        {
+            self.look_through(number.bytes);
+        }
         if let Some(searched) = &mut self.searched {
             searched.end();
         }
