@@ -62,10 +62,10 @@ pub fn tell(
                 };
                 let reset = reset_seconds(standing, elapsed_ms);
                 edits.set_to("ratelimit-limit", |text| {
-                    push_decimal(text, standing.limit.quota)
+                    push_decimal(text, standing.limit.quota);
                 });
                 edits.set_to("ratelimit-remaining", |text| {
-                    push_decimal(text, standing.remaining)
+                    push_decimal(text, standing.remaining);
                 });
                 edits.set_to("ratelimit-reset", |text| push_decimal(text, reset));
             }
