@@ -1,6 +1,8 @@
 //! The command line as its users see it.
 
-use std::io::Write;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 #[test]
@@ -48,4 +50,39 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
     let mut tail = events(&["--format", "json"]).spawn().unwrap();
     drop(tail.stdout.take());
     assert!(tail.wait().unwrap().success());
+}
+
+/// As a browser sees it: charts, figures, and no markup out of a caller's text.
+#[test]
+fn the_report_is_a_page() {
+    let page = Command::new(env!("CARGO_BIN_EXE_cohort"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["report", "--file", "testdata/cli/report.jsonl"])
+        .args(["--by", "model", "--format", "html"])
+        .output()
+        .unwrap();
+    assert!(page.status.success());
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("report.html");
+    fs::write(&file, page.stdout).unwrap();
+    let seen = Command::new("chromium")
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"])
+        .arg(format!("file://{}", file.display()))
+        .stderr(Stdio::null())
+        .output();
+    let Ok(seen) = seen else {
+        // Not `eprintln`: the test harness would swallow it.
+        let _ = writeln!(io::stderr(), "SKIPPED: there is no chromium here");
+        return;
+    };
+    let seen = String::from_utf8(seen.stdout).unwrap();
+    assert_eq!(seen.matches("<svg").count(), 6, "{seen}");
+    assert!(
+        seen.contains("&lt;b&gt;gpt&lt;/b&gt;") && !seen.contains("<b>"),
+        "{seen}"
+    );
+    assert!(
+        seen.contains("7 requests, 271100 tokens, 0.61344 US dollars"),
+        "{seen}"
+    );
+    assert!(!seen.contains("http"), "it needs nothing else: {seen}");
 }

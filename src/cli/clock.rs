@@ -1,6 +1,6 @@
 //! The time, and how people write how long something lasts. The only clock of the command line.
 
-use crate::time::Timestamp;
+use crate::time::{Timestamp, UtcOffset};
 use std::time::{Duration, SystemTime};
 
 pub(super) fn now() -> Timestamp {
@@ -11,6 +11,15 @@ pub(super) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let ms = since.unwrap_or_default().as_millis();
     Timestamp(u64::try_from(ms).unwrap_or(u64::MAX))
+}
+
+/// A date, a moment, or how long ago.
+pub(super) fn moment(text: &str) -> Option<Timestamp> {
+    if let Ok(ago) = parse_duration(text) {
+        let ago = u64::try_from(ago.as_millis()).ok()?;
+        return Some(Timestamp(now().0.saturating_sub(ago)));
+    }
+    Timestamp::parse_rfc3339(text, UtcOffset(0))
 }
 
 /// `90s`, `30m`, `24h`, `7d`.

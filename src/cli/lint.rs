@@ -1,6 +1,6 @@
 //! `cohort lint`: would the filter take this configuration, and would its author be surprised?
 
-use super::{Failure, print, report};
+use super::{Failure, diagnostics, print};
 use crate::config::{Config, ConfigError};
 use crate::policy::Policy as Compiled;
 use std::io::Write;
@@ -58,12 +58,12 @@ fn lint(file: &Path) -> Result<ExitCode, Failure> {
     });
     match checked {
         Ok((config, warnings)) => {
-            say(&report::render_warnings(&warnings));
+            say(&diagnostics::render_warnings(&warnings));
             print(|out| summary(&config, out))?;
             Ok(ExitCode::SUCCESS)
         }
         Err(errors) => {
-            say(&report::render_errors_styled(&name, &errors));
+            say(&diagnostics::render_errors_styled(&name, &errors));
             Ok(ExitCode::FAILURE)
         }
     }

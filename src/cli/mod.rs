@@ -5,6 +5,7 @@
 
 mod clock;
 mod demo;
+mod diagnostics;
 mod edit;
 mod events;
 mod key;
@@ -12,7 +13,7 @@ mod lint;
 mod report;
 mod run;
 
-pub use report::render_errors;
+pub use diagnostics::render_errors;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use std::io::{self, Write};
@@ -31,7 +32,8 @@ Start here:
   cohort demo                               a gateway to try, with nothing to set up
   cohort lint policy-config.yaml            is this policy right?
   cohort run --config policy-config.yaml    serve it
-  cohort status                             what is used up, in the same folder";
+  cohort status                             what is used up, in the same folder
+  cohort report --by model                  what it came to";
 
 #[derive(Subcommand)]
 enum Command {
@@ -55,6 +57,7 @@ enum Command {
     /// Check a configuration
     Lint(lint::Args),
     Reload(run::Reload),
+    Report(report::Report),
     Run(run::Run),
     Status(run::Status),
     #[command(subcommand, hide = true)]
@@ -85,6 +88,7 @@ pub fn run() -> ExitCode {
         Command::Key(command) => command.run(),
         Command::Lint(args) => args.run(),
         Command::Reload(reload) => reload.run(),
+        Command::Report(report) => report.run(),
         Command::Run(run) => run.run(),
         Command::Status(status) => status.run(),
         Command::Config(command) => command.run(),

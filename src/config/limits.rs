@@ -3,7 +3,7 @@
 use super::decode::{Decoder, Fields, Map};
 use super::node::{Node, Value};
 use super::scalar::MAX_NUMBER;
-use super::{ModelLimits, ScopeLimits};
+use super::{ModelLimits, ScopeLimits, spend};
 use crate::limit::{Limit, Unit, Window};
 
 const LIMIT: Fields = Fields {
@@ -42,11 +42,25 @@ const RATE_LIMITS: Fields = Fields {
     ..Fields::NONE
 };
 
-/// What can have been counted before: not what is under way.
+/// What can have been counted before: not what is under way; and what can have been spent.
 const COUNTED: Fields = Fields {
-    known: NAMES.split_at(20).0,
+    known: &{
+        let mut names = [""; 24];
+        let (counted, spent) = names.split_at_mut(20);
+        counted.copy_from_slice(NAMES.split_at(20).0);
+        spent.copy_from_slice(&SPENT);
+        names
+    },
     ..Fields::NONE
 };
+
+/// Budgets, by the names that answers give them.
+const SPENT: [&str; 4] = [
+    "budget_per_day",
+    "budget_per_week",
+    "budget_per_month",
+    "budget_total",
+];
 
 const MODEL_LIMITS: Fields = Fields {
     known: &["models", "rate_limits"],
@@ -119,7 +133,8 @@ pub(super) fn models(d: &mut Decoder, node: &Node) -> Option<Vec<String>> {
 
 pub(super) fn rate_limits(d: &mut Decoder, node: &Node) -> Option<Vec<Limit>> {
     let Value::List(items) = &node.value else {
-        return named_limits(d, node, &RATE_LIMITS);
+        let map = d.map(node, &RATE_LIMITS)?;
+        return Some(named_limits(d, &map, RATE_LIMITS.known));
     };
     if items.len() > MAX_LIMITS {
         d.error(node.span, format!("at most {MAX_LIMITS} limits"));
@@ -144,29 +159,39 @@ pub(crate) fn is_counted(name: &str) -> bool {
 
 /// How much was used, by the names of the limits that would have counted it.
 pub(super) fn counted(d: &mut Decoder, node: &Node) -> Option<Vec<Limit>> {
-    named_limits(d, node, &COUNTED)
+    let map = d.map(node, &COUNTED)?;
+    let mut counted = named_limits(d, &map, COUNTED.known);
+    let windows = [Window::Day, Window::Week, Window::Month, Window::Total];
+    for (name, window) in SPENT.into_iter().zip(windows) {
+        let spent = d.field(&map, name, spend::usd);
+        counted.extend(spent.map(|quota| Limit {
+            unit: Unit::Cost,
+            window,
+            quota,
+        }));
+    }
+    Some(counted)
 }
 
-fn named_limits(d: &mut Decoder, node: &Node, fields: &Fields) -> Option<Vec<Limit>> {
-    let map = d.map(node, fields)?;
+fn named_limits(d: &mut Decoder, map: &Map<'_>, names: &[&str]) -> Vec<Limit> {
     let shape = d
-        .field(&map, "window", |d, node| d.choice(node, &SHAPES))
+        .field(map, "window", |d, node| d.choice(node, &SHAPES))
         .unwrap_or(Window::Sliding);
     // In the order of the reference: Envoy's `Struct` does not keep the author's.
-    let limits = fields.known.iter().filter_map(|name| {
+    let limits = names.iter().filter_map(|name| {
         let (unit, window) = match name.rsplit_once("_per_") {
             Some((unit, period)) => (unit, period_window(period, shape)?),
             None => (*name, Window::InFlight),
         };
         let (_, unit) = UNITS.iter().find(|(name, _)| *name == unit)?;
-        let quota = d.field(&map, name, |d, node| quota(d, node, *unit))?;
+        let quota = d.field(map, name, |d, node| quota(d, node, *unit))?;
         Some(Limit {
             unit: *unit,
             window,
             quota,
         })
     });
-    Some(limits.collect())
+    limits.collect()
 }
 
 fn listed_limit(d: &mut Decoder, node: &Node) -> Option<Limit> {

@@ -5,7 +5,9 @@
 use super::node::{Member, Node, Span, Value};
 use super::yaml;
 use crate::credential::KeyDigest;
+use crate::limit::Unit;
 use crate::limit::seed::Seed;
+use crate::spend::usd;
 use std::fmt::Write as _;
 
 /// Any YAML as JSON; `None`: it is not YAML.
@@ -77,8 +79,13 @@ fn seed_value(seed: &Seed) -> Value {
         members.push(named("models", Value::List(models.collect())));
     }
     members.push(named("time", Value::Text(seed.time.to_string())));
-    let counted = (seed.counted.iter())
-        .map(|limit| named(&limit.name().to_string(), Value::Integer(limit.quota)));
+    let counted = (seed.counted.iter()).map(|limit| {
+        let value = match limit.unit {
+            Unit::Cost => Value::Text(usd(limit.quota)),
+            _ => Value::Integer(limit.quota),
+        };
+        named(&limit.name().to_string(), value)
+    });
     members.push(named("counted", Value::Map(counted.collect())));
     Value::Map(members)
 }

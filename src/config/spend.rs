@@ -108,7 +108,7 @@ pub(super) fn budgets(d: &mut Decoder, node: &Node) -> Option<Vec<Budget>> {
 }
 
 /// An amount of dollars, in millionths.
-fn usd(d: &mut Decoder, node: &Node) -> Option<u64> {
+pub(super) fn usd(d: &mut Decoder, node: &Node) -> Option<u64> {
     let value = number(d, node, "an amount in US dollars, like `12.5`")?;
     if !(0.0..=MAX_USD).contains(&value) {
         d.error_help(node.span, "out of range", "from 0 to 1000000000");

@@ -514,3 +514,21 @@ mod yaml {
         );
     }
 }
+
+#[test]
+fn what_was_spent_can_be_said_too() {
+    let document = br#"{"version":"1","counters":{"seed":[
+        {"time":"2026-01-01","counted":{"budget_total":2,"budget_per_day":"1.5","tokens_per_day":"1k"}}]}}"#;
+    let seed = Config::from_json(document).unwrap().counters.seed;
+    let counted: Vec<_> = (seed[0].counted.iter())
+        .map(|limit| (limit.name().to_string(), limit.quota))
+        .collect();
+    assert_eq!(
+        counted,
+        [
+            ("tokens_per_day".to_owned(), 1_000),
+            ("budget_per_day".to_owned(), 1_500_000),
+            ("budget_total".to_owned(), 2_000_000),
+        ]
+    );
+}

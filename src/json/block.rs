@@ -52,7 +52,6 @@ pub fn is_same(a: &[u8], b: &[u8]) -> bool {
 /// How many bytes of a block are plain text before the first that is not, and whether those are ASCII.
 #[cfg(target_feature = "simd128")]
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "a loop that is nothing else")]
 fn plain_in(block: &[u8; BLOCK]) -> (usize, bool) {
     use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_lt, u8x16_splat, u64x2, v128_or};
     let [low, high] = words(block);

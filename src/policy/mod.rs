@@ -200,12 +200,9 @@ impl Policy {
         let mut consumers = Vec::with_capacity(config.consumers.len());
         for (index, mut consumer) in config.consumers.into_iter().enumerate() {
             let memberships = members.of(&consumer);
-            if memberships.len() > 1 && !config.hold_request_headers {
-                errors.push(ConfigError::new(
-                    format!("consumers[{index}].groups"),
-                    "is in several groups, and which one is charged depends on the model: `hold_request_headers: false` cannot wait for it",
-                ));
-            }
+            let several = memberships.len() > 1 && !config.hold_request_headers;
+            let unknown = config.counters.service.is_some() && !consumer.rate_limits.is_empty();
+            errors.extend(conflicts(index, several, unknown));
             let own_keys = std::mem::take(&mut consumer.keys);
             let own = Rc::new(Consumer::new(consumer, memberships));
             consumers.push(Rc::clone(&own));
@@ -343,6 +340,26 @@ fn targets(
         }
     }
     targets
+}
+
+/// What of a consumer's entry does not go with the rest of the document.
+fn conflicts(index: usize, several: bool, unknown: bool) -> impl Iterator<Item = ConfigError> {
+    let cases = [
+        (
+            several,
+            "groups",
+            "is in several groups, and which one is charged depends on the model: `hold_request_headers: false` cannot wait for it",
+        ),
+        (
+            unknown,
+            "rate_limits",
+            "a consumer's own limits are kept in shared data only: `counters.store: rate_limit_service` would not know them",
+        ),
+    ];
+    let wrong = cases.into_iter().filter(|(wrong, ..)| *wrong);
+    wrong.map(move |(_, field, message)| {
+        ConfigError::new(format!("consumers[{index}].{field}"), message)
+    })
 }
 
 fn index(keys: &[Key]) -> Index {

@@ -19,7 +19,7 @@ mod tree;
 pub(crate) use change::Step;
 pub(crate) use item::Item;
 
-use super::{Failure, print, report};
+use super::{Failure, diagnostics, print};
 use crate::config::{Config, ConfigError};
 use crate::policy::Policy;
 use change::Page;
@@ -52,13 +52,13 @@ pub(crate) fn apply(
         fs::canonicalize(path).map_err(|error| Failure(format!("cannot read {name}: {error}")))?;
     let text = read(&target, &name)?;
     if let Err(errors) = check(&text, is_json(path)) {
-        complain(&report::render_errors_styled(&name, &errors));
+        complain(&diagnostics::render_errors_styled(&name, &errors));
         return Ok(ExitCode::FAILURE);
     }
     let mut file = PolicyFile::new(name, text, is_json(path))?;
     change(&mut file)?;
     if let Err(errors) = check(&file.text, file.json) {
-        complain(&report::render_errors_styled(&file.name, &errors));
+        complain(&diagnostics::render_errors_styled(&file.name, &errors));
         complain("nothing was written: the file would be invalid\n");
         return Ok(ExitCode::FAILURE);
     }

@@ -1,6 +1,6 @@
 //! The policy: read, judged as the filter judges it, and watched.
 
-use super::super::{lint, report};
+use super::super::{diagnostics, lint};
 use crate::config::{self, Config, ConfigError, NOT_KEPT};
 use crate::policy::Policy;
 use std::fs;
@@ -59,13 +59,13 @@ impl Source {
             Ok((config, policy))
         });
         let (config, policy) =
-            compiled.map_err(|errors| report::render_errors_styled(&name, &errors))?;
+            compiled.map_err(|errors| diagnostics::render_errors_styled(&name, &errors))?;
         let mut warnings = config.warnings();
         warnings.extend(policy.warnings());
         // What `run` takes care of.
         warnings.retain(|warning| warning.message != NOT_KEPT);
         Ok(Loaded {
-            warnings: report::render_warnings(&warnings),
+            warnings: diagnostics::render_warnings(&warnings),
             text,
             config,
             policy,
