@@ -111,7 +111,9 @@ impl Event<'_> {
     pub fn to_json(&self) -> String {
         let mut line = Writer::with_capacity(640);
         // Names of members, and what stands between them, come in pieces that are as long as they can be.
-        line.piece("{\"time\":\"").piece(&self.time.to_string());
+        let time = self.time.rfc3339();
+        line.piece("{\"time\":\"");
+        line.piece(std::str::from_utf8(&time).unwrap_or_default());
         line.piece("\",\"consumer_group\":");
         line.optional(self.consumer_group);
         line.piece(",\"consumer\":").optional(self.consumer);
@@ -131,7 +133,11 @@ impl Event<'_> {
         line.piece(",\"status\":").number(self.status.into());
         line.piece(",\"stream\":").bool(self.stream);
         line.piece(",\"estimated\":").bool(self.estimated);
-        line.piece(",\"cost_usd\":").piece(&usd(self.usage.cost));
+        line.piece(",\"cost_usd\":");
+        match self.usage.cost {
+            0 => line.piece("0"),
+            cost => line.piece(&usd(cost)),
+        };
         line.piece(",\"latency_ms\":");
         line.number(self.latency_ms).piece(",\"ttft_ms\":");
         match self.ttft_ms {

@@ -2,8 +2,6 @@
 //!
 //! Names are lower case, as Envoy keeps them; values are bytes, because a peer may send anything.
 
-use std::borrow::Cow;
-
 /// The fields of one message, in order. Pseudo-headers (`:path`, `:status`) are among them.
 #[derive(Clone, Copy, Debug)]
 pub struct Headers<'a>(&'a [(&'a [u8], &'a [u8])]);
@@ -37,11 +35,22 @@ impl<'a> Headers<'a> {
 pub struct HeaderEdits {
     /// Fields to take out, every value of them.
     pub remove: Vec<String>,
-    /// Fields to put in, in place of whatever had the name.
-    pub set: Vec<(Cow<'static, str>, Vec<u8>)>,
+    /// Names of fields to put in, and where in `values` each one's value ends.
+    set: Vec<(&'static str, usize)>,
+    /// One behind the other: an answer gets a dozen of them, and no memory for each.
+    values: Vec<u8>,
 }
 
 impl HeaderEdits {
+    /// With room for so many fields that are put in.
+    pub fn with_capacity(fields: usize) -> Self {
+        Self {
+            remove: Vec::new(),
+            set: Vec::with_capacity(fields),
+            values: Vec::with_capacity(fields.saturating_mul(16)),
+        }
+    }
+
     /// Takes a field out.
     pub fn remove(&mut self, name: &str) {
         if !self.remove.iter().any(|n| n == name) {
@@ -50,8 +59,24 @@ impl HeaderEdits {
     }
 
     /// Puts a field in, in place of every value it had.
-    pub fn set(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Vec<u8>>) {
-        self.set.push((name.into(), value.into()));
+    pub fn set(&mut self, name: &'static str, value: impl AsRef<[u8]>) {
+        self.set_to(name, |text| text.extend_from_slice(value.as_ref()));
+    }
+
+    /// The same of a value that is yet to be written, at the end of what is there.
+    pub fn set_to(&mut self, name: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.values);
+        self.set.push((name, self.values.len()));
+    }
+
+    /// The fields to put in, in place of whatever had their names.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &[u8])> + Clone {
+        let mut start = 0;
+        self.set.iter().map(move |(name, end)| {
+            let value = self.values.get(start..*end).unwrap_or_default();
+            start = *end;
+            (*name, value)
+        })
     }
 }
 

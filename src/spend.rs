@@ -32,18 +32,18 @@ pub struct Buckets {
 
 /// An amount in millionths of a dollar as people write it, exactly: `12`, `0.0025`.
 pub fn usd(micro: u64) -> String {
-    let mut text = String::with_capacity(20);
+    let mut text = Vec::with_capacity(20);
     push_decimal(&mut text, micro / 1_000_000);
     let mut rest = micro % 1_000_000;
     if rest > 0 {
-        text.push('.');
+        text.push(b'.');
     }
     while rest > 0 {
         rest = rest.saturating_mul(10);
         push_decimal(&mut text, rest / 1_000_000);
         rest %= 1_000_000;
     }
-    text
+    String::from_utf8(text).unwrap_or_default()
 }
 
 impl Buckets {

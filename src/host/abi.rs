@@ -41,7 +41,7 @@ const OK: u32 = 0;
 #[rustfmt::skip]
 unsafe extern "C" {
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
-    fn proxy_set_header_map_pairs(map: u32, data: *const u8, size: usize) -> u32;
+    fn proxy_add_header_map_value(map: u32, key: *const u8, key_size: usize, value: *const u8, value_size: usize) -> u32;
     fn proxy_replace_header_map_value(map: u32, key: *const u8, key_size: usize, value: *const u8, value_size: usize) -> u32;
     fn proxy_remove_header_map_value(map: u32, key: *const u8, key_size: usize) -> u32;
     fn proxy_get_buffer_bytes(buffer: u32, start: usize, max: usize, data: *mut *mut u8, size: *mut usize) -> u32;
@@ -86,13 +86,6 @@ pub(super) fn header_map(map: Map) -> Vec<u8> {
     }
 }
 
-/// Puts a whole header map, in its wire form, in place of the one that was.
-pub(super) fn set_header_map(map: Map, raw: &[u8]) -> bool {
-    // SAFETY: the host only reads, within the sizes given, before it returns.
-    let status = unsafe { proxy_set_header_map_pairs(map as u32, raw.as_ptr(), raw.len()) };
-    status == OK
-}
-
 /// Puts a field in place of every value it had. `false` where the map can no longer be changed.
 pub(super) fn set_header(map: Map, name: &str, value: &[u8]) -> bool {
     // SAFETY: the host only reads, within the sizes given, before it returns.
@@ -106,6 +99,20 @@ pub(super) fn set_header(map: Map, name: &str, value: &[u8]) -> bool {
         )
     };
     status == OK
+}
+
+/// Puts a field in behind whatever values it had.
+pub(super) fn add_header(map: Map, name: &str, value: &[u8]) {
+    // SAFETY: as in `set_header`.
+    unsafe {
+        proxy_add_header_map_value(
+            map as u32,
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+        )
+    };
 }
 
 /// Takes a field out.

@@ -22,13 +22,20 @@ pub struct Patterns {
     ends: [u64; MAX_SEGMENTS + 1],
     /// `elements[d]`: the patterns whose segment `d` is `"*"`.
     elements: [u64; MAX_SEGMENTS],
-    /// `lengths[d]`: bit `n` is set where a pattern's segment `d` has `n` bytes, the last one for all that are longer.
-    lengths: [u64; MAX_SEGMENTS],
+    /// The patterns by their first segments: see [`bucket`].
+    buckets: [u64; BUCKETS],
 }
 
-/// The bit of a segment's length.
-const fn length_bit(len: usize) -> u64 {
-    1 << if len < 63 { len } else { 63 }
+const BUCKETS: usize = 16;
+
+/// Where in `buckets` the patterns are whose first segment is this one, in whatever case of letters: most keys are at
+/// the top of a document, where every pattern begins, and only few of those are worth a look.
+const fn bucket(segment: &[u8]) -> usize {
+    let first = match segment {
+        [first, ..] => first.to_ascii_lowercase(),
+        [] => 0,
+    };
+    (first as usize ^ segment.len()) % BUCKETS
 }
 
 impl Patterns {
@@ -49,7 +56,7 @@ impl Patterns {
     pub const fn of(lists: [&'static [&'static [&'static str]]; LISTS]) -> Self {
         let mut ends = [0; MAX_SEGMENTS + 1];
         let mut elements = [0; MAX_SEGMENTS];
-        let mut lengths = [0; MAX_SEGMENTS];
+        let mut buckets = [0; BUCKETS];
         let mut bit = 1_u64;
         let mut l = 0;
         while l < LISTS {
@@ -59,8 +66,8 @@ impl Patterns {
                 // A 65th pattern fails the build here: the bit has left the word.
                 ends[pattern.len()] |= [bit][(bit == 0) as usize];
                 let mut s = 0;
+                buckets[bucket(pattern[0].as_bytes())] |= bit;
                 while s < pattern.len() {
-                    lengths[s] |= length_bit(pattern[s].len());
                     if let [b'*'] = pattern[s].as_bytes() {
                         elements[s] |= bit;
                     }
@@ -75,8 +82,22 @@ impl Patterns {
             lists,
             ends,
             elements,
-            lengths,
+            buckets,
         }
+    }
+}
+
+impl Patterns {
+    /// The pattern of the lowest of the bits.
+    pub(crate) fn get(&self, bits: u64) -> Option<&'static [&'static str]> {
+        let mut index = bits.trailing_zeros() as usize;
+        for list in self.lists {
+            if let Some(pattern) = list.get(index) {
+                return Some(pattern);
+            }
+            index = index.saturating_sub(list.len());
+        }
+        None
     }
 }
 
@@ -175,29 +196,21 @@ impl PathMatcher {
         let Some(folded) = fold(key, &mut buffer) else {
             return KeyMatch::Unwatched;
         };
-        let lengths = self.patterns.lengths.get(segment);
-        if lengths.is_none_or(|lengths| lengths & length_bit(folded.len()) == 0) {
-            return KeyMatch::Unwatched;
-        }
-        let mut bit = 1_u64;
         let mut candidates = above.folded;
-        for list in self.patterns.lists {
-            for pattern in list {
-                if candidates & 1 != 0
-                    && let Some(name) = pattern.get(segment)
-                    && name.len() == folded.len()
-                    && folded.eq_ignore_ascii_case(name.as_bytes())
-                {
-                    level.folded |= bit;
-                    if key.is(name) {
-                        level.exact |= bit & above.exact;
-                    }
+        if segment == 0 {
+            candidates &= self.patterns.buckets.get(bucket(folded)).unwrap_or(&0);
+        }
+        while candidates != 0 {
+            let bit = candidates & candidates.wrapping_neg();
+            candidates &= !bit;
+            if let Some(name) = self.patterns.get(bit).and_then(|path| path.get(segment))
+                && name.len() == folded.len()
+                && folded.eq_ignore_ascii_case(name.as_bytes())
+            {
+                level.folded |= bit;
+                if key.is(name) {
+                    level.exact |= bit & above.exact;
                 }
-                candidates >>= 1;
-                bit <<= 1;
-            }
-            if candidates == 0 {
-                break;
             }
         }
         let duplicate = level.folded & level.seen != 0;

@@ -1,70 +1,70 @@
 //! Writing JSON, member by member, in the order the members come.
 
-use std::fmt::Write;
-
 /// A document being written. Commas come by themselves; that brackets match and members have keys is the caller's part.
 #[derive(Debug, Default)]
-pub struct Writer(String);
+pub struct Writer(Vec<u8>);
 
 impl Writer {
     /// With room for this many bytes.
     pub fn with_capacity(bytes: usize) -> Self {
-        Self(String::with_capacity(bytes))
+        Self(Vec::with_capacity(bytes))
     }
 
     /// `{` or `[`
     pub fn open(&mut self, bracket: char) -> &mut Self {
         self.comma();
-        self.0.push(bracket);
-        self
+        self.piece(bracket.encode_utf8(&mut [0; 4]))
     }
 
     /// `}` or `]`
     pub fn close(&mut self, bracket: char) -> &mut Self {
-        self.0.push(bracket);
-        self
+        self.piece(bracket.encode_utf8(&mut [0; 4]))
     }
 
     /// The name of a member, whose value is to follow. As it is: the names are ours.
     pub fn key(&mut self, name: &'static str) -> &mut Self {
         self.comma();
-        self.0.push('"');
-        self.0.push_str(name);
-        self.0.push_str("\":");
-        self
+        self.piece("\"").piece(name).piece("\":")
     }
 
     /// A piece of a document as it is: brackets, commas and names, or a string's text that needs no escapes.
     pub fn piece(&mut self, text: &str) -> &mut Self {
-        self.0.push_str(text);
+        self.0.extend_from_slice(text.as_bytes());
         self
     }
 
     /// RFC 8259 7.
     pub fn string(&mut self, value: &str) -> &mut Self {
         self.comma();
-        self.0.push('"');
+        self.piece("\"");
         let mut rest = value;
         while let Some(at) = rest.bytes().position(is_special) {
             let (plain, tail) = rest.split_at_checked(at).unwrap_or((rest, ""));
-            self.0.push_str(plain);
+            self.piece(plain);
             let mut chars = tail.chars();
             match chars.next() {
-                Some(char @ ('"' | '\\')) => {
-                    self.0.push('\\');
-                    self.0.push(char);
+                Some('"') => {
+                    self.piece("\\\"");
+                }
+                Some('\\') => {
+                    self.piece("\\\\");
                 }
                 // U+2028 and U+2029 are legal in JSON, but some readers of JSON lines split there.
                 Some(char @ ('\0'..='\x1f' | '\x7f' | '\u{2028}' | '\u{2029}')) => {
-                    let _ = write!(self.0, "\\u{:04x}", u32::from(char)); // a String takes everything
+                    self.piece("\\u");
+                    let digit = |shift: u32| char::from_digit(u32::from(char) >> shift & 15, 16);
+                    for digit in [digit(12), digit(8), digit(4), digit(0)] {
+                        self.piece(digit.unwrap_or('0').encode_utf8(&mut [0; 4]));
+                    }
                 }
-                char => self.0.extend(char),
+                Some(char) => {
+                    self.piece(char.encode_utf8(&mut [0; 4]));
+                }
+                None => {}
             }
             rest = chars.as_str();
         }
-        self.0.push_str(rest);
-        self.0.push('"');
-        self
+        self.piece(rest).piece("\"")
     }
 
     /// A string or `null`.
@@ -90,19 +90,19 @@ impl Writer {
     /// A value that is JSON already.
     pub fn verbatim(&mut self, value: &str) -> &mut Self {
         self.comma();
-        self.0.push_str(value);
-        self
+        self.piece(value)
     }
 
     /// The document.
     pub fn finish(self) -> String {
-        self.0
+        // Only whole texts were written.
+        String::from_utf8(self.0).unwrap_or_default()
     }
 
     /// No value ends with any of these, and all that is no value does.
     fn comma(&mut self) {
-        if !matches!(self.0.as_bytes().last(), None | Some(b'{' | b'[' | b':')) {
-            self.0.push(',');
+        if !matches!(self.0.last(), None | Some(b'{' | b'[' | b':')) {
+            self.0.push(b',');
         }
     }
 }
@@ -113,24 +113,24 @@ const fn is_special(byte: u8) -> bool {
 }
 
 /// Writes a whole number. `format!` would take a hundred times as long.
-pub fn push_decimal(text: &mut String, value: u64) {
-    if let Ok(digit @ 0..10) = u8::try_from(value) {
-        text.push(char::from(b'0'.saturating_add(digit)));
-        return;
-    }
-    let mut digits = [b'0'; 20];
+pub fn push_decimal(text: &mut Vec<u8>, value: u64) {
+    let mut digits = [0; 20];
     let mut rest = value;
-    let mut len = 0_usize;
+    let mut start = digits.len();
     for digit in digits.iter_mut().rev() {
-        *digit = b'0'.wrapping_add(u8::try_from(rest % 10).unwrap_or(0));
-        rest /= 10;
-        len = len.saturating_add(1);
+        // Most numbers are small, and those are divided in a fraction of the time.
+        let (tens, ones) = match u32::try_from(rest) {
+            Ok(small) => (u64::from(small / 10), u64::from(small % 10)),
+            Err(_) => (rest / 10, rest % 10),
+        };
+        *digit = b'0' | ones.to_le_bytes()[0];
+        start = start.saturating_sub(1);
+        rest = tens;
         if rest == 0 {
             break;
         }
     }
-    let written = digits.get(digits.len().saturating_sub(len)..);
-    text.push_str(std::str::from_utf8(written.unwrap_or_default()).unwrap_or_default());
+    text.extend_from_slice(digits.get(start..).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -153,9 +153,9 @@ mod tests {
     #[test]
     fn numbers_have_all_their_digits() {
         for number in [0, 7, 10, 4_294_967_296, u64::MAX] {
-            let mut text = String::new();
+            let mut text = Vec::new();
             push_decimal(&mut text, number);
-            assert_eq!(text, number.to_string());
+            assert_eq!(text, number.to_string().as_bytes());
         }
     }
 

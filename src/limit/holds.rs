@@ -54,13 +54,18 @@ impl Holds {
         }
     }
 
-    /// Takes an amount out, the eldest first; answers from which buckets.
-    pub(super) fn take(&mut self, record: &Rc<str>, key: Key, mut amount: u64) -> Vec<(i64, u64)> {
-        let mut parts = Vec::new();
+    /// Takes an amount out, the eldest first; notes from which buckets.
+    pub(super) fn take(
+        &mut self,
+        record: &Rc<str>,
+        key: Key,
+        mut amount: u64,
+        parts: &mut Vec<(i64, u64)>,
+    ) {
         let found = self.find(record).ok();
         let Some((at, (_, all))) = found.and_then(|at| Some((at, self.records.get_mut(at)?)))
         else {
-            return parts;
+            return;
         };
         for held in all.iter_mut().filter(|held| held.key == key) {
             for (bucket, sum) in &mut held.buckets {
@@ -77,7 +82,6 @@ impl Holds {
         if all.is_empty() {
             self.records.remove(at);
         }
-        parts
     }
 
     fn find(&self, record: &str) -> Result<usize, usize> {

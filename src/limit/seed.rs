@@ -108,7 +108,7 @@ mod tests {
             .to_vec();
         let clock = clock(at);
         let record = Record::open(&mut bytes);
-        record.buckets(&limit, clock).used(limit.window, clock)
+        record.tally(&limit, clock).used()
     }
 
     const DAY: Limit = Limit {

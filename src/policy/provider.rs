@@ -33,7 +33,7 @@ impl fmt::Debug for Injection {
 impl Injection {
     /// Puts the credential into a request.
     pub fn apply(&self, edits: &mut HeaderEdits) {
-        edits.set(self.header, self.value.clone());
+        edits.set(self.header, &self.value);
     }
 }
 

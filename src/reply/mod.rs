@@ -345,12 +345,9 @@ mod tests {
             dialect: Dialect::Bedrock,
             ..Audience::default()
         };
-        let kind = (
-            "x-amzn-errortype".into(),
-            b"InternalServerException".to_vec(),
-        );
+        let kind = ("x-amzn-errortype", &b"InternalServerException"[..]);
         let reply = Reply::new(&Refusal::Internal, audience);
-        assert!(reply.headers.set.contains(&kind));
+        assert!(reply.headers.fields().any(|field| field == kind));
     }
 
     #[test]
@@ -374,14 +371,16 @@ mod tests {
                 },
             )
             .headers
-            .set
         };
-        let field = |name: &'static str, value: &str| (name.into(), value.as_bytes().to_vec());
-        assert!(wait(0, 0).contains(&field("retry-after", "1")));
-        assert!(wait(1_001, 0).contains(&field("retry-after", "2")));
-        assert!(wait(1_001, 3).contains(&field("retry-after", "5")));
-        assert!(!wait(120_000, 0).contains(&field("x-should-retry", "false")));
-        assert!(wait(120_001, 0).contains(&field("x-should-retry", "false")));
+        let has = |headers: HeaderEdits, name: &str, value: &str| {
+            let mut fields = headers.fields();
+            fields.any(|field| field == (name, value.as_bytes()))
+        };
+        assert!(has(wait(0, 0), "retry-after", "1"));
+        assert!(has(wait(1_001, 0), "retry-after", "2"));
+        assert!(has(wait(1_001, 3), "retry-after", "5"));
+        assert!(!has(wait(120_000, 0), "x-should-retry", "false"));
+        assert!(has(wait(120_001, 0), "x-should-retry", "false"));
     }
 
     #[test]

@@ -43,7 +43,6 @@ pub fn tell(
 ) {
     let requests = tightest(standings, |unit| unit == Unit::Requests);
     let tokens = tightest(standings, Unit::is_tokens);
-    edits.set.reserve(12);
     for family in families {
         match family {
             HeaderFamily::Ietf => ietf(counters, standings, elapsed_ms, edits),
@@ -51,10 +50,10 @@ pub fn tell(
                 for (names, standing) in [(OPENAI_REQUESTS, requests), (OPENAI_TOKENS, tokens)] {
                     let Some(standing) = standing else { continue };
                     let [limit, remaining, reset] = names;
-                    edits.set(limit, decimal(standing.limit.quota));
-                    edits.set(remaining, decimal(standing.remaining));
+                    edits.set_to(limit, |text| push_decimal(text, standing.limit.quota));
+                    edits.set_to(remaining, |text| push_decimal(text, standing.remaining));
                     let after = standing.clear_ms.saturating_sub(elapsed_ms);
-                    edits.set(reset, duration(after));
+                    edits.set_to(reset, |text| push_duration(text, after));
                 }
             }
             HeaderFamily::Standard => {
@@ -62,9 +61,13 @@ pub fn tell(
                     continue;
                 };
                 let reset = reset_seconds(standing, elapsed_ms);
-                edits.set("ratelimit-limit", decimal(standing.limit.quota));
-                edits.set("ratelimit-remaining", decimal(standing.remaining));
-                edits.set("ratelimit-reset", decimal(reset));
+                edits.set_to("ratelimit-limit", |text| {
+                    push_decimal(text, standing.limit.quota);
+                });
+                edits.set_to("ratelimit-remaining", |text| {
+                    push_decimal(text, standing.remaining);
+                });
+                edits.set_to("ratelimit-reset", |text| push_decimal(text, reset));
             }
         }
     }
@@ -89,32 +92,24 @@ fn reset_seconds(standing: &Standing, elapsed_ms: u64) -> u64 {
     reset_ms.saturating_sub(elapsed_ms).div_ceil(1_000)
 }
 
-fn decimal(value: u64) -> String {
-    let mut text = String::with_capacity(20);
-    push_decimal(&mut text, value);
-    text
-}
-
 /// As OpenAI writes durations: `12ms`, `1s`, `6m0s`, `1h0m0s`.
-fn duration(ms: u64) -> String {
-    let mut text = String::with_capacity(20);
+fn push_duration(text: &mut Vec<u8>, ms: u64) {
     if ms > 0 && ms < 1_000 {
-        push_decimal(&mut text, ms);
-        text.push_str("ms");
-        return text;
+        push_decimal(text, ms);
+        text.extend_from_slice(b"ms");
+        return;
     }
     let seconds = ms.div_ceil(1_000);
     if seconds >= 3_600 {
-        push_decimal(&mut text, seconds / 3_600);
-        text.push('h');
+        push_decimal(text, seconds / 3_600);
+        text.push(b'h');
     }
     if seconds >= 60 {
-        push_decimal(&mut text, seconds / 60 % 60);
-        text.push('m');
+        push_decimal(text, seconds / 60 % 60);
+        text.push(b'm');
     }
-    push_decimal(&mut text, seconds % 60);
-    text.push('s');
-    text
+    push_decimal(text, seconds % 60);
+    text.push(b's');
 }
 
 fn ietf(
@@ -205,10 +200,10 @@ mod tests {
         };
         let counters = [Rc::new(Counter::new(descriptor, configured))];
         tell(families, &counters, &standings, elapsed_ms, &mut edits);
-        edits
-            .set
-            .into_iter()
-            .map(|(name, value)| (name.into_owned(), String::from_utf8(value).unwrap()))
+        let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();
+        let fields = edits.fields();
+        fields
+            .map(|(name, value)| (name.to_owned(), text(value)))
             .collect()
     }
 
@@ -273,8 +268,12 @@ mod tests {
         ]);
         assert_eq!(headers(&[HeaderFamily::OpenAi], &limits, 0), expected);
         assert_eq!(
-            [0, 12, 1_000, 1_001, 360_000, 3_600_000].map(duration),
-            ["0s", "12ms", "1s", "2s", "6m0s", "1h0m0s"]
+            [0, 12, 1_000, 1_001, 360_000, 3_600_000].map(|ms| {
+                let mut text = Vec::new();
+                push_duration(&mut text, ms);
+                text
+            }),
+            ["0s", "12ms", "1s", "2s", "6m0s", "1h0m0s"].map(str::as_bytes)
         );
     }
 

@@ -67,32 +67,46 @@ impl Timestamp {
     }
 }
 
-/// RFC 3339 in UTC with milliseconds: `2026-11-21T05:11:40.123Z`.
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let local = LocalTime::new(*self, UtcOffset::default());
+impl Timestamp {
+    /// RFC 3339 in UTC with milliseconds, as [`fmt::Display`] has it; of the year the last four digits.
+    ///
+    /// Every event has one: a pattern to fill in is a tenth of the work of as many arguments to format.
+    pub fn rfc3339(self) -> [u8; 24] {
+        let local = LocalTime::new(self, UtcOffset::default());
         let Date { year, month, day } = Date::from_days(local.days());
-        let ms = local.ms_of_day();
+        let ms = u32::try_from(local.ms_of_day()).unwrap_or(0);
+        let year = u32::try_from(year).unwrap_or(0);
         let (hour, minute) = (ms / 3_600_000, ms / 60_000 % 60);
         let (second, ms) = (ms / 1_000 % 60, ms % 1_000);
-        // Every event has one: a pattern to fill in is a tenth of the work of as many arguments to format.
-        let mut rest = *b"-00-00T00:00:00.000Z";
-        let mut places = rest.iter_mut().rev().filter(|byte| **byte == b'0');
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let mut places = text.iter_mut().rev().filter(|byte| **byte == b'0');
         for (mut value, digits) in [
             (ms, 3),
             (second, 2),
             (minute, 2),
             (hour, 2),
-            (day, 2),
-            (month, 2),
+            (u32::try_from(day).unwrap_or(0), 2),
+            (u32::try_from(month).unwrap_or(0), 2),
+            (year, 4),
         ] {
             for place in places.by_ref().take(digits) {
-                *place = b'0'.wrapping_add(u8::try_from(value % 10).unwrap_or(0));
+                *place = b'0' | (value % 10).to_le_bytes()[0];
                 value /= 10;
             }
         }
-        let rest = std::str::from_utf8(&rest).unwrap_or_default();
-        write!(f, "{year:04}{rest}")
+        text
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds: `2026-11-21T05:11:40.123Z`.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let local = LocalTime::new(*self, UtcOffset::default());
+        let years = Date::from_days(local.days()).year / 10_000;
+        if years > 0 {
+            write!(f, "{years}")?;
+        }
+        f.write_str(std::str::from_utf8(&self.rfc3339()).unwrap_or_default())
     }
 }
 
@@ -139,7 +153,7 @@ impl LocalTime {
     /// Midnight at the start of a day, counted from 1970-01-01.
     pub(crate) fn midnight(days: i64, offset: UtcOffset) -> Self {
         Self {
-            ms: days.saturating_mul(MS_PER_DAY),
+            ms: times(days, MS_PER_DAY),
             offset,
         }
     }
@@ -156,6 +170,16 @@ impl LocalTime {
 
     const fn ms_of_day(self) -> i64 {
         self.ms.rem_euclid(MS_PER_DAY)
+    }
+}
+
+/// `a * b`, or the nearest number there is. To see that a product is too large takes one of 128 bits; that of such small
+/// numbers is not.
+pub(crate) fn times(a: i64, b: i64) -> i64 {
+    if i32::try_from(a).is_ok() && u32::try_from(b).is_ok() {
+        a.wrapping_mul(b)
+    } else {
+        a.saturating_mul(b)
     }
 }
 

@@ -191,12 +191,9 @@ fn field(fields: &Fields, name: &str) -> String {
 
 fn apply(fields: &mut Fields, edits: &HeaderEdits) {
     fields.retain(|(name, _)| !edits.remove.contains(name));
-    for (name, value) in &edits.set {
+    for (name, value) in edits.fields() {
         fields.retain(|(n, _)| n != name);
-        fields.push((
-            name.to_string(),
-            String::from_utf8_lossy(value).into_owned(),
-        ));
+        fields.push((name.to_owned(), String::from_utf8_lossy(value).into_owned()));
     }
 }
 

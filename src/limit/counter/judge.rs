@@ -1,7 +1,7 @@
 //! Whether one counter has room for a request, and how long until it has.
 
 use super::{Check, Counter, Demand};
-use crate::limit::record::Record;
+use crate::limit::record::{Record, Tally};
 use crate::limit::{Clock, Limit, Unit};
 use std::cmp::Ordering;
 
@@ -57,8 +57,8 @@ pub(super) fn wait(
         if !refuses || !checked {
             continue;
         }
-        let held = record.held(&limit, clock);
-        let ms = wait_for(record, &limit, demand.of(&limit), held, clock);
+        let tally = record.tally(&limit, clock);
+        let ms = wait_for(&tally, &limit, demand.of(&limit), tally.held);
         let wait = Wait { limit, ms };
         if wait.ms != Some(0) && worst.as_ref().is_none_or(|worst| wait > *worst) {
             worst = Some(wait);
@@ -68,13 +68,7 @@ pub(super) fn wait(
 }
 
 /// Milliseconds until a limit has room for `need` beside what others hold.
-pub(super) fn wait_for(
-    record: &Record<'_>,
-    limit: &Limit,
-    need: u64,
-    held: u64,
-    clock: Clock,
-) -> Option<u64> {
+pub(super) fn wait_for(tally: &Tally, limit: &Limit, need: u64, held: u64) -> Option<u64> {
     let with_held = need.saturating_add(held);
     if limit.unit == Unit::ConcurrentRequests {
         return match limit.quota {
@@ -83,10 +77,9 @@ pub(super) fn wait_for(
             _ => Some(HELD_MS),
         };
     }
-    let buckets = record.buckets(limit, clock);
-    match buckets.wait_for(need, limit.quota, limit.window, clock) {
+    match tally.wait_for(need, limit.quota) {
         Some(0) if held > 0 => {
-            let wait = buckets.wait_for(with_held, limit.quota, limit.window, clock);
+            let wait = tally.wait_for(with_held, limit.quota);
             Some(if wait == Some(0) { 0 } else { HELD_MS })
         }
         wait => wait,

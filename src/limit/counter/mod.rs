@@ -172,6 +172,8 @@ struct Line {
     key: Key,
     /// The bucket that counts it, and how much it does.
     counted: (i64, u64),
+    /// The bucket that holds it, at first: to be renewed moves it. And how much it does.
+    bucket: i64,
     held: u64,
 }
 
@@ -255,8 +257,8 @@ impl<S: SharedData> Ledger<'_, S> {
         for (at, loaded) in loaded.into_iter().enumerate() {
             match self.charge(at, loaded, demand, check) {
                 Ok((lines, after)) => {
-                    permit.lines.extend(lines);
-                    standings.extend(after);
+                    append(&mut permit.lines, lines);
+                    append(&mut standings, after);
                 }
                 Err(wait) => {
                     let undone = Permit {
@@ -283,31 +285,31 @@ impl<S: SharedData> Ledger<'_, S> {
     pub fn settle(&mut self, permit: &Permit, ending: Ending) -> Settled {
         let mut outcome = Settled::default();
         for (at, counter) in self.counters.iter().enumerate().rev() {
-            let mut changes: Vec<_> = (permit.lines.iter())
-                .filter(|line| line.counter == at)
-                .map(|line| {
-                    let released = self.holds.take(&counter.record, line.key, line.held);
-                    let (count, uncount) = match ending {
-                        Ending::Undone => (0, line.counted),
-                        Ending::Used(tokens) => (tokens.of(line.unit), (0, 0)),
-                    };
-                    (line.key, count, uncount, released)
-                })
-                .collect();
-            changes.retain(|(_, count, (_, uncount), released)| {
-                *count > 0 || *uncount > 0 || !released.is_empty()
-            });
+            let mut released = Vec::new();
+            let mut changes = Vec::with_capacity(permit.lines.len());
+            for line in permit.lines.iter().filter(|line| line.counter == at) {
+                let first = released.len();
+                let (record, held) = (&counter.record, line.held);
+                self.holds.take(record, line.key, held, &mut released);
+                let (count, uncount) = match ending {
+                    Ending::Undone => (0, line.counted),
+                    Ending::Used(tokens) => (tokens.of(line.unit), (0, 0)),
+                };
+                if count > 0 || uncount.1 > 0 || released.len() > first {
+                    changes.push((line.key, count, uncount, first..released.len()));
+                }
+            }
             if changes.is_empty() {
                 continue;
             }
             let settled = update(self.shared, &counter.record, |bytes| {
                 let mut record = Record::open(bytes);
                 let before = spent(counter, &record, self.clock);
-                for (key, count, uncount, released) in &changes {
+                for (key, count, uncount, range) in &changes {
                     let change = Change {
                         count: *count,
                         uncount: *uncount,
-                        release: released,
+                        release: released.get(range.clone()).unwrap_or_default(),
                         hold: 0,
                     };
                     record.change(*key, &change, &counter.limits, self.clock);
@@ -377,18 +379,19 @@ impl<S: SharedData> Ledger<'_, S> {
                     unit: limit.unit,
                     key,
                     counted: (0, change.count),
+                    bucket: 0,
                     held: change.hold,
                 };
-                let mut held = 0;
                 if change.count > 0 || change.hold > 0 {
                     let place = record.change(key, &change, &counter.limits, clock);
                     line.counted.0 = place.counted;
-                    held = place.held;
+                    line.bucket = place.held;
                     changed = true;
                 }
-                lines.push((line, held));
+                lines.push(line);
             }
-            let after = standing::of(&counter, at, &record, demand, clock).collect();
+            let mut after = Vec::with_capacity(counter.limits.len());
+            after.extend(standing::of(&counter, at, &record, demand, clock));
             if changed {
                 shared_data::Change::Write(Ok((lines, after)))
             } else {
@@ -397,11 +400,11 @@ impl<S: SharedData> Ledger<'_, S> {
         });
         match charged {
             Ok(Ok((lines, after))) => {
-                for (line, bucket) in &lines {
+                for line in &lines {
                     self.holds
-                        .add(&counter.record, line.key, *bucket, line.held);
+                        .add(&counter.record, line.key, line.bucket, line.held);
                 }
-                Ok((lines.into_iter().map(|(line, _)| line).collect(), after))
+                Ok((lines, after))
             }
             Ok(Err(wait)) => Err(Some(wait)),
             Err(Contended) => Err(None),
@@ -409,11 +412,20 @@ impl<S: SharedData> Ledger<'_, S> {
     }
 }
 
+/// Appends a list to another, which as a rule is empty.
+fn append<T>(list: &mut Vec<T>, mut more: Vec<T>) {
+    if list.is_empty() {
+        *list = more;
+    } else {
+        list.append(&mut more);
+    }
+}
+
 /// What is spent of each budget.
 fn spent(counter: &Counter, record: &Record<'_>, clock: Clock) -> Vec<u64> {
     let budgets = counter.budgets.iter().map(|budget| budget.limit);
     budgets
-        .map(|limit| record.buckets(&limit, clock).used(limit.window, clock))
+        .map(|limit| record.tally(&limit, clock).used())
         .collect()
 }
 

@@ -38,14 +38,11 @@ pub(super) fn of(
         } else {
             0
         };
-        let held = record.held(limit, clock).saturating_sub(own);
-        let buckets = record.buckets(limit, clock);
+        let tally = record.tally(limit, clock);
+        let held = tally.held.saturating_sub(own);
         let (used, clear_ms) = match limit.unit {
             Unit::ConcurrentRequests => (held, 0),
-            _ => (
-                buckets.used(limit.window, clock),
-                buckets.clears_in(limit.window, clock),
-            ),
+            _ => (tally.used(), tally.clears_in()),
         };
         let reserved = if limit.unit.is_tokens() { held } else { 0 };
         Standing {
@@ -54,7 +51,7 @@ pub(super) fn of(
             used,
             reserved,
             remaining: limit.quota.saturating_sub(used.saturating_add(reserved)),
-            reset_ms: judge::wait_for(record, limit, 1, held, clock),
+            reset_ms: judge::wait_for(&tally, limit, 1, held),
             clear_ms,
         }
     })

@@ -16,7 +16,7 @@
 //! What is held is renewed by moving it into the current bucket. What nobody renews, because its worker is gone, weighs
 //! until the bucket after its own is over, and heals without anyone's doing.
 
-use super::window::{Buckets, Clock};
+use super::window::{Bucket, Buckets, Clock};
 use super::{Limit, Unit, Window};
 
 const VERSION: u8 = 2;
@@ -108,6 +108,34 @@ pub(super) struct Place {
     pub(super) held: i64,
 }
 
+/// What a record has of a limit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tally {
+    pub(super) counted: Buckets,
+    window: Window,
+    bucket: Bucket,
+    /// What requests under way hold.
+    pub(super) held: u64,
+}
+
+impl Tally {
+    /// See [`Buckets::used`].
+    pub(super) fn used(&self) -> u64 {
+        self.counted.used(self.window, self.bucket)
+    }
+
+    /// See [`Buckets::wait_for`].
+    pub(super) fn wait_for(&self, amount: u64, quota: u64) -> Option<u64> {
+        self.counted
+            .wait_for(amount, quota, self.window, self.bucket)
+    }
+
+    /// See [`Buckets::clears_in`].
+    pub(super) fn clears_in(&self) -> u64 {
+        self.counted.clears_in(self.window, self.bucket)
+    }
+}
+
 /// The bytes of a record that is well formed.
 pub(super) struct Record<'a>(&'a mut Vec<u8>);
 
@@ -124,21 +152,20 @@ impl<'a> Record<'a> {
         Self(bytes)
     }
 
-    /// What a limit has counted up to `clock`.
-    pub(super) fn buckets(&self, limit: &Limit, clock: Clock) -> Buckets {
-        let mut buckets = self
-            .find(Key::of(limit))
-            .map_or_else(Buckets::default, counted_in);
-        buckets.roll(limit.window, clock);
-        buckets
-    }
-
-    /// What requests under way hold of a limit.
-    pub(super) fn held(&self, limit: &Limit, clock: Clock) -> u64 {
+    /// What a limit has counted up to `clock`, and what requests under way hold of it.
+    pub(super) fn tally(&self, limit: &Limit, clock: Clock) -> Tally {
         let key = Key::of(limit);
-        let mut held = self.find(key).map_or_else(Buckets::default, held_in);
+        let (mut counted, mut held) = self.find(key).map_or_else(Default::default, |entry| {
+            (counted_in(entry), held_in(entry))
+        });
+        let bucket = counted.roll(limit.window, clock);
         held.roll(key.hold(), clock);
-        held.current.saturating_add(held.previous)
+        Tally {
+            counted,
+            window: limit.window,
+            bucket,
+            held: held.current.saturating_add(held.previous),
+        }
     }
 
     /// Changes an entry, or makes it. `limits` are those of the configuration: their entries are not dropped for it.
@@ -149,7 +176,8 @@ impl<'a> Record<'a> {
         limits: &[Limit],
         clock: Clock,
     ) -> Place {
-        let (mut counted, mut held) = self.find(key).map_or_else(Default::default, |entry| {
+        let known = self.entries_mut().iter_mut().find(|e| key_of(e) == key);
+        let (mut counted, mut held) = known.as_ref().map_or_else(Default::default, |entry| {
             (counted_in(entry), held_in(entry))
         });
         if let Some(window) = key.window() {
@@ -167,7 +195,7 @@ impl<'a> Record<'a> {
             counted: counted.index,
             held: held.index,
         };
-        if let Some(entry) = self.entries_mut().iter_mut().find(|e| key_of(e) == key) {
+        if let Some(entry) = known {
             put(entry, counted, held);
         } else if counted.weighs() || held.weighs() {
             self.make_room(limits, clock);

@@ -37,7 +37,8 @@ fn add(bytes: &mut Vec<u8>, limits: &[Limit], amount: u64, clock: Clock) {
 
 fn current(bytes: &[u8], limit: &Limit, clock: Clock) -> u64 {
     Record::open(&mut bytes.to_vec())
-        .buckets(limit, clock)
+        .tally(limit, clock)
+        .counted
         .current
 }
 
@@ -108,7 +109,8 @@ fn a_live_entry_of_another_configuration_is_kept_and_a_dead_one_dropped() {
     assert_eq!(entries(&bytes), 3);
     assert_eq!(
         Record::open(&mut bytes)
-            .buckets(&old[0], at(NOON + 60_000))
+            .tally(&old[0], at(NOON + 60_000))
+            .counted
             .previous,
         7
     );
@@ -145,7 +147,7 @@ fn a_reservation_and_an_unknown_entry_survive_a_rewrite() {
     let later = at(NOON + 299_999);
     let both = [requests(Window::Day), requests(Window::Month)];
     add(&mut bytes, &both, 1, later);
-    assert_eq!(Record::open(&mut bytes).held(&second, later), 77);
+    assert_eq!(Record::open(&mut bytes).tally(&second, later).held, 77);
     assert_eq!(bytes[1 + 2 * ENTRY_LEN..=3 * ENTRY_LEN], [9; ENTRY_LEN]);
     assert_eq!(entries(&bytes), 4);
 }
@@ -158,7 +160,11 @@ fn lives_for(limit: &Limit, start: u64) -> u64 {
         ..Change::default()
     };
     Record::open(&mut bytes).change(Key::of(limit), &hold, &[], at(start));
-    let left = |ms: u64| Record::open(&mut bytes.clone()).held(limit, at(start + ms));
+    let left = |ms: u64| {
+        Record::open(&mut bytes.clone())
+            .tally(limit, at(start + ms))
+            .held
+    };
     (0..1_000)
         .map(|seconds| seconds * 1_000)
         .find(|&ms| left(ms) == 0)
@@ -183,8 +189,8 @@ fn an_amount_leaves_the_bucket_that_it_entered() {
     let mut change = |change: Change<'_>, ms| {
         let place = Record::open(&mut bytes).change(key, &change, &[], at(NOON + ms));
         let record = Record::open(&mut bytes);
-        let counted = record.buckets(&day, at(NOON + ms));
-        let held = record.held(&day, at(NOON + ms));
+        let counted = record.tally(&day, at(NOON + ms)).counted;
+        let held = record.tally(&day, at(NOON + ms)).held;
         (place, counted.current, counted.previous, held)
     };
     let count = |count, hold| Change {
@@ -258,7 +264,9 @@ fn what_is_no_record_starts_empty() {
         &other_version,
     ] {
         let mut bytes = bytes.to_vec();
-        let buckets = Record::open(&mut bytes).buckets(&requests(Window::Day), at(NOON));
+        let buckets = Record::open(&mut bytes)
+            .tally(&requests(Window::Day), at(NOON))
+            .counted;
         assert_eq!((buckets.current, buckets.previous), (0, 0));
         assert_eq!(bytes, [VERSION]);
     }

@@ -4,7 +4,7 @@
 //! Only the bucket of `now` and the one before it matter. Knows nothing of where they are stored.
 
 use super::Window;
-use crate::time::{Date, LocalTime, Timestamp, UtcOffset};
+use crate::time::{Date, LocalTime, Timestamp, UtcOffset, times};
 
 /// The time of a decision, and where on Earth its days begin.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +27,8 @@ impl Clock {
 
 /// What was counted in one bucket of a window and in the one before it.
 ///
-/// `used` and `wait_for` speak of the buckets as they are: [`roll`](Self::roll) them to the clock first.
+/// `used` and `wait_for` speak of the buckets as they are: [`roll`](Self::roll) them to the clock first. Where that leaves
+/// the clock in them is worked out once, and handed to those.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Buckets {
     /// Number of the current bucket.
@@ -44,12 +45,21 @@ impl Buckets {
     /// A clock that was set back neither frees nor loses anything. A little back (workers that see a boundary in
     /// different order do that all the time) the stored bucket stays the current one. Further back, all that was counted
     /// moves into the bucket of `clock`: better counted too long than locked until the old time comes round again.
-    pub(crate) fn roll(&mut self, window: Window, clock: Clock) {
+    pub(crate) fn roll(&mut self, window: Window, clock: Clock) -> Bucket {
+        // As a rule it is the bucket of `clock` already, and to see that takes no division. What a month is takes several.
+        if window != Window::Month {
+            let bucket = window.bucket(self.index, clock);
+            if bucket.holds_now {
+                return bucket;
+            }
+        }
         let now = window.index(clock);
         let (current, previous) = match now.saturating_sub(self.index) {
             1 => (0, self.current),
             2.. => (0, 0),
-            _ if self.index.saturating_sub(now) <= window.tolerated_lead() => return,
+            _ if self.index.saturating_sub(now) <= window.tolerated_lead() => {
+                return window.bucket(self.index, clock);
+            }
             _ => (self.current.saturating_add(self.previous), 0),
         };
         *self = Self {
@@ -57,20 +67,18 @@ impl Buckets {
             current,
             previous,
         };
+        window.bucket(now, clock)
     }
 
     /// How much of the quota is taken at this moment.
-    pub(crate) fn used(&self, window: Window, clock: Clock) -> u64 {
+    pub(crate) fn used(&self, window: Window, bucket: Bucket) -> u64 {
         let Window::Sliding(_) = window else {
             return self.current;
         };
-        let bucket = window.bucket(self.index, clock);
-        let share = mul_div(
-            self.previous,
-            bucket.remaining,
-            bucket.length,
-            u128::div_ceil,
-        );
+        let share = match self.previous {
+            0 => 0,
+            previous => mul_div(previous, bucket.remaining, bucket.length, Round::Up),
+        };
         self.current.saturating_add(share)
     }
 
@@ -82,14 +90,15 @@ impl Buckets {
         amount: u64,
         quota: u64,
         window: Window,
-        clock: Clock,
+        bucket: Bucket,
     ) -> Option<u64> {
         let allowed = quota.checked_sub(amount)?;
         let Bucket {
             remaining,
             length,
             lead,
-        } = window.bucket(self.index, clock);
+            ..
+        } = bucket;
         let Window::Sliding(_) = window else {
             let fits = self.current <= allowed;
             return match (fits, window) {
@@ -101,7 +110,7 @@ impl Buckets {
         // `previous * remaining / length`, rounded up, is within the room as long as `remaining` is at most this:
         let longest = |previous: u64, room: u64| match previous {
             0 => length,
-            _ => mul_div(room, length, previous, u128::div_euclid).min(length),
+            _ => mul_div(room, length, previous, Round::Down).min(length),
         };
         let wait = match allowed.checked_sub(self.current) {
             Some(room) => match remaining.saturating_sub(longest(self.previous, room)) {
@@ -117,12 +126,13 @@ impl Buckets {
     }
 
     /// How many milliseconds until nothing in it weighs any more, if nothing else is counted meanwhile.
-    pub(crate) fn clears_in(&self, window: Window, clock: Clock) -> u64 {
+    pub(crate) fn clears_in(&self, window: Window, bucket: Bucket) -> u64 {
         let Bucket {
             remaining,
             length,
             lead,
-        } = window.bucket(self.index, clock);
+            ..
+        } = bucket;
         let sliding = matches!(window, Window::Sliding(_));
         match (self.current, self.previous) {
             (1.., _) if sliding => lead.saturating_add(remaining).saturating_add(length),
@@ -154,13 +164,16 @@ impl Buckets {
 }
 
 /// Where `now` is in a bucket; milliseconds.
-struct Bucket {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bucket {
     /// How long the bucket is.
     length: u64,
     /// What is left of it: 1 to `length`.
     remaining: u64,
     /// How long until it begins, if the clock was set back; its beginning stands in for `now` then.
     lead: u64,
+    /// Whether it is the bucket of `now`.
+    holds_now: bool,
 }
 
 impl Window {
@@ -182,7 +195,7 @@ impl Window {
     fn start_ms(self, index: i64, offset: UtcOffset) -> i64 {
         let days = match self {
             Self::Fixed(seconds) | Self::Sliding(seconds) => {
-                return index.saturating_mul(length_ms(seconds));
+                return times(index, length_ms(seconds));
             }
             Self::InFlight | Self::Total => return index.saturating_mul(i64::MAX),
             Self::Week => index.saturating_mul(7).saturating_sub(3),
@@ -192,9 +205,15 @@ impl Window {
         LocalTime::midnight(days, offset).utc_ms()
     }
 
-    fn bucket(self, index: i64, clock: Clock) -> Bucket {
+    pub(crate) fn bucket(self, index: i64, clock: Clock) -> Bucket {
         let start = self.start_ms(index, clock.offset);
-        let end = self.start_ms(index.saturating_add(1), clock.offset);
+        let end = match self {
+            Self::Fixed(seconds) | Self::Sliding(seconds) => {
+                start.saturating_add(length_ms(seconds))
+            }
+            Self::Day => start.saturating_add(DAY_MS),
+            _ => self.start_ms(index.saturating_add(1), clock.offset),
+        };
         let now = clock.now_ms();
         let span = |from: i64, to: i64| u64::try_from(to.saturating_sub(from)).unwrap_or(0);
         let length = span(start, end).max(1);
@@ -202,6 +221,7 @@ impl Window {
             length,
             remaining: span(now, end).clamp(1, length),
             lead: span(now, start),
+            holds_now: (start..end).contains(&now),
         }
     }
 
@@ -222,14 +242,35 @@ impl Window {
     }
 }
 
+const DAY_MS: i64 = 86_400_000;
+
 fn length_ms(seconds: u32) -> i64 {
     i64::from(seconds.max(1)).saturating_mul(1_000)
 }
 
-/// `a * b / by`, as `divide` rounds, or the greatest number there is.
-fn mul_div(a: u64, b: u64, by: u64, divide: impl Fn(u128, u128) -> u128) -> u64 {
-    let product = u128::from(a).saturating_mul(u128::from(b));
-    u64::try_from(divide(product, u128::from(by.max(1)))).unwrap_or(u64::MAX)
+#[derive(Clone, Copy)]
+enum Round {
+    Down,
+    Up,
+}
+
+/// `a * b / by`, rounded, or the greatest number there is.
+fn mul_div(a: u64, b: u64, by: u64, round: Round) -> u64 {
+    let by = by.max(1);
+    // As a rule the product is no larger than the factors.
+    if let (Ok(a), Ok(b)) = (u32::try_from(a), u32::try_from(b)) {
+        let product = u64::from(a).saturating_mul(b.into());
+        return match round {
+            Round::Down => product.div_euclid(by),
+            Round::Up => product.div_ceil(by),
+        };
+    }
+    let (product, by) = (u128::from(a).saturating_mul(b.into()), by.into());
+    let result = match round {
+        Round::Down => product.div_euclid(by),
+        Round::Up => product.div_ceil(by),
+    };
+    u64::try_from(result).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -27,6 +27,16 @@ impl Clock {
     }
 }
 
+impl Buckets {
+    fn used_at(&self, window: Window, clock: Clock) -> u64 {
+        self.used(window, window.bucket(self.index, clock))
+    }
+
+    fn wait_for_at(&self, amount: u64, quota: u64, window: Window, clock: Clock) -> Option<u64> {
+        self.wait_for(amount, quota, window, window.bucket(self.index, clock))
+    }
+}
+
 /// Buckets of the moment.
 fn filled(window: Window, clock: Clock, current: u64, previous: u64) -> Buckets {
     Buckets {
@@ -42,7 +52,7 @@ fn rolled(mut buckets: Buckets, window: Window, clock: Clock) -> Buckets {
 }
 
 fn passes(buckets: Buckets, amount: u64, quota: u64, window: Window, clock: Clock) -> bool {
-    let used = rolled(buckets, window, clock).used(window, clock);
+    let used = rolled(buckets, window, clock).used_at(window, clock);
     u128::from(used) + u128::from(amount) <= u128::from(quota)
 }
 
@@ -166,13 +176,13 @@ fn a_sliding_window_takes_the_previous_share_rounded_up() {
     for (ms, current, previous, used) in cases {
         let clock = utc(600_000 + ms);
         assert_eq!(
-            filled(minute, clock, current, previous).used(minute, clock),
+            filled(minute, clock, current, previous).used_at(minute, clock),
             used,
             "{ms}"
         );
         let fixed = Window::Fixed(60);
         assert_eq!(
-            filled(fixed, clock, current, previous).used(fixed, clock),
+            filled(fixed, clock, current, previous).used_at(fixed, clock),
             current,
             "{ms}"
         );
@@ -184,23 +194,23 @@ fn calendar_windows_start_empty() {
     let last = at("2026-11-30T23:59:59.999Z", "Z");
     for window in [Window::Day, Window::Month] {
         let full = filled(window, last, 10, 99);
-        assert_eq!(full.used(window, last), 10);
-        assert_eq!(full.wait_for(1, 10, window, last), Some(1));
+        assert_eq!(full.used_at(window, last), 10);
+        assert_eq!(full.wait_for_at(1, 10, window, last), Some(1));
         assert_eq!(
-            rolled(full, window, last.after(1)).used(window, last.after(1)),
+            rolled(full, window, last.after(1)).used_at(window, last.after(1)),
             0
         );
     }
     let noon = at("2026-11-30T12:00:00Z", "+09:00");
     assert_eq!(
-        filled(Window::Day, noon, 10, 0).wait_for(1, 10, Window::Day, noon),
+        filled(Window::Day, noon, 10, 0).wait_for_at(1, 10, Window::Day, noon),
         Some(3 * 3_600_000)
     );
     let sixth_hour = at("2026-11-30T21:00:00Z", "+09:00");
     let december = filled(Window::Month, sixth_hour, 10, 0);
     let rest = (31 * 24 - 6) * 3_600_000;
     assert_eq!(
-        december.wait_for(1, 10, Window::Month, sixth_hour),
+        december.wait_for_at(1, 10, Window::Month, sixth_hour),
         Some(rest)
     );
 }
@@ -215,15 +225,15 @@ fn what_can_never_pass_has_no_wait() {
         Window::Month,
     ] {
         assert_eq!(
-            filled(window, clock, 0, 0).wait_for(1, 0, window, clock),
+            filled(window, clock, 0, 0).wait_for_at(1, 0, window, clock),
             None
         );
         assert_eq!(
-            filled(window, clock, 0, 0).wait_for(6, 5, window, clock),
+            filled(window, clock, 0, 0).wait_for_at(6, 5, window, clock),
             None
         );
         assert_eq!(
-            filled(window, clock, 0, 0).wait_for(5, 5, window, clock),
+            filled(window, clock, 0, 0).wait_for_at(5, 5, window, clock),
             Some(0)
         );
     }
@@ -250,14 +260,20 @@ fn a_clock_set_back_frees_and_loses_nothing() {
     let buckets = filled(minute, utc(120_000), 3, 4);
     let before = utc(119_000);
     assert_eq!(rolled(buckets, minute, before), buckets);
-    assert_eq!(buckets.used(minute, before), 7);
-    assert_eq!(buckets.wait_for(1, 7, minute, before), Some(1_000 + 15_000));
+    assert_eq!(buckets.used_at(minute, before), 7);
     assert_eq!(
-        buckets.wait_for(7, 7, minute, before),
+        buckets.wait_for_at(1, 7, minute, before),
+        Some(1_000 + 15_000)
+    );
+    assert_eq!(
+        buckets.wait_for_at(7, 7, minute, before),
         Some(1_000 + 60_000 + 60_000)
     );
     let fixed = Window::Fixed(60);
-    assert_eq!(buckets.wait_for(1, 3, fixed, before), Some(1_000 + 60_000));
+    assert_eq!(
+        buckets.wait_for_at(1, 3, fixed, before),
+        Some(1_000 + 60_000)
+    );
     // The lesser ones of a minute stay as well, so that a stalled worker cannot throw away what others counted since.
     let (second, at_three) = (Window::Sliding(1), utc(3_000));
     let buckets_of_seconds = filled(second, utc(63_999), 3, 4);
@@ -266,7 +282,7 @@ fn a_clock_set_back_frees_and_loses_nothing() {
         buckets_of_seconds
     );
     assert_eq!(
-        buckets_of_seconds.wait_for(4, 7, second, at_three),
+        buckets_of_seconds.wait_for_at(4, 7, second, at_three),
         Some(60_000 + 1_000)
     );
     assert_eq!(
@@ -285,7 +301,7 @@ fn a_clock_set_back_frees_and_loses_nothing() {
         }
     );
     assert_eq!(
-        rolled(back, minute, utc(120_000)).used(minute, utc(120_000)),
+        rolled(back, minute, utc(120_000)).used_at(minute, utc(120_000)),
         0
     );
 }
@@ -315,9 +331,9 @@ fn the_ends_of_all_numbers_are_no_panic() {
                         previous: u64::MAX,
                     };
                     let buckets = rolled(buckets, window, clock);
-                    let _ = buckets.used(window, clock);
+                    let _ = buckets.used_at(window, clock);
                     for quota in ends {
-                        let wait = buckets.wait_for(1, quota, window, clock);
+                        let wait = buckets.wait_for_at(1, quota, window, clock);
                         assert!(window == Window::Total || wait.is_some() == (quota > 0));
                     }
                 }
@@ -335,14 +351,14 @@ fn weeks_begin_on_monday_and_a_total_never_ends() {
     };
     let saturday_noon = 1_795_262_400_000;
     let full = |window, clock| filled(window, clock, 10, 0);
-    let wait = |window, clock| full(window, clock).wait_for(1, 10, window, clock);
+    let wait = |window, clock| full(window, clock).wait_for_at(1, 10, window, clock);
     let hours = |hours: u64| Some(hours * 3_600_000);
     assert_eq!(wait(Window::Week, clock(saturday_noon, 0)), hours(36));
     assert_eq!(wait(Window::Week, clock(saturday_noon, 9)), hours(27));
     assert_eq!(wait(Window::Total, clock(saturday_noon, 0)), None);
     let mut total = full(Window::Total, clock(0, 0));
     total.roll(Window::Total, clock(saturday_noon, 9));
-    assert_eq!(total.used(Window::Total, clock(saturday_noon, 9)), 10);
+    assert_eq!(total.used_at(Window::Total, clock(saturday_noon, 9)), 10);
 }
 
 fn windows() -> impl Strategy<Value = Window> {
@@ -376,7 +392,7 @@ proptest! {
         let window = Window::Sliding(seconds);
         let length = u128::from(seconds) * 1_000;
         let remaining = length - u128::from(clock.now.0) % length;
-        let share = u128::from(filled(window, clock, current, previous).used(window, clock) - current);
+        let share = u128::from(filled(window, clock, current, previous).used_at(window, clock) - current);
         let exact = u128::from(previous) * remaining;
         prop_assert!(share * length >= exact);
         prop_assert!(share == 0 || (share - 1) * length < exact);
@@ -390,7 +406,7 @@ proptest! {
         let mut buckets = filled(window, clock, current, previous);
         buckets.index += ahead;
         let quota = amount.saturating_add(spare);
-        let wait = buckets.wait_for(amount, quota, window, clock).unwrap();
+        let wait = buckets.wait_for_at(amount, quota, window, clock).unwrap();
         prop_assert!(passes(buckets, amount, quota, window, clock.after(wait)));
         if wait > 0 {
             prop_assert!(!passes(buckets, amount, quota, window, clock.after(wait - 1)));
@@ -420,6 +436,6 @@ proptest! {
         let mut buckets = filled(window, clock, current, previous);
         buckets.index += ahead;
         let brute = (0..=6_000).find(|&wait| passes(buckets, amount, amount + spare, window, clock.after(wait)));
-        prop_assert_eq!(buckets.wait_for(amount, amount + spare, window, clock), brute);
+        prop_assert_eq!(buckets.wait_for_at(amount, amount + spare, window, clock), brute);
     }
 }

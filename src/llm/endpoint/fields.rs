@@ -34,12 +34,7 @@ impl Fields {
 
     /// The path that a bit of the patterns stands for.
     pub(crate) fn path(&self, bits: u64) -> Option<Path> {
-        let index = usize::try_from(bits.trailing_zeros()).ok()?;
-        [self.models, WATCHED, TEXT]
-            .into_iter()
-            .flatten()
-            .nth(index)
-            .copied()
+        self.patterns.get(bits)
     }
 
     pub(crate) const fn model_bits(&self) -> u64 {
@@ -63,8 +58,10 @@ impl Fields {
     /// The watched field, if `bits` has one.
     pub(crate) fn watched(&self, bits: u64) -> Option<Watched> {
         let bit = bits & self.watched_bits() & !self.model_bits();
-        let path = self.path(bit).filter(|_| bit != 0)?;
-        Some(match path {
+        if bit == 0 {
+            return None;
+        }
+        Some(match self.path(bit)? {
             ["background"] => Watched::Background,
             ["stream"] => Watched::Stream,
             ["stream_options"] => Watched::StreamOptions,

@@ -34,6 +34,12 @@ impl Bound {
         ) {
             return None;
         }
+        // Nor are `messages` and `model`.
+        let max = folded.first_chunk::<3>();
+        let max = max.is_some_and(|start| start.eq_ignore_ascii_case(b"max"));
+        if matches!(folded, [b'm' | b'M', ..]) && !max {
+            return None;
+        }
         let known = |names: &[&str]| {
             let mut alike = names
                 .iter()
@@ -47,7 +53,7 @@ impl Bound {
         } else if let Some(canonical) = known(OUTPUT) {
             (BoundKind::Output, canonical)
         } else {
-            if !folded.first_chunk::<3>()?.eq_ignore_ascii_case(b"max") {
+            if !max {
                 return None;
             }
             let folded = lower_case(folded)?;

@@ -249,7 +249,10 @@ impl Visitor {
 
     fn text_field(&self, bits: u64) -> Option<TextField> {
         let bits = bits & self.fields.text_bits();
-        let path = self.fields.path(bits).filter(|_| bits != 0)?;
+        if bits == 0 {
+            return None;
+        }
+        let path = self.fields.path(bits)?;
         Some(TextField {
             depth: self.path.depth(),
             tokens: matches!(path, ["input" | "prompt"]),

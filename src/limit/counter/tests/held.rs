@@ -81,7 +81,7 @@ fn held(shared: &mut Fake, counter: &Rc<Counter>, ms: u64) -> u64 {
     let held = counter
         .limits
         .iter()
-        .map(|limit| record.held(limit, at(ms)));
+        .map(|limit| record.tally(limit, at(ms)).held);
     held.sum()
 }
 

@@ -74,6 +74,7 @@ fn admit_one(
 /// Settles a request that had reserved nothing.
 fn settle(shared: &mut impl SharedData, limits: &[Limit], tokens: Tokens, ms: u64) -> u32 {
     let lines = limits.iter().map(|limit| Line {
+        bucket: 0,
         counter: 0,
         unit: limit.unit,
         key: Key::of(limit),
