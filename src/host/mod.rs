@@ -4,7 +4,6 @@
 
 mod abi;
 mod http;
-mod memory;
 mod pairs;
 mod readout;
 mod root;
