@@ -224,7 +224,7 @@ impl Bench {
             &script,
             format!(
                 "local f = io.open('{}', 'rb') wrk.method = 'POST' wrk.body = f:read('*a') f:close()\n\
-                 wrk.headers['authorization'] = 'Bearer sk-team-1-07-0123456789abcdef'\n\
+                 wrk.headers['authorization'] = 'Bearer sk-team-1-00-0123456789abcdef'\n\
                  wrk.headers['content-type'] = 'application/json'\n",
                 self.folder.join("body").display()
             ),
@@ -274,7 +274,7 @@ impl Bench {
                     "-s",
                     "-i",
                     "-H",
-                    "authorization: Bearer sk-team-1-07-0123456789abcdef",
+                    "authorization: Bearer sk-team-1-00-0123456789abcdef",
                     "-H",
                     "content-type: application/json",
                     "--data-binary",
