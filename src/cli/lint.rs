@@ -104,6 +104,7 @@ fn summary(config: &Config, out: &mut dyn Write) -> std::io::Result<()> {
     count(
         "Policies",
         config
+            .defaults
             .policies
             .iter()
             .map(|policy| policy.name.as_str())

@@ -2,8 +2,9 @@
 
 use super::decode::{Decoder, Fields};
 use super::group::{self, Keys, check_known};
-use super::limits::{self, NAMES};
+use super::limits::NAMES;
 use super::node::{Node, Value};
+use super::rules::{self, RULES};
 use super::{Consumer, ConsumerGroup, Membership};
 use std::collections::BTreeMap;
 
@@ -15,25 +16,8 @@ const CONSUMER: Fields = Fields {
         "api_key",
         "api_keys",
         "groups",
-        "rate_limits",
     ],
-    later: &[
-        "allowed_endpoints",
-        "allowed_models",
-        "budgets",
-        "consumer_rate_limits",
-        "default_model",
-        "denied_models",
-        "input_policies",
-        "mode",
-        "model_aliases",
-        "model_rate_limits",
-        "output_policies",
-        "policies",
-        "pricing",
-        "request_limits",
-        "unpriced",
-    ],
+    common: RULES,
     inner: ("rate_limits", NAMES),
     ..Fields::NONE
 };
@@ -74,9 +58,7 @@ pub(super) fn consumers(
             enabled: d.field(&map, "enabled", Decoder::bool).unwrap_or(true),
             keys: group::keys(d, &map, "consumers", at, keys),
             groups: memberships.unwrap_or_default(),
-            rate_limits: d
-                .field(&map, "rate_limits", limits::rate_limits)
-                .unwrap_or_default(),
+            rules: rules::rules(d, &map),
         })
     })
 }
@@ -105,7 +87,7 @@ fn membership(d: &mut Decoder, node: &Node, groups: &[ConsumerGroup]) -> Option<
     })
 }
 
-pub(super) fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     let part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@+".contains(&byte);
     (1..=64).contains(&text.len()) && text.bytes().all(part)
 }

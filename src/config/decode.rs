@@ -12,8 +12,8 @@ use std::fmt::Write;
 /// The members that a map can have.
 pub(super) struct Fields {
     pub(super) known: &'static [&'static str],
-    /// Names of the reference that no released version acts on yet: silence would be a lie.
-    pub(super) later: &'static [&'static str],
+    /// Further ones, which several maps have in common.
+    pub(super) common: &'static [&'static str],
     /// Whether what stands in a wrong place here may be an API key.
     pub(super) secret: bool,
     /// A member, and those of its own members that are easily written one level too high.
@@ -23,7 +23,7 @@ pub(super) struct Fields {
 impl Fields {
     pub(super) const NONE: Self = Self {
         known: &[],
-        later: &[],
+        common: &[],
         secret: false,
         inner: ("", &[]),
     };
@@ -165,17 +165,16 @@ impl Decoder {
             node,
         } in members
         {
-            if fields.known.contains(&key.as_str()) {
+            let known = || fields.known.iter().chain(fields.common).copied();
+            if known().any(|known| known == key) {
                 continue;
             }
-            let near = nearest(key, fields.known.iter().copied());
+            let near = nearest(key, known());
             let (inner, names) = fields.inner;
             if !near.is_some_and(|near| is_harmless(near, node)) {
                 self.hide(node);
             }
-            if fields.later.contains(&key.as_str()) {
-                self.within(key, |d| d.error(*key_span, "not supported yet"));
-            } else if names.contains(&key.as_str()) {
+            if names.contains(&key.as_str()) {
                 let help = format!("did you mean `{inner}.{key}`?");
                 self.within(key, |d| d.error_help(*key_span, "unknown field", help));
             } else if let Some(known) = near {
@@ -189,7 +188,8 @@ impl Decoder {
                     "its name is not shown, it may be a key",
                 );
             } else {
-                let help = format!("known here: {}", fields.known.join(", "));
+                let known: Vec<&str> = known().collect();
+                let help = format!("known here: {}", known.join(", "));
                 self.within(key, |d| d.error_help(*key_span, "unknown field", help));
             }
         }

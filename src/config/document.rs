@@ -2,12 +2,12 @@
 
 use super::decode::{Decoder, Fields, Map};
 use super::node::{Node, Span, Value};
+use super::rules::{self, RULES};
 use super::{
-    Config, ConfigError, Counters, HeaderFamily, Mode, Provider, ProviderTarget, ScopeLimits,
-    consumer, counters, group, limits, policies, spend,
+    Config, ConfigError, Counters, HeaderFamily, Mode, Provider, ProviderTarget, consumer,
+    counters, group, identity,
 };
 use crate::credential;
-use crate::limit::counter::Budget;
 use crate::time::UtcOffset;
 
 const DOCUMENT: Fields = Fields {
@@ -19,13 +19,19 @@ const DOCUMENT: Fields = Fields {
         "consumers",
         "default_group",
         "anonymous_group",
+        "identity",
+        "defaults",
+        "services",
+        "routes",
         "ceilings",
         "counters",
         "policies",
         "input_policies",
+        "output_policies",
         "pricing",
         "budgets",
         "unpriced",
+        "request_limits",
         "credential_headers",
         "path_prefixes",
         "failed_auth_per_minute",
@@ -36,38 +42,7 @@ const DOCUMENT: Fields = Fields {
         "max_response_bytes",
         "timezone",
     ],
-    later: &[
-        "defaults",
-        "identity",
-        "output_policies",
-        "request_limits",
-        "routes",
-        "services",
-    ],
-    ..Fields::NONE
-};
-
-const CEILINGS: Fields = Fields {
-    known: &[
-        "rate_limits",
-        "consumer_rate_limits",
-        "model_rate_limits",
-        "budgets",
-    ],
-    later: &[
-        "allowed_endpoints",
-        "allowed_models",
-        "default_model",
-        "denied_models",
-        "input_policies",
-        "model_aliases",
-        "output_policies",
-        "policies",
-        "pricing",
-        "request_limits",
-        "unpriced",
-    ],
-    inner: ("rate_limits", limits::NAMES),
+    inner: ("defaults", RULES),
     ..Fields::NONE
 };
 
@@ -152,7 +127,10 @@ fn config(d: &mut Decoder, root: &Node) -> Option<Config> {
         })
     };
     let (default_group, anonymous_group) = (known("default_group"), known("anonymous_group"));
-    let (ceilings, ceiling_budgets) = d.field(&map, "ceilings", ceilings).unwrap_or_default();
+    let mut unnamed = |name| d.field(&map, name, rules::unnamed).unwrap_or_default();
+    let [ceilings, defaults] = ["ceilings", "defaults"].map(&mut unnamed);
+    let mut scopes = |name| d.field(&map, name, rules::scopes).unwrap_or_default();
+    let [services, routes] = ["services", "routes"].map(&mut scopes);
     let mut config = Config {
         mode: d.field(&map, "mode", mode).unwrap_or_default(),
         providers: d.field(&map, "providers", providers).unwrap_or_default(),
@@ -161,15 +139,11 @@ fn config(d: &mut Decoder, root: &Node) -> Option<Config> {
         anonymous_group,
         consumer_groups,
         ceilings,
-        ceiling_budgets,
-        spend: spend::spend(d, &map),
+        defaults: defaults.over(&rules::rules(d, &map)),
+        services,
+        routes,
+        identity: d.field(&map, "identity", identity::source),
         counters: Counters::default(),
-        policies: d
-            .field(&map, "policies", policies::policies)
-            .unwrap_or_default(),
-        input_policies: d
-            .field(&map, "input_policies", policies::policies)
-            .unwrap_or_default(),
         credential_headers: (d.field(&map, "credential_headers", |d, node| {
             d.set(node, header_name)
         }))
@@ -204,13 +178,6 @@ fn config(d: &mut Decoder, root: &Node) -> Option<Config> {
         .unwrap_or_default();
     check_held_headers(d, &map, &config);
     Some(config)
-}
-
-fn ceilings(d: &mut Decoder, node: &Node) -> Option<(ScopeLimits, Vec<Budget>)> {
-    let map = d.map(node, &CEILINGS)?;
-    let limits = limits::scope(d, &map);
-    let budgets = d.field(&map, "budgets", spend::budgets);
-    Some((limits, budgets.unwrap_or_default()))
 }
 
 /// Where the request's header is gone before its body is read, nothing in the header may hang on the model.
@@ -270,7 +237,7 @@ fn header_families(d: &mut Decoder, node: &Node) -> Option<Vec<HeaderFamily>> {
 }
 
 /// RFC 9110, section 5.1, in whatever case; kept in HTTP/2's lower case.
-fn header_name(d: &mut Decoder, node: &Node) -> Option<String> {
+pub(super) fn header_name(d: &mut Decoder, node: &Node) -> Option<String> {
     let rule = |text: &str| {
         let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         (1..=64).contains(&text.len()) && text.bytes().all(token)

@@ -2,10 +2,11 @@
 
 use super::decode::{Decoder, Fields, Map};
 use super::document::mode;
-use super::limits::{self, NAMES};
+use super::limits::NAMES;
 use super::node::{Node, Span, Value};
+use super::rules::{self, RULES};
 use super::suggest::nearest;
-use super::{ApiKey, ConsumerGroup, consumer, policies, spend};
+use super::{ApiKey, ConsumerGroup, consumer};
 use crate::credential::KeyDigest;
 use crate::time::Timestamp;
 use std::collections::BTreeMap;
@@ -18,20 +19,7 @@ const GROUP: Fields = Fields {
         "mode",
         "api_key",
         "api_keys",
-        "allowed_models",
-        "denied_models",
-        "default_model",
-        "model_aliases",
-        "allowed_endpoints",
         "parent",
-        "rate_limits",
-        "consumer_rate_limits",
-        "model_rate_limits",
-        "policies",
-        "input_policies",
-        "pricing",
-        "budgets",
-        "unpriced",
         "consumers",
         "enabled",
         "not_before",
@@ -39,7 +27,7 @@ const GROUP: Fields = Fields {
         "priority",
         "features",
     ],
-    later: &["output_policies", "request_limits"],
+    common: RULES,
     inner: ("rate_limits", NAMES),
     ..Fields::NONE
 };
@@ -156,7 +144,6 @@ fn group(d: &mut Decoder, map: &Map<'_>, at: usize, seen: &mut Keys) -> Consumer
     let (not_before, not_after) = d.dates(map);
     let consumer =
         |d: &mut Decoder, node: &Node| d.checked(node, consumer::is_name, "a consumer's name");
-    let models = |d: &mut Decoder, node: &Node| d.set(node, Decoder::model_glob);
     ConsumerGroup {
         name: String::new(),
         description: d.field(map, "description", |d, node| {
@@ -171,22 +158,8 @@ fn group(d: &mut Decoder, map: &Map<'_>, at: usize, seen: &mut Keys) -> Consumer
         priority: (d.field(map, "priority", |d, node| d.number32(node, 1_000_000)))
             .unwrap_or_default(),
         features: d.field(map, "features", features).unwrap_or_default(),
-        allowed_models: d.field(map, "allowed_models", models),
-        denied_models: d.field(map, "denied_models", models).unwrap_or_default(),
-        default_model: d.field(map, "default_model", Decoder::model),
-        model_aliases: d
-            .field(map, "model_aliases", model_aliases)
-            .unwrap_or_default(),
-        allowed_endpoints: d.field(map, "allowed_endpoints", |d, node| d.set(node, endpoint)),
         parent: d.field(map, "parent", Decoder::name),
-        limits: limits::scope(d, map),
-        spend: spend::spend(d, map),
-        policies: d
-            .field(map, "policies", policies::policies)
-            .unwrap_or_default(),
-        input_policies: d
-            .field(map, "input_policies", policies::policies)
-            .unwrap_or_default(),
+        rules: rules::rules(d, map),
     }
 }
 
@@ -337,34 +310,4 @@ fn default_id(digest: &KeyDigest) -> String {
         let _ = write!(id, "{byte:02x}"); // a String takes everything
     }
     id
-}
-
-fn model_aliases(d: &mut Decoder, node: &Node) -> Option<Vec<(String, String)>> {
-    let members = d.free_map(node)?;
-    let aliases = members.iter().filter_map(|member| {
-        d.within(&member.key, |d| {
-            let target = d.model(&member.node)?;
-            if member.key.is_empty() || member.key.contains('*') {
-                d.error(member.key_span, "an alias is one model's name, without `*`");
-            } else if member.key == target {
-                d.error(member.node.span, "stands for itself");
-            }
-            Some((member.key.clone(), target))
-        })
-    });
-    Some(aliases.collect())
-}
-
-fn endpoint(d: &mut Decoder, node: &Node) -> Option<String> {
-    let rule = |text: &str| {
-        let name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-        let path = |byte: u8| byte.is_ascii_graphic() && !b"?#%".contains(&byte);
-        (1..=256).contains(&text.len())
-            && (text.bytes().all(name) || (text.starts_with('/') && text.bytes().all(path)))
-    };
-    d.checked(
-        node,
-        rule,
-        "an endpoint's name, or a path prefix that begins with `/`",
-    )
 }

@@ -94,9 +94,7 @@ pub(super) fn scope(d: &mut Decoder, map: &Map<'_>) -> ScopeLimits {
         consumer_rate_limits: d
             .field(map, "consumer_rate_limits", rate_limits)
             .unwrap_or_default(),
-        model_rate_limits: d
-            .field(map, "model_rate_limits", model_rate_limits)
-            .unwrap_or_default(),
+        model_rate_limits: d.field(map, "model_rate_limits", model_rate_limits),
     }
 }
 

@@ -12,6 +12,7 @@ mod decode;
 mod document;
 mod error;
 mod group;
+mod identity;
 mod json;
 mod limits;
 mod node;
@@ -19,6 +20,7 @@ mod policies;
 mod protobuf;
 #[cfg(feature = "cli")]
 mod publish;
+mod rules;
 mod scalar;
 mod spend;
 mod suggest;
@@ -26,11 +28,13 @@ mod warning;
 #[cfg(feature = "cli")]
 mod yaml;
 
+pub(crate) use consumer::is_name as is_consumer_name;
 pub use error::{ConfigError, Location};
 #[cfg(feature = "cli")]
 pub(crate) use limits::is_counted;
 #[cfg(feature = "cli")]
 pub use publish::{json_from_yaml, publish};
+pub(crate) use rules::merged;
 #[cfg(feature = "cli")]
 pub(crate) use warning::NOT_KEPT;
 pub use warning::Warning;
@@ -58,18 +62,18 @@ pub struct Config {
     pub default_group: Option<String>,
     /// `anonymous_group`: of requests without a credential.
     pub anonymous_group: Option<String>,
-    /// `ceilings`: what no group can raise.
-    pub ceilings: ScopeLimits,
-    /// `budgets[]` of the ceilings, for all groups together.
-    pub ceiling_budgets: Vec<Budget>,
-    /// `pricing`, `budgets`, `unpriced` of the top level: for groups that have none of their own.
-    pub spend: Spend,
+    /// `ceilings`: what no other scope can raise or take away; its limits count over all groups together.
+    pub ceilings: Rules,
+    /// `defaults`, and below them what the top level itself says.
+    pub defaults: Rules,
+    /// `services[]`, by the names of Envoy's clusters.
+    pub services: Vec<Scope>,
+    /// `routes[]`, by the names of Envoy's routes.
+    pub routes: Vec<Scope>,
+    /// `identity`: who asks, where a filter before this one has settled it.
+    pub identity: Option<IdentitySource>,
     /// `counters`: where they are kept.
     pub counters: Counters,
-    /// `policies[]` of the top level: for every group that has none of the same name.
-    pub policies: Vec<PolicyRule>,
-    /// `input_policies[]` of the top level, likewise.
-    pub input_policies: Vec<PolicyRule>,
     /// Header names, lower case, in which a key may come.
     pub credential_headers: Vec<String>,
     /// What may stand before an endpoint's own path.
@@ -124,12 +128,8 @@ impl Config {
 
     /// Makes sliding windows fixed ones.
     pub(crate) fn fix_windows(&mut self) {
-        let groups = self.consumer_groups.iter_mut();
-        for scope in groups
-            .map(|group| &mut group.limits)
-            .chain([&mut self.ceilings])
-        {
-            let of_models = scope.model_rate_limits.iter_mut();
+        for scope in self.all_rules().map(|rules| &mut rules.limits) {
+            let of_models = scope.model_rate_limits.iter_mut().flatten();
             let lists = [&mut scope.rate_limits, &mut scope.consumer_rate_limits];
             let lists = lists
                 .into_iter()
@@ -142,10 +142,111 @@ impl Config {
         }
     }
 
+    /// What holds for a group, on whatever route.
+    pub fn rules_of(&self, group: &ConsumerGroup) -> Rules {
+        group.rules.over(&self.defaults)
+    }
+
+    /// Those of every scope.
+    fn all_rules(&mut self) -> impl Iterator<Item = &mut Rules> {
+        let groups = self.consumer_groups.iter_mut();
+        let consumers = self.consumers.iter_mut();
+        let scopes = self.services.iter_mut().chain(&mut self.routes);
+        groups
+            .map(|group| &mut group.rules)
+            .chain(consumers.map(|consumer| &mut consumer.rules))
+            .chain(scopes.map(|scope| &mut scope.rules))
+            .chain([&mut self.defaults, &mut self.ceilings])
+    }
+
     /// What is valid, and still not what its author may expect.
     pub fn warnings(&self) -> Vec<Warning> {
         warning::of(self)
     }
+}
+
+/// What any scope can say. A scope that says nothing of a field leaves it to the next wider one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rules {
+    /// Exact names or globs; `None`: every model.
+    pub allowed_models: Option<Vec<String>>,
+    /// Exact names or globs; wins over `allowed_models`.
+    pub denied_models: Option<Vec<String>>,
+    /// Written into a body that names no model.
+    pub default_model: Option<String>,
+    /// `alias: target`, in file order.
+    pub model_aliases: Option<Vec<(String, String)>>,
+    /// Endpoint names or path prefixes; `None`: every endpoint that names its models.
+    pub allowed_endpoints: Option<Vec<String>>,
+    /// What may be used up.
+    pub limits: ScopeLimits,
+    /// What it costs, and how much may be spent.
+    pub spend: Spend,
+    /// What one request may ask for.
+    pub request_limits: Option<RequestLimits>,
+    /// `policies[]`: for prompts and answers.
+    pub policies: Vec<PolicyRule>,
+    /// `input_policies[]`: for prompts.
+    pub input_policies: Vec<PolicyRule>,
+    /// `output_policies[]`: for answers.
+    pub output_policies: Vec<PolicyRule>,
+}
+
+/// An entry of `services` or `routes`.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// As Envoy names it.
+    pub name: String,
+    /// What it says.
+    pub rules: Rules,
+}
+
+/// `request_limits`
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RequestLimits {
+    /// Output tokens of one answer.
+    pub max_output_tokens: Option<u64>,
+    /// What becomes of a request for more.
+    pub on_exceeded: ClampOrReject,
+    /// Bytes of its body, inflated.
+    pub max_body_bytes: Option<u64>,
+    /// How many answers at once.
+    pub max_n: Option<u64>,
+    /// Whether the answer may come as a stream.
+    pub stream: bool,
+    /// Whether the model may be given tools.
+    pub tools: bool,
+}
+
+/// `request_limits.on_exceeded`
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ClampOrReject {
+    /// It goes on with the bound as its own.
+    Clamp,
+    /// It is refused.
+    #[default]
+    Reject,
+}
+
+/// `identity`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum IdentitySource {
+    /// Fields of the request's header, which only a filter before this one can have written.
+    Headers {
+        /// `consumer_header`, lower case.
+        consumer: Option<String>,
+        /// `group_header`, lower case.
+        group: Option<String>,
+    },
+    /// The dynamic metadata of a filter.
+    Metadata {
+        /// Its name there.
+        filter: String,
+        /// Where in it the consumer's name stands.
+        consumer: Vec<String>,
+        /// Where the group's name stands.
+        group: Vec<String>,
+    },
 }
 
 /// `mode`.
@@ -219,30 +320,14 @@ pub struct ConsumerGroup {
     pub priority: u32,
     /// Tags that upstreams and events are told.
     pub features: Vec<String>,
-    /// Exact names or globs; `None`: every model.
-    pub allowed_models: Option<Vec<String>>,
-    /// Exact names or globs; wins over `allowed_models`.
-    pub denied_models: Vec<String>,
-    /// Written into a body that names no model.
-    pub default_model: Option<String>,
-    /// `alias: target`, in file order.
-    pub model_aliases: Vec<(String, String)>,
-    /// Endpoint names or path prefixes; `None`: every endpoint that names its models.
-    pub allowed_endpoints: Option<Vec<String>>,
     /// The group above, whose limits and allow-list hold for this one too.
     pub parent: Option<String>,
-    /// What may be used up.
-    pub limits: ScopeLimits,
-    /// What it costs, and how much may be spent.
-    pub spend: Spend,
-    /// `policies[]`: for prompts and answers (of answers not enforced yet).
-    pub policies: Vec<PolicyRule>,
-    /// `input_policies[]`: for prompts.
-    pub input_policies: Vec<PolicyRule>,
+    /// What holds for it.
+    pub rules: Rules,
 }
 
 /// What a scope says of money.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Spend {
     /// `pricing`: model globs and prices, in file order.
     pub pricing: Option<Vec<(String, Price)>>,
@@ -263,18 +348,18 @@ pub enum Unpriced {
 }
 
 /// The limits that a scope sets.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ScopeLimits {
     /// `rate_limits`: one counter for all of the scope.
     pub rate_limits: Vec<Limit>,
     /// `consumer_rate_limits`: one counter for each of its consumers.
     pub consumer_rate_limits: Vec<Limit>,
     /// `model_rate_limits[]`: a further counter for some of its models.
-    pub model_rate_limits: Vec<ModelLimits>,
+    pub model_rate_limits: Option<Vec<ModelLimits>>,
 }
 
 /// One entry of `model_rate_limits`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ModelLimits {
     /// Exact names or globs.
     pub models: Vec<String>,
@@ -350,8 +435,8 @@ pub struct Consumer {
     pub keys: Vec<ApiKey>,
     /// `groups[]`
     pub groups: Vec<Membership>,
-    /// `rate_limits`: in place of its groups' `consumer_rate_limits`.
-    pub rate_limits: Vec<Limit>,
+    /// What holds for it; its `rate_limits` stand in place of its groups' `consumer_rate_limits`.
+    pub rules: Rules,
 }
 
 /// One entry of a consumer's `groups`.
@@ -384,8 +469,8 @@ pub struct ApiKey {
     pub features: Vec<String>,
 }
 
-/// One entry of `policies` or `input_policies`.
-#[derive(Clone, Debug)]
+/// One entry of `policies`, `input_policies` or `output_policies`.
+#[derive(Clone, Debug, PartialEq)]
 pub struct PolicyRule {
     /// Unique within its list.
     pub name: String,

@@ -193,3 +193,10 @@ fn some_of(
     }
     d.list(node, decode).map(drop)
 }
+
+impl PolicyRule {
+    /// Whether a list may have only one of the two.
+    pub(super) fn same_name(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}

@@ -180,7 +180,7 @@ mod tests {
         assert!(!config.hold_request_headers);
         let group = config.consumer_groups.first().unwrap();
         assert_eq!(
-            (group.name.as_str(), group.limits.rate_limits[0].quota),
+            (group.name.as_str(), group.rules.limits.rate_limits[0].quota),
             ("engineering", 2_000_000)
         );
     }

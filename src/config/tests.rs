@@ -61,7 +61,7 @@ fn numbers_are_read_however_envoy_writes_them() {
             quota,
         };
         assert_eq!(
-            config.consumer_groups[0].limits.rate_limits,
+            config.consumer_groups[0].rules.limits.rate_limits,
             [limit],
             "{written}"
         );
@@ -108,11 +108,11 @@ fn a_struct_without_order_gives_the_same_limits() {
     let other =
         with_limits(r#"{"window":"fixed","requests_per_minute":6,"tokens_per_day":5}"#).unwrap();
     assert_eq!(
-        one.consumer_groups[0].limits.rate_limits,
-        other.consumer_groups[0].limits.rate_limits
+        one.consumer_groups[0].rules.limits.rate_limits,
+        other.consumer_groups[0].rules.limits.rate_limits
     );
     assert_eq!(
-        one.consumer_groups[0].limits.rate_limits[0].window,
+        one.consumer_groups[0].rules.limits.rate_limits[0].window,
         Window::Fixed(60)
     );
 }
@@ -312,7 +312,7 @@ fn concurrency_has_no_window() {
     ] {
         let config = with_limits(limits).unwrap();
         assert_eq!(
-            config.consumer_groups[0].limits.rate_limits,
+            config.consumer_groups[0].rules.limits.rate_limits,
             std::slice::from_ref(&expected)
         );
     }

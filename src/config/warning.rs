@@ -1,7 +1,7 @@
 //! What is valid, and still not what its author may expect.
 
 use super::{
-    Config, ConsumerGroup, PolicyAction, PolicyKind, PolicyRule, ScopeLimits, ServiceDialect,
+    Config, ConsumerGroup, PolicyAction, PolicyKind, PolicyRule, Rules, ScopeLimits, ServiceDialect,
 };
 use crate::limit::{Limit, Unit, Window};
 use crate::time::UtcOffset;
@@ -42,24 +42,39 @@ pub(super) fn of(config: &Config) -> Vec<Warning> {
     for (index, group) in config.consumer_groups.iter().enumerate() {
         let mut others = config.consumer_groups.iter();
         let is_parent = others.any(|other| other.parent.as_ref() == Some(&group.name));
-        of_group(group, is_parent, |field, message| {
+        let rules = config.rules_of(group);
+        of_group(group, &rules, is_parent, |field, message| {
             warn(format!("consumer_groups[{index}]{field}"), message);
         });
     }
-    of_policies(&config.policies, true, |field, message| {
-        warn(format!("policies{field}"), message);
-    });
-    of_policies(&config.input_policies, false, |field, message| {
-        warn(format!("input_policies{field}"), message);
-    });
+    let scopes = [("", &config.defaults), ("ceilings.", &config.ceilings)];
+    for (scope, rules) in scopes {
+        of_rules(rules, |field, message| {
+            warn(format!("{scope}{field}"), message)
+        });
+    }
+    for (list, entries) in [("services", &config.services), ("routes", &config.routes)] {
+        for (index, entry) in entries.iter().enumerate() {
+            of_rules(&entry.rules, |field, message| {
+                warn(format!("{list}[{index}].{field}"), message);
+            });
+        }
+    }
+    for (index, consumer) in config.consumers.iter().enumerate() {
+        of_rules(&consumer.rules, |field, message| {
+            warn(format!("consumers[{index}].{field}"), message);
+        });
+    }
     of_counters(config, warn);
     warnings
 }
 
 fn of_counters(config: &Config, mut warn: impl FnMut(String, &str)) {
     let groups = config.consumer_groups.iter();
-    let mut scopes: Vec<_> = groups.map(|group| limits(&group.limits)).collect();
-    scopes.push(limits(&config.ceilings));
+    let mut scopes: Vec<_> = groups
+        .map(|group| limits(&config.rules_of(group).limits))
+        .collect();
+    scopes.push(limits(&config.ceilings.limits));
     let all = scopes.concat();
     let any = |wanted: fn(&Limit) -> bool| all.iter().any(|limit| wanted(limit));
     let calendar = any(|limit| matches!(limit.window, Window::Day | Window::Month));
@@ -113,11 +128,11 @@ fn of_counters(config: &Config, mut warn: impl FnMut(String, &str)) {
 }
 
 /// All limits that a scope sets.
-fn limits(scope: &ScopeLimits) -> Vec<&Limit> {
-    let mut limits = Vec::new();
+fn limits(scope: &ScopeLimits) -> Vec<Limit> {
+    let mut limits: Vec<Limit> = Vec::new();
     limits.extend(&scope.rate_limits);
     limits.extend(&scope.consumer_rate_limits);
-    for entry in &scope.model_rate_limits {
+    for entry in scope.model_rate_limits.iter().flatten() {
         limits.extend(&entry.rate_limits);
     }
     limits
@@ -154,7 +169,12 @@ fn of_policies(rules: &[PolicyRule], on_answers: bool, mut warn: impl FnMut(&str
     }
 }
 
-fn of_group(group: &ConsumerGroup, is_parent: bool, mut warn: impl FnMut(&str, &str)) {
+fn of_group(
+    group: &ConsumerGroup,
+    rules: &Rules,
+    is_parent: bool,
+    mut warn: impl FnMut(&str, &str),
+) {
     if group.keys.is_empty() && !is_parent {
         warn("", "has no key: nobody can use it");
     }
@@ -164,7 +184,7 @@ fn of_group(group: &ConsumerGroup, is_parent: bool, mut warn: impl FnMut(&str, &
             "has a key in plain text; `api_keys: [{sha256: …}]` keeps it out of the file",
         );
     }
-    match &group.allowed_models {
+    match &rules.allowed_models {
         // Of a group with a parent, the parent says it.
         None if group.parent.is_none() => {
             warn("", "has no `allowed_models`: every model is allowed");
@@ -174,20 +194,28 @@ fn of_group(group: &ConsumerGroup, is_parent: bool, mut warn: impl FnMut(&str, &
         }
         None | Some(_) => {}
     }
-    let models = group.allowed_models.iter().flatten();
-    if models
-        .chain(&group.denied_models)
-        .any(|model| model.trim_ascii() != model)
-    {
+    let lists = [&rules.allowed_models, &rules.denied_models];
+    let mut models = lists.into_iter().flatten().flatten();
+    if models.any(|model| model.trim_ascii() != model) {
         warn(
             "",
             "has a model with a space at an end: names are compared byte for byte",
         );
     }
-    of_policies(&group.policies, true, |field, message| {
-        warn(&format!(".policies{field}"), message);
+    of_rules(&group.rules, |field, message| {
+        warn(&format!(".{field}"), message)
     });
-    of_policies(&group.input_policies, false, |field, message| {
-        warn(&format!(".input_policies{field}"), message);
-    });
+}
+
+fn of_rules(rules: &Rules, mut warn: impl FnMut(&str, &str)) {
+    let lists = [
+        ("policies", &rules.policies, true),
+        ("input_policies", &rules.input_policies, false),
+        ("output_policies", &rules.output_policies, true),
+    ];
+    for (list, rules, on_answers) in lists {
+        of_policies(rules, on_answers, |field, message| {
+            warn(&format!("{list}{field}"), message);
+        });
+    }
 }

@@ -51,8 +51,6 @@ impl Exchange {
         }
         let group = Rc::clone(&identity.group);
         let consumer = Rc::clone(identity.consumer_id());
-        let own = identity.consumer.as_ref();
-        let own = own.and_then(|consumer| consumer.limits.clone());
         let endpoint = call.endpoint;
         self.prompt_estimate = facts.prompt_tokens();
         self.asked.stream = facts.stream;
@@ -87,7 +85,7 @@ impl Exchange {
             };
             self.waive(refusal)?;
         }
-        self.counters = group.counters(&consumer, own.as_ref(), &self.models);
+        self.counters = group.counters(&consumer, &self.models);
         if let Some(refusal) = self.exceeds(rewrite.facts(), endpoint) {
             self.waive(refusal)?;
         }
@@ -291,7 +289,7 @@ fn models(group: &Group, call: &Call, rewrite: &mut Rewrite) -> Result<Vec<Strin
 
 /// The model as stats may name it, as a number: 0 unless the configuration names it.
 pub(super) fn model_label(group: &Group, models: &[String]) -> usize {
-    (models.first()).map_or(0, |model| group.models.label_index(model))
+    (models.first()).map_or(0, |model| group.label_index(model))
 }
 
 /// The output that a request asks for, of all answers together.

@@ -10,7 +10,7 @@ mod response;
 mod settle;
 mod worker;
 
-pub use request::Inbound;
+pub use request::{Inbound, Property};
 pub use settle::Settlement;
 pub use worker::Worker;
 

@@ -1,16 +1,18 @@
 //! The request's half: path → credential → group and endpoint → body → model → limits. The first failure answers.
 
 use super::{Exchange, Identity, Release, State, Step};
+use crate::config::IdentitySource;
 use crate::credential::Credential;
 use crate::headers::{HeaderEdits, Headers};
 use crate::inflate::{Coding, InflateError};
 use crate::limit::{SharedData, failed_auth};
 use crate::llm::endpoint::{self, Call};
 use crate::llm::request::{Facts, Reader};
-use crate::policy::Group;
+use crate::policy::{Opened, Place};
 use crate::refusal::{Fired, Refusal};
 use crate::time::Timestamp;
 use std::borrow::Cow;
+use std::rc::Rc;
 
 /// Fields in which Azure and vLLM (as `SageMaker` has it) are told of a further model, or of another one.
 const MODEL_HEADERS: [&str; 2] = [
@@ -44,8 +46,21 @@ pub struct Inbound<'a> {
     pub headers: Headers<'a>,
     /// Whether no body follows.
     pub end: bool,
-    /// Gives the caller's address as the host trusts it; asked only when a credential fails.
-    pub source: &'a dyn Fn() -> Vec<u8>,
+    /// Gives what the host knows of the request besides; empty where it knows nothing. Asked only for what is needed.
+    pub property: &'a dyn Fn(Property<'_>) -> Vec<u8>,
+}
+
+/// What a host knows of a request besides its header.
+#[derive(Clone, Copy, Debug)]
+pub enum Property<'a> {
+    /// The name of the cluster that the request goes to, as it came in.
+    Cluster,
+    /// A text in the dynamic metadata of a filter: the filter's name there, and the path from there down.
+    Metadata(&'a str, &'a [String]),
+    /// The name of the route that the request came in by.
+    Route,
+    /// The caller's address as the host trusts it.
+    Source,
 }
 
 impl std::fmt::Debug for Inbound<'_> {
@@ -162,11 +177,7 @@ impl Exchange {
                 return Err(Refusal::ConsumerGroupNotAllowed);
             }
         }
-        let permits = |group: &Group| match &group.allowed_endpoints {
-            Some(allowed) => call.allowed_by(allowed),
-            None => call.endpoint.open(),
-        };
-        if !identity.narrow(permits) {
+        if !identity.narrow(|group| group.permits(call)) {
             return Err(Refusal::EndpointNotAllowed);
         }
         let body = self.reader(call, headers, inbound.end)?;
@@ -201,6 +212,15 @@ impl Exchange {
         }))
     }
 
+    /// Whether a filter before this one says in this field who asks.
+    fn says_identity(&self, name: &[u8]) -> bool {
+        let Some(IdentitySource::Headers { consumer, group }) = &self.policy.identity else {
+            return false;
+        };
+        let mut names = consumer.iter().chain(group);
+        names.any(|known| known.as_bytes() == name)
+    }
+
     fn identify(
         &mut self,
         credential: Credential,
@@ -208,31 +228,19 @@ impl Exchange {
         now: Timestamp,
         shared: &mut impl SharedData,
     ) -> Result<(), Refusal> {
-        let refusal = match credential {
-            Credential::Ambiguous => Refusal::AmbiguousCredentials,
-            Credential::Missing => match self.policy.anonymous(now) {
-                Some(opened) => {
-                    self.identity = Identity::of(opened);
-                    return Ok(());
-                }
-                None => Refusal::MissingKey,
-            },
-            Credential::Key(digest) => match self.policy.authenticate(&digest, now) {
-                Ok(opened) => {
-                    self.identity = Identity::of(opened);
-                    return Ok(());
-                }
-                Err(reason) => {
-                    self.detail = Some(reason.name());
-                    Refusal::InvalidKey
-                }
-            },
+        let refusal = match self.open(credential, inbound, now) {
+            Ok(opened) => {
+                self.identity = Identity::of(opened);
+                return Ok(());
+            }
+            Err(refusal) => refusal,
         };
         let quota = self.policy.failed_auth_per_minute;
         if quota == 0 {
             return Err(refusal);
         }
-        match failed_auth::check_and_count(shared, &(inbound.source)(), quota, now) {
+        let source = (inbound.property)(Property::Source);
+        match failed_auth::check_and_count(shared, &source, quota, now) {
             failed_auth::Verdict::Within => Err(refusal),
             failed_auth::Verdict::Over { retry_after_ms } => Err(Refusal::RateLimited {
                 fired: Fired {
@@ -247,6 +255,40 @@ impl Exchange {
         }
     }
 
+    /// What the caller may use. Who a filter before this one says that it is comes before any key.
+    fn open(
+        &mut self,
+        credential: Credential,
+        inbound: Inbound<'_>,
+        now: Timestamp,
+    ) -> Result<Opened, Refusal> {
+        let policy = Rc::clone(&self.policy);
+        let property = inbound.property;
+        let place = if policy.has_places() {
+            policy.place(&property(Property::Route), &property(Property::Cluster))
+        } else {
+            Place::default()
+        };
+        let settled = match &policy.identity {
+            Some(source) => settled_identity(source, inbound)?,
+            None => None,
+        };
+        let opened = match (settled, credential) {
+            (Some((consumer, group)), _) => {
+                policy.identified(consumer.as_deref(), group.as_deref(), place, now)
+            }
+            (None, Credential::Ambiguous) => return Err(Refusal::AmbiguousCredentials),
+            (None, Credential::Missing) => {
+                return policy.anonymous(place, now).ok_or(Refusal::MissingKey);
+            }
+            (None, Credential::Key(digest)) => policy.authenticate(&digest, place, now),
+        };
+        opened.map_err(|reason| {
+            self.detail = Some(reason.name());
+            Refusal::InvalidKey
+        })
+    }
+
     /// Takes out what a caller may not say of itself.
     fn scrub(&self, headers: Headers<'_>, inflates: bool, edits: &mut HeaderEdits) {
         let read = self
@@ -254,8 +296,10 @@ impl Exchange {
             .as_ref()
             .is_some_and(|call| call.endpoint.charged() || call.endpoint.lists_models());
         for (field, _) in headers.iter() {
-            // No field that is taken begins otherwise.
-            if !matches!(field.first(), Some(b'a' | b'c' | b'o' | b'x')) {
+            // No field that is always taken begins otherwise.
+            if self.policy.identity.is_none()
+                && !matches!(field.first(), Some(b'a' | b'c' | b'o' | b'x'))
+            {
                 continue;
             }
             // Behind CGI and what came of it an underscore is a hyphen.
@@ -282,11 +326,52 @@ impl Exchange {
                 | b"x-consumer" => true,
                 _ => TAKEN_PREFIXES.iter().any(|taken| name.starts_with(taken)),
             };
+            let taken = taken || self.says_identity(name);
             if taken && let Ok(field) = std::str::from_utf8(field) {
                 edits.remove(field);
             }
         }
     }
+}
+
+/// Consumer and group, as a filter before this one has settled them; `None` if it has said nothing.
+fn settled_identity(
+    source: &IdentitySource,
+    inbound: Inbound<'_>,
+) -> Result<Option<(Option<String>, Option<String>)>, Refusal> {
+    let text = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(Some(text.to_owned()).filter(|text| !text.is_empty())),
+        Err(_) => Err(Refusal::InvalidKey),
+    };
+    let (consumer, group) = match source {
+        IdentitySource::Headers { consumer, group } => {
+            let read = |name: &Option<String>| {
+                let Some(name) = name else {
+                    return Ok(None);
+                };
+                let mut values = inbound.headers.all(name);
+                match (values.next(), values.next()) {
+                    (_, Some(_)) => Err(Refusal::AmbiguousCredentials),
+                    (value, None) => text(value.unwrap_or_default()),
+                }
+            };
+            (read(consumer)?, read(group)?)
+        }
+        IdentitySource::Metadata {
+            filter,
+            consumer,
+            group,
+        } => {
+            let read = |path: &[String]| {
+                if path.is_empty() {
+                    return Ok(None);
+                }
+                text(&(inbound.property)(Property::Metadata(filter, path)))
+            };
+            (read(consumer)?, read(group)?)
+        }
+    };
+    Ok((consumer.is_some() || group.is_some()).then_some((consumer, group)))
 }
 
 /// A field that describes the body: sent twice, it describes two bodies.

@@ -60,9 +60,7 @@ impl Settlement {
     pub fn model_label(&self) -> &str {
         self.group
             .as_ref()
-            .map_or(crate::policy::OTHER_MODEL, |group| {
-                group.models.label(self.model)
-            })
+            .map_or(crate::policy::OTHER_MODEL, |group| group.label(self.model))
     }
 }
 

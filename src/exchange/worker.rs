@@ -221,11 +221,7 @@ impl Lengths {
 }
 
 fn record(group: &Group, model: usize) -> String {
-    format!(
-        "cohort/1/length/{}/{}",
-        group.name,
-        group.models.label(model)
-    )
+    format!("cohort/1/length/{}/{}", group.name, group.label(model))
 }
 
 #[cfg(test)]

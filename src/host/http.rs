@@ -4,7 +4,7 @@ use super::abi::{self, Buffer, Map};
 use super::pairs;
 use super::root::Serving;
 use super::shared_data::EnvoySharedData;
-use crate::exchange::{Exchange, Inbound, NewBody, Release, Step};
+use crate::exchange::{Exchange, Inbound, NewBody, Property, Release, Step};
 use crate::headers::{HeaderEdits, Headers};
 use crate::llm::response::Forward as Chunk;
 use crate::reply::Reply;
@@ -186,7 +186,7 @@ impl HttpContext for Http {
         let inbound = Inbound {
             headers: Headers::new(&fields),
             end: end_of_stream,
-            source: &source_address,
+            property: &property,
         };
         let now = self.now();
         let (edits, step) = self
@@ -356,6 +356,24 @@ fn reached_upstream() -> bool {
     let flags = flags.try_into().map_or(0, u64::from_le_bytes);
     // An earlier try may have got through.
     flags & CONNECTION_FAILURE == 0 || flags & RETRIES_EXCEEDED != 0
+}
+
+/// By the paths of Envoy's attributes.
+fn property(of: Property<'_>) -> Vec<u8> {
+    let known = match of {
+        Property::Cluster => abi::property("xds\0cluster_name"),
+        Property::Route => abi::property("xds\0route_name"),
+        Property::Source => return source_address(),
+        Property::Metadata(filter, steps) => {
+            let mut path = format!("metadata\0filter_metadata\0{filter}");
+            for step in steps {
+                path.push('\0');
+                path.push_str(step);
+            }
+            abi::property(&path)
+        }
+    };
+    known.unwrap_or_default()
 }
 
 /// The caller's address as Envoy trusts it (`use_remote_address`, `xff_num_trusted_hops`), without the port. Of an IPv6

@@ -45,6 +45,13 @@ impl Limit {
     }
 }
 
+impl Limit {
+    /// Whether both count the same, over as long a time.
+    pub fn same_count(&self, other: &Self) -> bool {
+        self.unit == other.unit && self.window.seconds() == other.window.seconds()
+    }
+}
+
 impl Unit {
     /// Whether it is one of the three kinds of tokens.
     pub const fn is_tokens(self) -> bool {

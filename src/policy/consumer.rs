@@ -1,8 +1,7 @@
 //! Who asks: a consumer, the groups that it is in, and the keys that open them.
 
 use super::Group;
-use crate::config;
-use crate::limit::Limit;
+use crate::config::{self, Rules};
 use crate::time::Timestamp;
 use std::rc::Rc;
 
@@ -38,14 +37,20 @@ pub struct Consumer {
     /// As the file has it.
     pub name: Rc<str>,
     pub(super) enabled: bool,
-    /// What stands in place of its groups' limits for each consumer.
-    pub limits: Option<Rc<[Limit]>>,
+    /// Its position in the file; of one that the file does not name, none that any has.
+    pub(super) index: usize,
+    /// What holds for it in whatever group, if it says anything.
+    pub(super) rules: Option<Rules>,
     /// The one with the highest priority first.
     memberships: Vec<(Rc<Group>, Dates)>,
 }
 
 impl Consumer {
-    pub(super) fn new(entry: config::Consumer, memberships: Vec<(Rc<Group>, Dates)>) -> Self {
+    pub(super) fn new(
+        index: usize,
+        entry: config::Consumer,
+        memberships: Vec<(Rc<Group>, Dates)>,
+    ) -> Self {
         // There are few of them: each is put in its place.
         let mut sorted: Vec<(Rc<Group>, Dates)> = Vec::with_capacity(memberships.len());
         for membership in memberships {
@@ -56,16 +61,34 @@ impl Consumer {
         Self {
             name: entry.name.into(),
             enabled: entry.enabled,
-            limits: (!entry.rate_limits.is_empty()).then(|| entry.rate_limits.into()),
+            index,
+            rules: (entry.rules != Rules::default()).then_some(entry.rules),
             memberships: sorted,
         }
     }
 
+    /// One that the file does not name.
+    pub(super) fn unnamed(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            enabled: true,
+            index: usize::MAX,
+            rules: None,
+            memberships: Vec::new(),
+        }
+    }
+
+    /// Whether the file names it.
+    pub(super) const fn is_named(&self) -> bool {
+        self.index != usize::MAX
+    }
+
     /// The groups that it is in now.
     pub(super) fn groups(&self, now: Timestamp) -> impl Iterator<Item = &Rc<Group>> {
-        let current = self.memberships.iter().filter(move |(group, dates)| {
-            dates.hold(now) && group.enabled && group.dates.hold(now)
-        });
+        let current = self
+            .memberships
+            .iter()
+            .filter(move |(group, dates)| dates.hold(now) && group.is_open(now));
         current.map(|(group, _)| group)
     }
 }

@@ -3,7 +3,7 @@
 //! What does not depend on the request is made once. Knows what is counted where, never how much.
 
 use super::ModelPattern;
-use crate::config::ScopeLimits;
+use crate::config::{ModelLimits, Rules, ScopeLimits, merged};
 use crate::limit::counter::{Budget, Counter};
 use crate::limit::{Descriptor, Limit};
 use std::rc::Rc;
@@ -15,8 +15,12 @@ pub(super) struct Scope {
     name: Option<Rc<str>>,
     /// `model_rate_limits[]`
     models: Vec<(Vec<ModelPattern>, Rc<Counter>)>,
+    /// The same of a consumer, for counters that it has to itself.
+    consumer_models: Vec<(Vec<ModelPattern>, Counter)>,
     /// `consumer_rate_limits`, for a counter that each consumer has.
     consumer: Rc<[Limit]>,
+    /// What a consumer may spend.
+    consumer_budgets: Rc<[Budget]>,
     /// `rate_limits`
     shared: Option<Rc<Counter>>,
     /// Whether any of its limits is one on tokens, or on what they cost.
@@ -24,37 +28,75 @@ pub(super) struct Scope {
     has_budgets: bool,
 }
 
+/// What a consumer has to itself, beside what its group has.
+#[derive(Debug, Default)]
+pub(super) struct Own {
+    /// In place of the group's `consumer_rate_limits`, where they count the same.
+    limits: Vec<Limit>,
+    models: Vec<ModelLimits>,
+    budgets: Vec<Budget>,
+}
+
+impl Own {
+    /// Out of the rules of its entry.
+    pub(super) fn of(rules: &Rules) -> Self {
+        let limits = &rules.limits;
+        Self {
+            limits: merged(
+                &limits.consumer_rate_limits,
+                &limits.rate_limits,
+                Limit::same_count,
+            ),
+            models: limits.model_rate_limits.clone().unwrap_or_default(),
+            budgets: rules.spend.budgets.clone().unwrap_or_default(),
+        }
+    }
+}
+
 impl Scope {
-    pub(super) fn compile(name: Option<Rc<str>>, limits: ScopeLimits, budgets: &[Budget]) -> Self {
+    pub(super) fn compile(
+        name: Option<Rc<str>>,
+        limits: &ScopeLimits,
+        budgets: &[Budget],
+        own: Option<Own>,
+    ) -> Self {
+        let own = own.unwrap_or_default();
+        let consumer = merged(&limits.consumer_rate_limits, &own.limits, Limit::same_count);
+        let models = limits.model_rate_limits.as_deref().unwrap_or_default();
+        let entries = models.iter().chain(&own.models);
         let tokens = |limits: &[Limit]| limits.iter().any(|limit| limit.unit.is_tokens());
-        let counts_tokens = !budgets.is_empty()
+        let has_budgets = !budgets.is_empty() || !own.budgets.is_empty();
+        let counts_tokens = has_budgets
             || tokens(&limits.rate_limits)
-            || tokens(&limits.consumer_rate_limits)
-            || (limits.model_rate_limits.iter()).any(|entry| tokens(&entry.rate_limits));
-        let counter = |models: Option<Rc<str>>, limits: Vec<Limit>, budgets: &[Budget]| {
+            || tokens(&consumer)
+            || entries.into_iter().any(|entry| tokens(&entry.rate_limits));
+        let counter = |models: Option<Rc<str>>, limits: &[Limit], budgets: &[Budget]| {
             let descriptor = Descriptor {
                 group: name.clone(),
                 consumer: None,
                 models,
             };
-            (!limits.is_empty() || !budgets.is_empty()).then(|| {
-                Rc::new(Counter {
-                    budgets: budgets.into(),
-                    ..Counter::new(descriptor, limits)
-                })
+            (!limits.is_empty() || !budgets.is_empty()).then(|| Counter {
+                budgets: budgets.into(),
+                ..Counter::new(descriptor, limits.to_vec())
             })
         };
-        let models = limits.model_rate_limits.into_iter().filter_map(|entry| {
+        let of_models = |entry: &ModelLimits| {
             let joined = entry.models.join(",");
-            let counter = counter(Some(joined.into()), entry.rate_limits, &[])?;
-            let patterns = entry.models.into_iter().map(ModelPattern::new);
-            Some((patterns.collect(), counter))
-        });
+            let counter = counter(Some(joined.into()), &entry.rate_limits, &[])?;
+            let patterns = entry.models.iter().cloned().map(ModelPattern::new);
+            Some((patterns.collect::<Vec<_>>(), counter))
+        };
+        let shared_models = models.iter().filter_map(of_models);
         Self {
-            models: models.collect(),
-            consumer: limits.consumer_rate_limits.into(),
-            shared: counter(None, limits.rate_limits, budgets),
-            has_budgets: !budgets.is_empty(),
+            models: shared_models
+                .map(|(patterns, counter)| (patterns, Rc::new(counter)))
+                .collect(),
+            consumer_models: own.models.iter().filter_map(of_models).collect(),
+            consumer: consumer.into(),
+            consumer_budgets: own.budgets.into(),
+            shared: counter(None, &limits.rate_limits, budgets).map(Rc::new),
+            has_budgets,
             counts_tokens,
             name,
         }
@@ -62,36 +104,53 @@ impl Scope {
 
     /// Whether all requests have the same counters here.
     fn is_fixed(&self) -> bool {
-        self.models.is_empty() && self.consumer.is_empty()
+        self.models.is_empty()
+            && self.consumer_models.is_empty()
+            && self.consumer.is_empty()
+            && self.consumer_budgets.is_empty()
     }
 
-    fn of_models(&self, models: &[String]) -> impl Iterator<Item = Rc<Counter>> {
+    /// Those of this scope that apply to a request, narrowest first.
+    fn add(&self, consumer: &Rc<str>, models: &[String], counters: &mut Vec<Rc<Counter>>) {
         let hit = |patterns: &[ModelPattern]| {
             let mut patterns = patterns.iter();
             patterns.any(|pattern| models.iter().any(|model| pattern.matches(model)))
         };
-        let entries = self.models.iter();
-        entries
-            .filter(move |(patterns, _)| hit(patterns))
-            .map(|(_, counter)| Rc::clone(counter))
-    }
-
-    fn of_consumer(&self, consumer: &Rc<str>, own: Option<&Rc<[Limit]>>) -> Option<Rc<Counter>> {
-        let limits = own.unwrap_or(&self.consumer);
-        if limits.is_empty() {
-            return None;
-        }
-        let descriptor = Descriptor {
-            group: self.name.clone(),
-            consumer: Some(Rc::clone(consumer)),
-            models: None,
+        let owned = |counter: Counter| {
+            let descriptor = Descriptor {
+                consumer: Some(Rc::clone(consumer)),
+                ..counter.descriptor
+            };
+            Rc::new(Counter {
+                record: descriptor.record().into(),
+                descriptor,
+                ..counter
+            })
         };
-        Some(Rc::new(Counter {
-            record: descriptor.record().into(),
-            descriptor,
-            limits: Rc::clone(limits),
-            budgets: Rc::default(),
-        }))
+        for (patterns, counter) in &self.consumer_models {
+            if hit(patterns) {
+                counters.push(owned(counter.clone()));
+            }
+        }
+        for (patterns, counter) in &self.models {
+            if hit(patterns) {
+                counters.push(Rc::clone(counter));
+            }
+        }
+        if !self.consumer.is_empty() || !self.consumer_budgets.is_empty() {
+            let descriptor = Descriptor {
+                group: self.name.clone(),
+                consumer: None,
+                models: None,
+            };
+            counters.push(owned(Counter {
+                record: Rc::default(),
+                descriptor,
+                limits: Rc::clone(&self.consumer),
+                budgets: Rc::clone(&self.consumer_budgets),
+            }));
+        }
+        counters.extend(self.shared.clone());
     }
 }
 
@@ -124,24 +183,13 @@ impl Scopes {
     }
 
     /// Those that apply to a request, narrowest first: models, consumer, group; the same of the group above; and so on.
-    pub(super) fn counters(
-        &self,
-        consumer: &Rc<str>,
-        own: Option<&Rc<[Limit]>>,
-        models: &[String],
-    ) -> Vec<Rc<Counter>> {
-        if let Some(fixed) = &self.fixed
-            && own.is_none()
-        {
+    pub(super) fn counters(&self, consumer: &Rc<str>, models: &[String]) -> Vec<Rc<Counter>> {
+        if let Some(fixed) = &self.fixed {
             return fixed.clone();
         }
         let mut counters = Vec::new();
-        // A consumer's own limits stand in place of those of the group that it uses, not of what is above that.
-        let mut own = own;
         for scope in &self.narrowest_first {
-            counters.extend(scope.of_models(models));
-            counters.extend(scope.of_consumer(consumer, own.take()));
-            counters.extend(scope.shared.clone());
+            scope.add(consumer, models, &mut counters);
         }
         counters
     }
@@ -189,7 +237,7 @@ mod tests {
 
     fn records(policy: &Policy, group: usize, models: &[&str]) -> Vec<(String, u64)> {
         let models: Vec<_> = models.iter().map(|&model| model.to_owned()).collect();
-        let counters = policy.groups[group].counters(&Rc::from("ann"), None, &models);
+        let counters = policy.groups[group].counters(&Rc::from("ann"), &models);
         let shown = counters.iter().map(|counter| {
             assert_eq!(*counter.record, counter.descriptor.record());
             let record = counter.record.strip_prefix("cohort/1/").unwrap();
@@ -254,7 +302,7 @@ mod tests {
     #[test]
     fn two_consumers_of_one_group_share_its_counter_alone() {
         let policy = levels();
-        let of = |consumer: &str| policy.groups[3].counters(&Rc::from(consumer), None, &[]);
+        let of = |consumer: &str| policy.groups[3].counters(&Rc::from(consumer), &[]);
         let (ann, bob) = (of("ann"), of("bob"));
         assert!(Rc::ptr_eq(&ann[0], &bob[0]));
         assert_ne!(ann[1].record, bob[1].record);
@@ -276,7 +324,7 @@ mod tests {
         }));
         let a = &policy.groups[0];
         let [one, two] = [["o3"], ["gpt-5"]]
-            .map(|models| a.counters(&Rc::from("ann"), None, &models.map(str::to_owned)));
+            .map(|models| a.counters(&Rc::from("ann"), &models.map(str::to_owned)));
         assert_eq!(one.len(), 2);
         assert!(one.iter().zip(&two).all(|(one, two)| Rc::ptr_eq(one, two)));
     }

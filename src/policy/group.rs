@@ -1,12 +1,12 @@
 //! A consumer group with everything that holds for it.
 
 use super::counters::{Scope, Scopes};
-use super::{Dates, ModelPattern, ModelRules, Pricing, Screening};
-use crate::config::{ConfigError, ConsumerGroup, Mode, PolicyRule, Spend, Warning};
+use super::{Dates, ModelPattern, ModelRules, OTHER_MODEL, Pricing, Screening};
+use crate::config::{ConsumerGroup, Mode, RequestLimits, Rules, Warning};
 use crate::guardrail::Search;
-use crate::limit::Limit;
 use crate::limit::counter::Counter;
-use crate::llm::endpoint;
+use crate::llm::endpoint::Call;
+use crate::time::Timestamp;
 use std::rc::Rc;
 
 /// A consumer group with everything that holds for it.
@@ -24,17 +24,19 @@ pub struct Group {
     pub(super) dates: Dates,
     /// Of a consumer's groups the one with the highest is taken first.
     pub(super) priority: u32,
-    /// Consumers that its entry names.
-    pub(super) consumers: Vec<String>,
     /// Tags that upstreams and events are told.
     pub features: Vec<String>,
     /// Its own rules; for those of all levels see [`Self::allows`].
-    pub models: Rc<ModelRules>,
+    pub models: ModelRules,
     /// The models that refusals tell its callers to use: patterns that no level excludes.
     pub allowed_models: Vec<String>,
     /// `allowed_endpoints`; `None`: every endpoint that names its models.
-    pub allowed_endpoints: Option<Vec<String>>,
-    /// The groups above it, nearest first.
+    allowed_endpoints: Option<Vec<String>>,
+    /// What one request may ask for.
+    pub request_limits: Vec<RequestLimits>,
+    /// Models that its stats may name.
+    pub(super) labels: Rc<[String]>,
+    /// The groups above it, nearest first, and the ceilings.
     ancestors: Vec<Rc<Level>>,
     scopes: Scopes,
     /// The policies on its prompts.
@@ -43,96 +45,94 @@ pub struct Group {
     pub pricing: Pricing,
 }
 
-/// What holds for a group that says nothing else.
-#[derive(Debug)]
-pub(super) struct Defaults {
-    /// What holds on top of that, for all groups together.
-    pub(super) ceilings: Rc<Scope>,
-    pub(super) mode: Mode,
-    pub(super) policies: Vec<PolicyRule>,
-    pub(super) input_policies: Vec<PolicyRule>,
-    pub(super) spend: Spend,
-}
-
-/// What of a group holds for the groups below it too.
+/// What of a group holds for the groups below it too; or the ceilings, above all of them.
 #[derive(Debug)]
 pub(super) struct Level {
-    pub(super) name: Rc<str>,
-    pub(super) parent: Option<String>,
-    models: Rc<ModelRules>,
+    name: Rc<str>,
+    models: ModelRules,
+    /// Of the ceilings only.
+    endpoints: Option<Vec<String>>,
     scope: Rc<Scope>,
 }
 
 impl Level {
-    /// Takes it out of the group's entry.
-    pub(super) fn compile(group: &mut ConsumerGroup, defaults: &Defaults) -> Self {
-        let name: Rc<str> = group.name.as_str().into();
-        let limits = std::mem::take(&mut group.limits);
-        let budgets = group.spend.budgets.take();
-        let budgets = budgets.as_ref().or(defaults.spend.budgets.as_ref());
+    /// Of a group, as it is on one route.
+    pub(super) fn compile(name: &str, rules: &Rules) -> Self {
+        let name: Rc<str> = name.into();
+        let budgets = rules.spend.budgets.as_deref().unwrap_or_default();
+        let scope = Scope::compile(Some(Rc::clone(&name)), &rules.limits, budgets, None);
         Self {
-            parent: group.parent.take(),
-            models: Rc::new(ModelRules::compile(
-                group.allowed_models.take(),
-                std::mem::take(&mut group.denied_models),
-                group.default_model.take(),
-                std::mem::take(&mut group.model_aliases),
-            )),
-            scope: Rc::new(Scope::compile(
-                Some(Rc::clone(&name)),
-                limits,
-                budgets.map_or(&[], Vec::as_slice),
-            )),
             name,
+            models: ModelRules::compile(rules),
+            endpoints: None,
+            scope: Rc::new(scope),
+        }
+    }
+
+    /// What no scope can raise.
+    pub(super) fn ceilings(rules: &Rules) -> Self {
+        let budgets = rules.spend.budgets.as_deref().unwrap_or_default();
+        Self {
+            name: "ceilings".into(),
+            models: ModelRules::compile(rules),
+            endpoints: rules.allowed_endpoints.clone(),
+            scope: Rc::new(Scope::compile(None, &rules.limits, budgets, None)),
         }
     }
 }
 
 impl Group {
-    /// Compiles what is left of a group's entry; what could never take effect is an error.
+    /// A group's entry, with the rules that hold for it and those that hold above all.
     pub(super) fn compile(
-        index: usize,
-        group: ConsumerGroup,
-        own: &Level,
+        (index, entry): (usize, &ConsumerGroup),
+        mode: Mode,
+        (own, ceilings): (&Rules, &Rules),
+        scope: Scope,
         ancestors: Vec<Rc<Level>>,
-        defaults: &Defaults,
-        search: &mut Search,
-        errors: &mut Vec<ConfigError>,
+        search: &Search,
     ) -> Self {
-        let path = format!("consumer_groups[{index}]");
-        let mut scopes = vec![Rc::clone(&own.scope)];
+        let mut scopes = vec![Rc::new(scope)];
         scopes.extend(ancestors.iter().map(|level| Rc::clone(&level.scope)));
-        scopes.push(Rc::clone(&defaults.ceilings));
-        let mode = group.mode.unwrap_or(defaults.mode);
-        let compiled = Self {
+        let mode = entry.mode.unwrap_or(mode);
+        let models = ModelRules::compile(own);
+        let limits = [own.request_limits, ceilings.request_limits];
+        let input = [
+            &own.policies,
+            &own.input_policies,
+            &ceilings.policies,
+            &ceilings.input_policies,
+        ];
+        Self {
             index,
-            name: group.name,
+            name: entry.name.clone(),
             mode,
-            enabled: group.enabled,
+            enabled: entry.enabled,
             dates: Dates {
-                not_before: group.not_before,
-                not_after: group.not_after,
+                not_before: entry.not_before,
+                not_after: entry.not_after,
             },
-            priority: group.priority,
-            consumers: group.consumers,
-            features: group.features,
-            models: Rc::clone(&own.models),
-            allowed_models: allowed(&own.models, &ancestors),
-            allowed_endpoints: group.allowed_endpoints,
+            priority: entry.priority,
+            features: entry.features.clone(),
+            allowed_models: allowed(&models, &ancestors),
+            models,
+            allowed_endpoints: own.allowed_endpoints.clone(),
+            request_limits: limits.into_iter().flatten().collect(),
+            labels: Rc::default(),
             scopes: Scopes::new(scopes),
             ancestors,
-            pricing: Pricing::compile(&group.spend, &defaults.spend),
-            screening: Screening::compile(
-                [
-                    [&defaults.policies, &group.policies],
-                    [&defaults.input_policies, &group.input_policies],
-                ],
-                mode,
-                search,
-            ),
-        };
-        compiled.check(&path, errors);
-        compiled
+            pricing: Pricing::compile(&own.spend),
+            screening: Screening::compile(&input, mode, search),
+        }
+    }
+
+    /// With the names of models that its stats may have.
+    pub(super) fn labelled(self, labels: Rc<[String]>) -> Rc<Self> {
+        Rc::new(Self { labels, ..self })
+    }
+
+    /// Whether anybody is let in now.
+    pub(super) fn is_open(&self, now: Timestamp) -> bool {
+        self.enabled && self.dates.hold(now)
     }
 
     /// Whether the group may use this model: its own entry and all those above must say so.
@@ -145,17 +145,34 @@ impl Group {
         self.models.restrict() || self.ancestors.iter().any(|level| level.models.restrict())
     }
 
+    /// Whether the group may use the endpoint of this call: its own list and that of the ceilings must say so.
+    pub fn permits(&self, call: &Call) -> bool {
+        let own = match &self.allowed_endpoints {
+            Some(allowed) => call.allowed_by(allowed),
+            None => call.endpoint.open(),
+        };
+        let mut above = self.ancestors.iter();
+        own && above
+            .all(|level| (level.endpoints.as_ref()).is_none_or(|allowed| call.allowed_by(allowed)))
+    }
+
     /// The counters that apply to a request, narrowest first: models, consumer, group; the same of the group above, and
     /// so on; the ceilings last.
-    ///
-    /// `own`: what stands in place of the group's limits for each consumer.
-    pub fn counters(
-        &self,
-        consumer: &Rc<str>,
-        own: Option<&Rc<[Limit]>>,
-        models: &[String],
-    ) -> Vec<Rc<Counter>> {
-        self.scopes.counters(consumer, own, models)
+    pub fn counters(&self, consumer: &Rc<str>, models: &[String]) -> Vec<Rc<Counter>> {
+        self.scopes.counters(consumer, models)
+    }
+
+    /// The model as stats may name it, as a number for [`Self::label`]: 0 unless the configuration itself names it.
+    pub fn label_index(&self, model: &str) -> usize {
+        let position = self.labels.iter().position(|label| label == model);
+        position.map_or(0, |at| at.saturating_add(1))
+    }
+
+    /// The label behind a number that [`Self::label_index`] gave.
+    pub fn label(&self, index: usize) -> &str {
+        let position = index.checked_sub(1);
+        let label = position.and_then(|at| self.labels.get(at));
+        label.map_or(OTHER_MODEL, String::as_str)
     }
 
     /// Whether anything, on any level, depends on how many tokens are used.
@@ -166,23 +183,6 @@ impl Group {
     /// Whether there is a budget on any level.
     pub const fn has_budgets(&self) -> bool {
         self.scopes.have_budgets
-    }
-
-    fn check(&self, path: &str, errors: &mut Vec<ConfigError>) {
-        let known = endpoint::names();
-        for (at, entry) in self.allowed_endpoints.iter().flatten().enumerate() {
-            if !entry.starts_with('/') && !known.contains(&entry.as_str()) {
-                let mut error = ConfigError::new(
-                    format!("{path}.allowed_endpoints[{at}]"),
-                    format!("no endpoint is called '{entry}'"),
-                );
-                error.help = Some(format!(
-                    "a path prefix begins with '/'; the names are {}",
-                    known.join(", ")
-                ));
-                errors.push(error);
-            }
-        }
     }
 
     /// Models that the group has and may not use.
@@ -231,7 +231,7 @@ impl Group {
 }
 
 /// The nearest list of allowed models, without what is excluded all the same.
-fn allowed(own: &Rc<ModelRules>, ancestors: &[Rc<Level>]) -> Vec<String> {
+fn allowed(own: &ModelRules, ancestors: &[Rc<Level>]) -> Vec<String> {
     let mut levels = vec![own];
     levels.extend(ancestors.iter().map(|level| &level.models));
     let Some(patterns) = levels.iter().find_map(|models| models.allowed.as_ref()) else {

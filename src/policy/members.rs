@@ -1,7 +1,7 @@
 //! Which consumer is in which groups: what consumers say, and what groups say, together.
 
 use super::{Dates, Group};
-use crate::config::{self, ConfigError};
+use crate::config::{self, ConfigError, ConsumerGroup};
 use std::rc::Rc;
 
 /// A name, and the position of a group.
@@ -20,10 +20,15 @@ pub(super) struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    pub(super) fn new(groups: &'a [Rc<Group>], default: Option<&'a str>) -> Self {
+    /// `entries`: those of the groups, in the same order.
+    pub(super) fn new(
+        groups: &'a [Rc<Group>],
+        entries: &'a [ConsumerGroup],
+        default: Option<&'a str>,
+    ) -> Self {
         let mut names: Vec<Entry<'_>> = Vec::with_capacity(groups.len());
         let mut listed: Vec<Entry<'_>> = Vec::new();
-        for (at, group) in groups.iter().enumerate() {
+        for (at, group) in entries.iter().enumerate() {
             names.push((&group.name, at));
             listed.extend(group.consumers.iter().map(|name| (name.as_str(), at)));
         }

@@ -5,6 +5,7 @@
 mod consumer;
 mod counters;
 mod group;
+mod inherit;
 mod members;
 mod model;
 mod pricing;
@@ -13,23 +14,24 @@ mod screening;
 
 pub use consumer::{Consumer, Dates};
 pub use group::Group;
+pub use inherit::Place;
 pub use model::{ModelPattern, ModelRules, OTHER_MODEL};
 pub use pricing::Pricing;
 pub use provider::{Injection, Target};
 pub use screening::{Found, Hit, Screening};
 
 use crate::config::{
-    ApiKey, Config, ConfigError, HeaderFamily, LimitService, ProviderTarget, Warning,
+    ApiKey, Config, ConfigError, HeaderFamily, IdentitySource, LimitService, ProviderTarget, Rules,
+    ScopeLimits, Warning, is_consumer_name,
 };
 use crate::credential::KeyDigest;
 use crate::guardrail::Search;
 use crate::limit::Clock;
 use crate::limit::seed::Seed;
-use crate::llm::endpoint::Endpoint;
+use crate::llm::endpoint::{self, Endpoint};
 use crate::time::{Timestamp, UtcOffset};
 use consumer::Owner;
-use counters::Scope;
-use group::{Defaults, Level};
+use inherit::Inheritance;
 use members::Members;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -37,6 +39,9 @@ use std::rc::Rc;
 
 /// What events show in place of a key's id where there was none.
 const ANONYMOUS: &str = "anonymous";
+
+/// The same where a filter before this one has settled who asks.
+const IDENTITY: &str = "identity";
 
 /// A compiled configuration.
 #[derive(Debug)]
@@ -71,8 +76,13 @@ pub struct Policy {
     pub consumers: Vec<Rc<Consumer>>,
     /// What prompts are looked through for.
     pub search: Rc<Search>,
+    /// Where a filter before this one says who asks.
+    pub identity: Option<IdentitySource>,
     /// The group of requests without a credential.
     anonymous: Option<Rc<Group>>,
+    /// The group of consumers that are in none.
+    default: Option<Rc<Group>>,
+    inheritance: Inheritance,
     keys: Vec<Key>,
     index: Index,
 }
@@ -146,73 +156,58 @@ impl Policy {
         }
         let mut errors = Vec::new();
         let targets = targets(config.providers, &env, &mut errors);
-        let mut keys = Vec::new();
-        let mut search = Search::default();
-        let mut groups = Vec::with_capacity(config.consumer_groups.len());
-        let defaults = Defaults {
-            ceilings: Rc::new(Scope::compile(
-                None,
-                config.ceilings,
-                &config.ceiling_budgets,
-            )),
-            mode: config.mode,
-            policies: config.policies,
-            input_policies: config.input_policies,
-            spend: config.spend,
-        };
-        let levels: Vec<_> = (config.consumer_groups.iter_mut())
-            .map(|group| Rc::new(Level::compile(group, &defaults)))
-            .collect();
-        let mut names: Vec<(&str, usize)> =
-            (levels.iter()).map(|level| &*level.name).zip(0..).collect();
-        names.sort_unstable();
-        let above = |level: &Rc<Level>| {
-            let parent = level.parent.as_deref()?;
-            let found = names
-                .binary_search_by(|(name, _)| (*name).cmp(parent))
-                .ok()?;
-            levels.get(names.get(found)?.1)
-        };
-        let entries = config.consumer_groups.into_iter().zip(&levels);
-        for (index, (mut group, own)) in entries.enumerate() {
-            let mut ancestors = Vec::new();
-            // Bounded: a configuration that was built in code may have a circle.
-            while let Some(level) = above(ancestors.last().unwrap_or(own))
-                && ancestors.len() < levels.len()
-            {
-                ancestors.push(Rc::clone(level));
-            }
-            let own_keys = std::mem::take(&mut group.keys);
-            let compiled = Rc::new(Group::compile(
-                index,
-                group,
-                own,
-                ancestors,
-                &defaults,
-                &mut search,
-                &mut errors,
-            ));
-            let owner = Owner::Group(Rc::clone(&compiled));
-            keys.extend(own_keys.into_iter().map(|key| Key::new(key, &owner)));
-            groups.push(compiled);
+        let mut group_keys: Vec<Vec<ApiKey>> = Vec::with_capacity(config.consumer_groups.len());
+        for group in &mut config.consumer_groups {
+            group_keys.push(std::mem::take(&mut group.keys));
         }
-        let mut members = Members::new(&groups, config.default_group.as_deref());
+        let inheritance = Inheritance::new(
+            config.mode,
+            config.consumer_groups,
+            (config.defaults, config.ceilings),
+            (config.services, config.routes),
+        );
+        let search = gather(&inheritance, &config.consumers, &mut errors);
+        let levels: Vec<_> = (inheritance.groups.iter())
+            .map(|entry| Rc::new(inheritance.level(entry, Place::default())))
+            .collect();
+        let compile = |(index, entry)| {
+            let at = Place::default();
+            let group = inheritance.compile(index, None, at, &levels, &search)?;
+            Some(group.labelled(inheritance.labels(entry)))
+        };
+        let groups: Vec<_> = (inheritance.groups.iter().enumerate())
+            .filter_map(compile)
+            .collect();
+        let mut keys = Vec::new();
+        for (own, group) in group_keys.into_iter().zip(&groups) {
+            let owner = Owner::Group(Rc::clone(group));
+            keys.extend(own.into_iter().map(|key| Key::new(key, &owner)));
+        }
+        let default = config.default_group.as_deref();
+        let mut members = Members::new(&groups, &inheritance.groups, default);
         let mut consumers = Vec::with_capacity(config.consumers.len());
         for (index, mut consumer) in config.consumers.into_iter().enumerate() {
             let memberships = members.of(&consumer);
             let several = memberships.len() > 1 && !config.hold_request_headers;
-            let unknown = config.counters.service.is_some() && !consumer.rate_limits.is_empty();
+            let unknown = config.counters.service.is_some() && limits(&consumer.rules.limits);
             errors.extend(conflicts(index, several, unknown));
             let own_keys = std::mem::take(&mut consumer.keys);
-            let own = Rc::new(Consumer::new(consumer, memberships));
+            let own = Rc::new(Consumer::new(index, consumer, memberships));
             consumers.push(Rc::clone(&own));
             let owner = Owner::Consumer(own);
             keys.extend(own_keys.into_iter().map(|key| Key::new(key, &owner)));
         }
         errors.extend(members.unknown());
-        let anonymous = config.anonymous_group;
-        let anonymous = anonymous.and_then(|name| groups.iter().find(|group| group.name == name));
-        let anonymous = anonymous.cloned();
+        if config.counters.service.is_some() {
+            errors.extend(inheritance.placed_limits());
+        }
+        let named = |name: &Option<String>| {
+            let mut groups = groups.iter();
+            groups
+                .find(|group| Some(&group.name) == name.as_ref())
+                .cloned()
+        };
+        let (anonymous, default) = (named(&config.anonymous_group), named(&config.default_group));
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -233,7 +228,10 @@ impl Policy {
             seed: config.counters.seed,
             consumers,
             search: Rc::new(search),
+            identity: config.identity,
             anonymous,
+            default,
+            inheritance,
             keys,
             index,
         })
@@ -255,11 +253,31 @@ impl Policy {
             .collect()
     }
 
+    /// Whether it matters where a request comes in.
+    pub const fn has_places(&self) -> bool {
+        self.inheritance.has_places()
+    }
+
+    /// Where a request comes in, by the names that Envoy has of its route and of its cluster.
+    pub fn place(&self, route: &[u8], service: &[u8]) -> Place {
+        self.inheritance.place(route, service)
+    }
+
+    /// The group as a consumer has it at a place.
+    pub fn resolve(
+        &self,
+        group: &Rc<Group>,
+        consumer: Option<&Consumer>,
+        place: Place,
+    ) -> Rc<Group> {
+        (self.inheritance).resolve(group, consumer, place, &self.search)
+    }
+
     /// What a request without a credential opens.
-    pub fn anonymous(&self, now: Timestamp) -> Option<Opened> {
+    pub fn anonymous(&self, place: Place, now: Timestamp) -> Option<Opened> {
         let group = self.anonymous.as_ref()?;
-        (group.enabled && group.dates.hold(now)).then(|| Opened {
-            groups: vec![Rc::clone(group)],
+        group.is_open(now).then(|| Opened {
+            groups: vec![self.resolve(group, None, place)],
             consumer: None,
             key_id: ANONYMOUS.into(),
             features: Rc::default(),
@@ -267,7 +285,12 @@ impl Policy {
     }
 
     /// What the key with this digest opens now.
-    pub fn authenticate(&self, digest: &KeyDigest, now: Timestamp) -> Result<Opened, KeyRefusal> {
+    pub fn authenticate(
+        &self,
+        digest: &KeyDigest,
+        place: Place,
+        now: Timestamp,
+    ) -> Result<Opened, KeyRefusal> {
         let candidates = self
             .index
             .get(&digest.prefix())
@@ -287,24 +310,91 @@ impl Policy {
             return Err(KeyRefusal::Expired);
         }
         let (groups, consumer) = match &key.owner {
-            Owner::Consumer(consumer) if !consumer.enabled => return Err(KeyRefusal::Disabled),
-            Owner::Consumer(consumer) => (
-                consumer.groups(now).cloned().collect(),
-                Some(Rc::clone(consumer)),
-            ),
+            Owner::Consumer(consumer) => {
+                let groups = self.groups_of(consumer, place, now)?;
+                (groups, Some(Rc::clone(consumer)))
+            }
             Owner::Group(group) if !group.enabled => return Err(KeyRefusal::Disabled),
-            Owner::Group(group) if !group.dates.hold(now) => return Err(KeyRefusal::NoGroup),
-            Owner::Group(group) => (vec![Rc::clone(group)], None),
+            Owner::Group(group) if !group.is_open(now) => return Err(KeyRefusal::NoGroup),
+            Owner::Group(group) => (vec![self.resolve(group, None, place)], None),
         };
-        if groups.is_empty() {
-            return Err(KeyRefusal::NoGroup);
-        }
         Ok(Opened {
             groups,
             consumer,
             key_id: Rc::clone(&key.id),
             features: Rc::clone(&key.features),
         })
+    }
+
+    /// What somebody opens of whom a filter before this one has said the name, the group, or both.
+    ///
+    /// A group that was said is taken, whatever groups the file knows the consumer to be in: who is trusted to say who
+    /// asks is trusted to say for whom.
+    pub fn identified(
+        &self,
+        consumer: Option<&str>,
+        group: Option<&str>,
+        place: Place,
+        now: Timestamp,
+    ) -> Result<Opened, KeyRefusal> {
+        let known = |name: &str| self.consumers.iter().find(|known| &*known.name == name);
+        let consumer = match consumer {
+            Some(name) if !is_consumer_name(name) => return Err(KeyRefusal::Unknown),
+            Some(name) => {
+                Some((known(name).cloned()).unwrap_or_else(|| Rc::new(Consumer::unnamed(name))))
+            }
+            None => None,
+        };
+        if consumer.as_ref().is_some_and(|consumer| !consumer.enabled) {
+            return Err(KeyRefusal::Disabled);
+        }
+        let groups = match (group, &consumer) {
+            (Some(name), _) => {
+                let mut groups = self.groups.iter();
+                let group = groups.find(|group| group.name == name);
+                let group = group.ok_or(KeyRefusal::Unknown)?;
+                if !group.is_open(now) {
+                    return Err(KeyRefusal::NoGroup);
+                }
+                vec![self.resolve(group, consumer.as_deref(), place)]
+            }
+            (None, Some(consumer)) if consumer.is_named() => {
+                self.groups_of(consumer, place, now)?
+            }
+            (None, consumer) => {
+                let default = self.default.as_ref().ok_or(KeyRefusal::Unknown)?;
+                if !default.is_open(now) {
+                    return Err(KeyRefusal::NoGroup);
+                }
+                vec![self.resolve(default, consumer.as_deref(), place)]
+            }
+        };
+        Ok(Opened {
+            groups,
+            consumer,
+            key_id: IDENTITY.into(),
+            features: Rc::default(),
+        })
+    }
+
+    /// The groups of a consumer, as it has them at a place. Never none.
+    fn groups_of(
+        &self,
+        consumer: &Consumer,
+        place: Place,
+        now: Timestamp,
+    ) -> Result<Vec<Rc<Group>>, KeyRefusal> {
+        if !consumer.enabled {
+            return Err(KeyRefusal::Disabled);
+        }
+        let groups = consumer.groups(now);
+        let groups: Vec<_> = groups
+            .map(|group| self.resolve(group, Some(consumer), place))
+            .collect();
+        if groups.is_empty() {
+            return Err(KeyRefusal::NoGroup);
+        }
+        Ok(groups)
     }
 
     /// The first target, in file order, that serves all of these models; without `models` of its own a target serves
@@ -340,6 +430,53 @@ fn targets(
         }
     }
     targets
+}
+
+/// Looks through what all scopes say, for what all look for in prompts and for what could never take effect.
+fn gather(
+    inheritance: &Inheritance,
+    consumers: &[crate::config::Consumer],
+    errors: &mut Vec<ConfigError>,
+) -> Search {
+    let mut search = Search::default();
+    let mut take = |path: &dyn Fn() -> String, rules: &Rules| {
+        for list in [&rules.policies, &rules.input_policies] {
+            screening::gather(list, &mut search);
+        }
+        check_endpoints(path, rules, errors);
+    };
+    for (at, group) in inheritance.groups.iter().enumerate() {
+        take(&|| format!("consumer_groups[{at}]"), &group.rules);
+    }
+    for (at, consumer) in consumers.iter().enumerate() {
+        take(&|| format!("consumers[{at}]"), &consumer.rules);
+    }
+    for (path, rules) in inheritance.shared_rules() {
+        take(&|| path.clone(), rules);
+    }
+    search
+}
+
+fn check_endpoints(path: &dyn Fn() -> String, rules: &Rules, errors: &mut Vec<ConfigError>) {
+    let known = endpoint::names();
+    for (at, entry) in rules.allowed_endpoints.iter().flatten().enumerate() {
+        if !entry.starts_with('/') && !known.contains(&entry.as_str()) {
+            let mut error = ConfigError::new(
+                format!("{}.allowed_endpoints[{at}]", path()),
+                format!("no endpoint is called '{entry}'"),
+            );
+            error.help = Some(format!(
+                "a path prefix begins with '/'; the names are {}",
+                known.join(", ")
+            ));
+            errors.push(error);
+        }
+    }
+}
+
+/// Whether a scope sets any.
+fn limits(of: &ScopeLimits) -> bool {
+    *of != ScopeLimits::default()
 }
 
 /// What of a consumer's entry does not go with the rest of the document.

@@ -1,5 +1,7 @@
 //! Which models a group may use.
 
+use crate::config::Rules;
+
 /// An exact model name, or a glob in which `*` stands for anything. Compared byte for byte.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ModelPattern {
@@ -83,18 +85,17 @@ pub struct ModelRules {
 
 impl ModelRules {
     /// Compiles the fields of the same names.
-    pub(super) fn compile(
-        allowed: Option<Vec<String>>,
-        denied: Vec<String>,
-        default: Option<String>,
-        aliases: Vec<(String, String)>,
-    ) -> Self {
-        let patterns = |list: Vec<String>| list.into_iter().map(ModelPattern::new).collect();
+    pub(super) fn compile(rules: &Rules) -> Self {
+        let patterns = |list: &Vec<String>| list.iter().cloned().map(ModelPattern::new).collect();
         Self {
-            allowed: allowed.map(patterns),
-            denied: patterns(denied),
-            default,
-            aliases,
+            allowed: rules.allowed_models.as_ref().map(patterns),
+            denied: rules
+                .denied_models
+                .as_ref()
+                .map(patterns)
+                .unwrap_or_default(),
+            default: rules.default_model.clone(),
+            aliases: rules.model_aliases.clone().unwrap_or_default(),
         }
     }
 
@@ -126,22 +127,6 @@ impl ModelRules {
             .iter()
             .find(|(alias, _)| alias == model)
             .map(|(_, target)| target.as_str())
-    }
-
-    /// The model as stats may name it, as a number for [`Self::label`]: 0 unless the configuration itself names it.
-    pub fn label_index(&self, model: &str) -> usize {
-        let mut allowed = self.allowed.iter().flatten();
-        let position = allowed.position(|pattern| pattern.is_exact() && pattern.as_str() == model);
-        position.map_or(0, |at| at.saturating_add(1))
-    }
-
-    /// The label behind a number that [`Self::label_index`] gave.
-    pub fn label(&self, index: usize) -> &str {
-        let position = index.checked_sub(1);
-        let pattern = position
-            .zip(self.allowed.as_ref())
-            .and_then(|(at, allowed)| allowed.get(at));
-        pattern.map_or(OTHER_MODEL, ModelPattern::as_str)
     }
 }
 
@@ -198,7 +183,11 @@ mod tests {
             pattern in "[ab*]{1,4}",
             model in "[ab]{0,6}",
         ) {
-            let rules = ModelRules::compile(allowed.map(|one| vec![one]), denied.into_iter().collect(), None, Vec::new());
+            let rules = ModelRules::compile(&Rules {
+                allowed_models: allowed.map(|one| vec![one]),
+                denied_models: denied.map(|one| vec![one]),
+                ..Rules::default()
+            });
             let pattern = ModelPattern::new(pattern);
             prop_assume!(pattern.matches(&model) && rules.allow(&model));
             prop_assert!(!rules.exclude(&pattern));
@@ -226,8 +215,6 @@ mod tests {
         };
         assert!(rules.allow("gpt-4o") && rules.allow("o3"));
         assert!(!rules.allow("gpt-5-pro") && !rules.allow("claude"));
-        assert_eq!(rules.label(rules.label_index("o3")), "o3");
-        assert_eq!(rules.label(rules.label_index("gpt-4o")), "other");
         assert_eq!(rules.alias("fast"), Some("gpt-4o-mini"));
     }
 }

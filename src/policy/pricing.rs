@@ -13,11 +13,10 @@ pub struct Pricing {
 }
 
 impl Pricing {
-    /// The group's own, where it has some, else those of the document.
-    pub(super) fn compile(own: &Spend, defaults: &Spend) -> Self {
-        let pricing = own.pricing.as_ref().or(defaults.pricing.as_ref());
-        let prices = pricing.into_iter().flatten();
-        let unpriced = own.unpriced.or(defaults.unpriced).unwrap_or_default();
+    /// Compiles what holds.
+    pub(super) fn compile(spend: &Spend) -> Self {
+        let prices = spend.pricing.iter().flatten();
+        let unpriced = spend.unpriced.unwrap_or_default();
         Self {
             prices: prices
                 .map(|(models, price)| (ModelPattern::new(models.clone()), *price))

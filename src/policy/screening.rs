@@ -69,50 +69,46 @@ impl Hit {
     }
 }
 
-impl Screening {
-    /// From lists of policies: in each, a later one of the same name stands in the place of an earlier one.
-    ///
-    /// `search` gathers what all groups look for: which of a consumer's groups is charged may not be known while its prompt
-    /// is read.
-    pub(super) fn compile(lists: [[&[PolicyRule]; 2]; 2], mode: Mode, search: &mut Search) -> Self {
-        let mut rules = Vec::new();
-        for list in lists {
-            let mut merged: Vec<&PolicyRule> = Vec::new();
-            for rule in list.into_iter().flatten() {
-                match merged.iter_mut().find(|known| known.name == rule.name) {
-                    Some(known) => *known = rule,
-                    None => merged.push(rule),
+/// Adds what a list of policies looks for to what all look for: which of a consumer's groups is charged may not be known
+/// while its prompt is read.
+pub(super) fn gather(rules: &[PolicyRule], search: &mut Search) {
+    for rule in rules.iter().filter(|rule| rule.enabled) {
+        match &rule.kind {
+            PolicyKind::KeywordFilter { words, .. } if !words.is_empty() => {
+                let words = Words::new(words.iter().cloned());
+                // A policy of all groups is one list, however many groups there are.
+                if !search.words.contains(&words) {
+                    search.words.push(words);
                 }
             }
-            for rule in merged.into_iter().filter(|rule| rule.enabled) {
-                let looks_for = match &rule.kind {
-                    PolicyKind::ContentFilter => LooksFor::Unevaluated,
-                    PolicyKind::KeywordFilter { words, .. } if words.is_empty() => {
-                        LooksFor::Unevaluated
-                    }
-                    PolicyKind::KeywordFilter { words, .. } => {
-                        let words = Words::new(words.iter().cloned());
-                        // A policy of all groups is one list, however many groups there are.
-                        let known = search.words.iter().position(|known| *known == words);
-                        LooksFor::Words(known.unwrap_or_else(|| {
-                            search.words.push(words);
-                            search.words.len().saturating_sub(1)
-                        }))
-                    }
-                    PolicyKind::PiiDetector(entities) => {
-                        search.entities.add(*entities);
-                        LooksFor::Entities(*entities)
-                    }
-                };
-                rules.push(Rule {
-                    name: rule.name.as_str().into(),
-                    action: rule.action,
-                    shadow: rule.mode.unwrap_or(mode) == Mode::Shadow,
-                    looks_for,
-                });
-            }
+            PolicyKind::PiiDetector(entities) => search.entities.add(*entities),
+            PolicyKind::ContentFilter | PolicyKind::KeywordFilter { .. } => {}
         }
-        Self { rules }
+    }
+}
+
+impl Screening {
+    /// From lists of policies, each of which was put together already. `search` has what all of them look for: see
+    /// [`gather`].
+    pub(super) fn compile(lists: &[&Vec<PolicyRule>], mode: Mode, search: &Search) -> Self {
+        let rules = lists.iter().copied().flatten();
+        let rules = rules.filter(|rule| rule.enabled).map(|rule| Rule {
+            name: rule.name.as_str().into(),
+            action: rule.action,
+            shadow: rule.mode.unwrap_or(mode) == Mode::Shadow,
+            looks_for: match &rule.kind {
+                PolicyKind::ContentFilter => LooksFor::Unevaluated,
+                PolicyKind::KeywordFilter { words, .. } => {
+                    let words = Words::new(words.iter().cloned());
+                    let place = search.words.iter().position(|known| *known == words);
+                    place.map_or(LooksFor::Unevaluated, LooksFor::Words)
+                }
+                PolicyKind::PiiDetector(entities) => LooksFor::Entities(*entities),
+            },
+        });
+        Self {
+            rules: rules.collect(),
+        }
     }
 
     /// Whether any of them looks for something.

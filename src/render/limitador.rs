@@ -41,7 +41,7 @@ pub fn limitador(config: &Config) -> String {
         if level.per_consumer {
             name.push_str("/consumer");
         }
-        for limit in level.limits {
+        for limit in &level.limits {
             if !counts(ServiceDialect::Kuadrant, limit) {
                 continue;
             }

@@ -20,24 +20,24 @@ fn domain(config: &Config) -> &str {
 }
 
 /// Limits with the same descriptor.
-pub(crate) struct Level<'a> {
+pub(crate) struct Level {
     /// Without a consumer, also where it is for each of them.
     pub(crate) descriptor: Descriptor,
     pub(crate) per_consumer: bool,
-    pub(crate) limits: &'a [Limit],
+    pub(crate) limits: Vec<Limit>,
 }
 
-impl<'a> Level<'a> {
+impl Level {
     /// Those of all groups in file order, then the ceilings'; empty ones left out.
-    pub(crate) fn all(config: &'a Config) -> impl Iterator<Item = Self> {
+    pub(crate) fn all(config: &Config) -> impl Iterator<Item = Self> {
         let groups = config.consumer_groups.iter();
-        let groups = groups.map(|group| (Some(&*group.name), &group.limits));
-        let scopes = groups.chain([(None, &config.ceilings)]);
+        let groups = groups.map(|group| (Some(&*group.name), config.rules_of(group).limits));
+        let scopes = groups.chain([(None, config.ceilings.limits.clone())]);
         scopes.flat_map(|(group, limits)| Self::of(group.map(Rc::from), limits))
     }
 
-    fn of(group: Option<Rc<str>>, limits: &'a ScopeLimits) -> impl Iterator<Item = Self> {
-        let level = move |models: Option<String>, per_consumer, limits: &'a Vec<Limit>| Self {
+    fn of(group: Option<Rc<str>>, limits: ScopeLimits) -> impl Iterator<Item = Self> {
+        let level = move |models: Option<String>, per_consumer, limits: Vec<Limit>| Self {
             descriptor: Descriptor {
                 group: group.clone(),
                 consumer: None,
@@ -46,12 +46,12 @@ impl<'a> Level<'a> {
             per_consumer,
             limits,
         };
-        let models = limits.model_rate_limits.iter();
+        let models = limits.model_rate_limits.into_iter().flatten();
         let models: Vec<_> = models
-            .map(|entry| level(Some(entry.models.join(",")), false, &entry.rate_limits))
+            .map(|entry| level(Some(entry.models.join(",")), false, entry.rate_limits))
             .collect();
-        let shared = level(None, false, &limits.rate_limits);
-        let consumer = level(None, true, &limits.consumer_rate_limits);
+        let shared = level(None, false, limits.rate_limits);
+        let consumer = level(None, true, limits.consumer_rate_limits);
         let all = [shared, consumer].into_iter().chain(models);
         all.filter(|level| !level.limits.is_empty())
     }

@@ -1,7 +1,7 @@
 //! The rendered files, read back and held against the descriptors that `service` sends.
 
 use super::*;
-use crate::config::{LimitService, ServiceDialect};
+use crate::config::{LimitService, Rules, ServiceDialect};
 use crate::limit::counter::{Counter, Tokens};
 use crate::limit::{Unit, Window};
 use crate::service::tests::{MINUTE, counter, limit, service};
@@ -41,7 +41,7 @@ fn every_level_is_rendered() {
 fn a_configuration_without_limits_is_rendered() {
     let mut config = config("levels");
     config.consumer_groups.clear();
-    config.ceilings = ScopeLimits::default();
+    config.ceilings = Rules::default();
     let yaml = |text: &str| serde_saphyr::from_str::<Value>(text).unwrap();
     assert_eq!(yaml(&limitador(&config)), serde_json::json!([]));
     assert_eq!(

@@ -2,7 +2,7 @@
 
 use super::scenario::{Answer, Outcome, Request, Seen};
 use cohort::config::Config;
-use cohort::exchange::{Exchange, Inbound, NewBody, Release, Step, Worker};
+use cohort::exchange::{Exchange, Inbound, NewBody, Property, Release, Step, Worker};
 use cohort::headers::{HeaderEdits, Headers};
 use cohort::limit::{Cas, CasMismatch, SharedData};
 use cohort::llm::response::Forward;
@@ -106,11 +106,14 @@ impl Core {
         now: Timestamp,
     ) -> Result<Vec<u8>, Reply> {
         let raw = borrowed(fields);
-        let source = || b"192.0.2.1".to_vec();
+        let property = |of: Property<'_>| match of {
+            Property::Source => b"192.0.2.1".to_vec(),
+            _ => Vec::new(),
+        };
         let inbound = Inbound {
             headers: Headers::new(&raw),
             end: body.is_empty(),
-            source: &source,
+            property: &property,
         };
         let (edits, mut step) = exchange.request_headers(inbound, now, &mut self.store);
         apply(fields, &edits);

@@ -6,7 +6,7 @@ use crate::config::is_counted;
 use crate::limit::counter::Counter;
 use crate::limit::seed::Seed;
 use crate::limit::{Clock, Limit, Unit, Window};
-use crate::policy::{Group, Policy};
+use crate::policy::{Group, Place, Policy};
 use crate::time::{Timestamp, UtcOffset};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
@@ -59,8 +59,8 @@ pub(super) fn sum(
     let groups: HashMap<_, _> = (policy.groups.iter())
         .map(|group| (group.name.as_str(), group))
         .collect();
-    let own_limits: HashMap<_, _> = (policy.consumers.iter())
-        .filter_map(|consumer| Some((&*consumer.name, consumer.limits.as_ref()?)))
+    let consumers: HashMap<_, _> = (policy.consumers.iter())
+        .map(|consumer| (&*consumer.name, consumer))
         .collect();
     let mut records: BTreeMap<Rc<str>, Record> = BTreeMap::new();
     let mut line = Vec::new();
@@ -80,8 +80,9 @@ pub(super) fn sum(
                 && event.counts()
             {
                 let consumer = event.consumer.as_deref();
-                let own = consumer.and_then(|consumer| own_limits.get(consumer).copied());
-                let counters = event.counters(group, own);
+                let consumer = consumer.and_then(|name| consumers.get(name));
+                let consumer = consumer.map(|consumer| &***consumer);
+                let counters = event.counters(&policy.resolve(group, consumer, Place::default()));
                 add(&event, &counters, policy, now, &mut records);
             }
         }
@@ -94,7 +95,7 @@ fn oldest(policy: &Policy, now: Timestamp) -> String {
     const LONGEST: u64 = 62 * 86_400_000;
     let consumer = Rc::from("");
     let endless = policy.groups.iter().any(|group| {
-        let counters = group.counters(&consumer, None, &[]);
+        let counters = group.counters(&consumer, &[]);
         let mut budgets = counters.iter().flat_map(|counter| counter.budgets.iter());
         budgets.any(|budget| budget.limit.window == Window::Total)
     });
@@ -157,12 +158,12 @@ fn is_current(window: Window, bucket: i64, now: Clock) -> bool {
 }
 
 impl Event {
-    /// What it is counted in; `own`: the consumer's own limits.
-    fn counters(&self, group: &Group, own: Option<&Rc<[Limit]>>) -> Vec<Rc<Counter>> {
+    /// What it is counted in, in the group as its consumer has it.
+    fn counters(&self, group: &Group) -> Vec<Rc<Counter>> {
         let consumer = self.consumer.as_deref().or(self.key_id.as_deref());
         let one = self.model.as_slice();
         let models = self.models.as_deref().unwrap_or(one);
-        group.counters(&Rc::from(consumer.unwrap_or_default()), own, models)
+        group.counters(&Rc::from(consumer.unwrap_or_default()), models)
     }
 
     /// Whether the request was admitted; one that was refused used nothing up.
@@ -282,7 +283,7 @@ consumer_groups:
         let mut shared = Fake::default();
         let clock = policy.clock(now);
         seed::fill(&mut shared, &seeds, clock);
-        let counters = policy.groups[0].counters(&Rc::from("k1"), None, &["gpt-4o".to_owned()]);
+        let counters = policy.groups[0].counters(&Rc::from("k1"), &["gpt-4o".to_owned()]);
         let mut lines = Vec::new();
         for counter in counters {
             for standing in standings(&counter, shared.get(&counter.record).0, clock) {

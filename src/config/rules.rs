@@ -1,0 +1,236 @@
+//! What every scope can say: `defaults`, services, routes, consumer groups, consumers, and the ceilings.
+//!
+//! A more specific scope wins field by field, see [`Rules::over`].
+
+use super::decode::{Decoder, Fields, Map};
+use super::node::Node;
+use super::{ClampOrReject, PolicyRule, RequestLimits, Rules, Scope, limits, policies, spend};
+use crate::limit::Limit;
+
+/// The fields.
+pub(super) const RULES: &[&str] = &[
+    "allowed_models",
+    "denied_models",
+    "default_model",
+    "model_aliases",
+    "allowed_endpoints",
+    "rate_limits",
+    "consumer_rate_limits",
+    "model_rate_limits",
+    "pricing",
+    "budgets",
+    "unpriced",
+    "request_limits",
+    "policies",
+    "input_policies",
+    "output_policies",
+];
+
+const SCOPE: Fields = Fields {
+    known: &["name", "description"],
+    common: RULES,
+    inner: ("rate_limits", limits::NAMES),
+    ..Fields::NONE
+};
+
+const UNNAMED: Fields = Fields {
+    known: &["description"],
+    ..SCOPE
+};
+
+const REQUEST_LIMITS: Fields = Fields {
+    known: &[
+        "max_output_tokens",
+        "on_exceeded",
+        "max_body_bytes",
+        "max_n",
+        "stream",
+        "tools",
+    ],
+    ..Fields::NONE
+};
+
+const ON_EXCEEDED: [(&str, ClampOrReject); 2] = [
+    ("reject", ClampOrReject::Reject),
+    ("clamp", ClampOrReject::Clamp),
+];
+
+const ALLOWANCES: [(&str, bool); 2] = [("allow", true), ("deny", false)];
+
+/// More than any API takes.
+const MAX_COUNT: u32 = 1_000_000_000;
+
+/// Those of one scope, whatever else stands in its map.
+pub(super) fn rules(d: &mut Decoder, map: &Map<'_>) -> Rules {
+    let models = |d: &mut Decoder, node: &Node| d.set(node, Decoder::model_glob);
+    let mut policies = |name| d.field(map, name, policies::policies).unwrap_or_default();
+    let [both, input, output] =
+        ["policies", "input_policies", "output_policies"].map(&mut policies);
+    Rules {
+        policies: both,
+        input_policies: input,
+        output_policies: output,
+        allowed_models: d.field(map, "allowed_models", models),
+        denied_models: d.field(map, "denied_models", models),
+        default_model: d.field(map, "default_model", Decoder::model),
+        model_aliases: d.field(map, "model_aliases", model_aliases),
+        allowed_endpoints: d.field(map, "allowed_endpoints", |d, node| d.set(node, endpoint)),
+        limits: limits::scope(d, map),
+        spend: spend::spend(d, map),
+        request_limits: d.field(map, "request_limits", request_limits),
+    }
+}
+
+/// `defaults` and `ceilings`.
+pub(super) fn unnamed(d: &mut Decoder, node: &Node) -> Option<Rules> {
+    let map = d.map(node, &UNNAMED)?;
+    d.field(&map, "description", |d, node| d.text(node).map(drop));
+    Some(rules(d, &map))
+}
+
+/// `services` and `routes`, by the names that Envoy has for them.
+pub(super) fn scopes(d: &mut Decoder, node: &Node) -> Option<Vec<Scope>> {
+    let mut names: Vec<String> = Vec::new();
+    d.list(node, |d, item| {
+        let map = d.map(item, &SCOPE)?;
+        let name = d.required(&map, "name", |d, node| {
+            let rule = |text: &str| {
+                (1..=256).contains(&text.len()) && !text.contains(|c: char| c.is_control())
+            };
+            let name = d.checked(node, rule, "a name of 1 to 256 bytes, as Envoy has it")?;
+            if names.contains(&name) {
+                d.error(node.span, "another entry of this list has this name");
+            }
+            names.push(name.clone());
+            Some(name)
+        });
+        d.field(&map, "description", |d, node| d.text(node).map(drop));
+        let rules = rules(d, &map);
+        Some(Scope { name: name?, rules })
+    })
+}
+
+fn request_limits(d: &mut Decoder, node: &Node) -> Option<RequestLimits> {
+    let map = d.map(node, &REQUEST_LIMITS)?;
+    let mut count = |name| d.field(&map, name, |d, node| d.number32(node, MAX_COUNT));
+    let (max_output_tokens, max_n) = (count("max_output_tokens"), count("max_n"));
+    let on_exceeded = d.field(&map, "on_exceeded", |d, node| d.choice(node, &ON_EXCEEDED));
+    if let Some(node) = map
+        .get("on_exceeded")
+        .filter(|_| max_output_tokens.is_none())
+    {
+        d.within("on_exceeded", |d| {
+            d.error(node.span, "is about `max_output_tokens`, which is missing");
+        });
+    }
+    for (name, zero) in [("max_output_tokens", max_output_tokens), ("max_n", max_n)] {
+        if let Some(node) = map.get(name).filter(|_| zero == Some(0)) {
+            d.within(name, |d| d.error(node.span, "must be at least 1"));
+        }
+    }
+    let allowance = |d: &mut Decoder, node: &Node| d.choice(node, &ALLOWANCES);
+    Some(RequestLimits {
+        max_output_tokens: max_output_tokens.map(u64::from),
+        on_exceeded: on_exceeded.unwrap_or_default(),
+        max_body_bytes: d
+            .field(&map, "max_body_bytes", |d, node| d.number32(node, u32::MAX))
+            .map(u64::from),
+        max_n: max_n.map(u64::from),
+        stream: d.field(&map, "stream", allowance).unwrap_or(true),
+        tools: d.field(&map, "tools", allowance).unwrap_or(true),
+    })
+}
+
+impl Rules {
+    /// These, and where they say nothing, those `below`: limits by what they count, policies by their names, everything
+    /// else field by field.
+    #[must_use]
+    pub fn over(&self, below: &Self) -> Self {
+        /// The upper one, or else the lower one.
+        fn or<T: Clone>(upper: &Option<T>, lower: &Option<T>) -> Option<T> {
+            upper.as_ref().or(lower.as_ref()).cloned()
+        }
+        Self {
+            allowed_models: or(&self.allowed_models, &below.allowed_models),
+            denied_models: or(&self.denied_models, &below.denied_models),
+            default_model: or(&self.default_model, &below.default_model),
+            model_aliases: or(&self.model_aliases, &below.model_aliases),
+            allowed_endpoints: or(&self.allowed_endpoints, &below.allowed_endpoints),
+            limits: super::ScopeLimits {
+                rate_limits: merged(
+                    &below.limits.rate_limits,
+                    &self.limits.rate_limits,
+                    Limit::same_count,
+                ),
+                consumer_rate_limits: merged(
+                    &below.limits.consumer_rate_limits,
+                    &self.limits.consumer_rate_limits,
+                    Limit::same_count,
+                ),
+                model_rate_limits: or(
+                    &self.limits.model_rate_limits,
+                    &below.limits.model_rate_limits,
+                ),
+            },
+            spend: super::Spend {
+                pricing: or(&self.spend.pricing, &below.spend.pricing),
+                budgets: or(&self.spend.budgets, &below.spend.budgets),
+                unpriced: or(&self.spend.unpriced, &below.spend.unpriced),
+            },
+            request_limits: or(&self.request_limits, &below.request_limits),
+            policies: merged(&below.policies, &self.policies, PolicyRule::same_name),
+            input_policies: merged(
+                &below.input_policies,
+                &self.input_policies,
+                PolicyRule::same_name,
+            ),
+            output_policies: merged(
+                &below.output_policies,
+                &self.output_policies,
+                PolicyRule::same_name,
+            ),
+        }
+    }
+}
+
+/// One list, in which an entry of the upper one stands in place of the same of the lower one.
+pub(crate) fn merged<T: Clone>(lower: &[T], upper: &[T], same: fn(&T, &T) -> bool) -> Vec<T> {
+    let mut merged = lower.to_vec();
+    for entry in upper {
+        match merged.iter_mut().find(|known| same(known, entry)) {
+            Some(known) => *known = entry.clone(),
+            None => merged.push(entry.clone()),
+        }
+    }
+    merged
+}
+
+fn model_aliases(d: &mut Decoder, node: &Node) -> Option<Vec<(String, String)>> {
+    let members = d.free_map(node)?;
+    let aliases = members.iter().filter_map(|member| {
+        d.within(&member.key, |d| {
+            let target = d.model(&member.node)?;
+            if member.key.is_empty() || member.key.contains('*') {
+                d.error(member.key_span, "an alias is one model's name, without `*`");
+            } else if member.key == target {
+                d.error(member.node.span, "stands for itself");
+            }
+            Some((member.key.clone(), target))
+        })
+    });
+    Some(aliases.collect())
+}
+
+fn endpoint(d: &mut Decoder, node: &Node) -> Option<String> {
+    let rule = |text: &str| {
+        let name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        let path = |byte: u8| byte.is_ascii_graphic() && !b"?#%".contains(&byte);
+        (1..=256).contains(&text.len())
+            && (text.bytes().all(name) || (text.starts_with('/') && text.bytes().all(path)))
+    };
+    d.checked(
+        node,
+        rule,
+        "an endpoint's name, or a path prefix that begins with `/`",
+    )
+}
