@@ -85,6 +85,13 @@ pub enum Refusal {
         /// When one more would pass, in milliseconds.
         wait_ms: u64,
     },
+    /// More is asked for than one request may ask for.
+    RequestLimit {
+        /// What, and what to change.
+        message: String,
+        /// The field.
+        param: String,
+    },
     /// Over what Envoy buffers.
     RequestTooLarge,
     /// The answer had to be held and is over the cap.
@@ -134,6 +141,7 @@ impl Refusal {
             Self::ModelUnpriced { .. } => "model_unpriced",
             Self::NoProvider => "no_provider_for_model",
             Self::RateLimited { .. } => "rate_limit_exceeded",
+            Self::RequestLimit { .. } => "request_limit_exceeded",
             Self::RequestTooLarge => "request_too_large",
             Self::ResponseTooLarge => "response_too_large",
             Self::ResponseUnreadable => "response_unreadable",
@@ -151,7 +159,8 @@ impl Refusal {
             | Self::InvalidBody { .. }
             | Self::InvalidPath(_)
             | Self::ModelAmbiguous { .. }
-            | Self::ModelMissing => 400,
+            | Self::ModelMissing
+            | Self::RequestLimit { .. } => 400,
             Self::AmbiguousCredentials | Self::InvalidKey | Self::MissingKey => 401,
             Self::ConsumerGroupNotAllowed
             | Self::EndpointNotAllowed

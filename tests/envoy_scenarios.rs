@@ -105,6 +105,12 @@ fn gateway(scenario: &Scenario, hold: bool, upstream: &Upstream) -> Result<Gatew
     if targets.is_none() {
         gateway = gateway.cluster("upstream", upstream.address());
     }
+    for (name, cluster) in &scenario.routes {
+        gateway =
+            gateway
+                .cluster(cluster, upstream.address())
+                .route(name, scenario::ROUTE, cluster);
+    }
     Ok(if hold {
         gateway
     } else {

@@ -13,6 +13,7 @@ fn run(path: &Path) -> datatest_stable::Result<()> {
     for chunk in [usize::MAX, 1] {
         let mut core = Core::new(&config)?;
         core.chunk = chunk;
+        core.routes.clone_from(&scenario.routes);
         for (number, step) in (1..).zip(&scenario.steps) {
             for time in 1..=step.times {
                 let outcome = core.run(&step.request, &step.upstream, step.at);

@@ -55,10 +55,6 @@ impl Exchange {
         self.prompt_estimate = facts.prompt_tokens();
         self.asked.stream = facts.stream;
         self.asked.background = facts.background;
-        self.asked.unbounded = match facts.max_output_tokens {
-            Some(_) => 0,
-            None => facts.choices.max(1),
-        };
         let mut rewrite = Rewrite::new(facts);
         self.models = models(&group, call, &mut rewrite)?;
         self.models.extend(in_headers);
@@ -68,8 +64,17 @@ impl Exchange {
             };
             self.waive(refusal)?;
         }
-        self.screen(&group, &rewrite.facts().findings)?;
         self.target = policy.target(endpoint, &self.models).cloned();
+        let bytes = plain
+            .as_ref()
+            .map_or(self.body_bytes, |plain| plain.len() as u64);
+        self.bound(&group, endpoint, bytes, &mut rewrite)?;
+        let facts = rewrite.facts();
+        self.asked.unbounded = match facts.max_output_tokens {
+            Some(_) => 0,
+            None => facts.choices.max(1),
+        };
+        self.screen(&group, &rewrite.facts().findings)?;
         if self.target.is_none() && !policy.targets.is_empty() {
             return Err(Refusal::NoProvider);
         }
@@ -215,7 +220,13 @@ impl Exchange {
         let group = Rc::clone(&identity.group);
         self.target = self.policy.target(call.endpoint, &[]).cloned();
         let asks_usage = group.counts_tokens() && call.endpoint.streams_usage_on_request();
-        if asks_usage || group.models.default.is_some() || !group.models.aliases.is_empty() {
+        let mut limits = group.request_limits.iter();
+        let bounds = limits.any(|limits| limits.max_output_tokens.is_some());
+        if asks_usage
+            || bounds
+            || group.models.default.is_some()
+            || !group.models.aliases.is_empty()
+        {
             edits.remove("content-length");
         }
         self.introduce(&group, false, edits);

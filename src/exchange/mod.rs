@@ -4,6 +4,7 @@
 //! exactly once, on every ending. Knows no Envoy; the clock and the store are arguments.
 
 mod admit;
+mod bounds;
 mod decide;
 mod request;
 mod response;
@@ -52,6 +53,8 @@ pub struct Exchange {
     counters: Vec<Rc<Counter>>,
     permit: Permit,
     prompt_estimate: u64,
+    /// Bytes of the request's body, as they came.
+    body_bytes: u64,
     /// Whether the upstream was already told who asks: then its header is out of reach.
     introduced: bool,
     asked: Asked,
@@ -237,6 +240,7 @@ impl Exchange {
             counters: Vec::new(),
             permit: Permit::default(),
             prompt_estimate: 0,
+            body_bytes: 0,
             introduced: false,
             asked: Asked::default(),
             status: 0,

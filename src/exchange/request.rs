@@ -114,6 +114,7 @@ impl Exchange {
         now: Timestamp,
         shared: &mut impl SharedData,
     ) -> Step {
+        self.body_bytes = self.body_bytes.saturating_add(chunk.len() as u64);
         let pushed = match &mut self.state {
             State::Inflating(_, packed, _) => {
                 packed.extend_from_slice(chunk);
@@ -203,8 +204,11 @@ impl Exchange {
         // Which of several groups is charged is not known yet: all look for the same, and judge what concerns them.
         let groups = self.identity.iter();
         let mut groups = groups.flat_map(|of| of.others.iter().chain([&of.group]));
-        if groups.any(|group| group.screening.is_concerned()) {
+        if groups.clone().any(|group| group.screening.is_concerned()) {
             reader.search(&self.policy.search);
+        }
+        if groups.any(|group| group.request_limits.iter().any(|limits| !limits.tools)) {
+            reader.watch_tools();
         }
         Ok(Body::Awaited(match coding {
             Some(coding) => State::Inflating(coding, Vec::new(), reader),

@@ -73,6 +73,11 @@ impl Target {
         self.provider != Provider::Mistral
     }
 
+    /// Whether chats are bounded by `max_completion_tokens` there, which took the place of `max_tokens`.
+    pub const fn takes_max_completion_tokens(&self) -> bool {
+        matches!(self.provider, Provider::AzureOpenAi | Provider::OpenAi)
+    }
+
     /// Whether it is this endpoint's own provider, or names these models itself: then it comes before those whose API
     /// only has the same shape.
     pub(super) fn owns(&self, endpoint: &Endpoint, models: &[String]) -> bool {

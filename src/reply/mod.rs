@@ -180,7 +180,7 @@ const fn openai_type(refusal: &Refusal) -> &'static str {
 fn param(refusal: &Refusal) -> Option<&str> {
     match refusal {
         Refusal::InvalidBody { param, .. } => param.as_deref(),
-        Refusal::ModelAmbiguous { param, .. } => Some(param),
+        Refusal::ModelAmbiguous { param, .. } | Refusal::RequestLimit { param, .. } => Some(param),
         Refusal::ModelMissing
         | Refusal::ModelNotAllowed { .. }
         | Refusal::ModelUnpriced { .. }
@@ -242,6 +242,7 @@ fn message(refusal: &Refusal, audience: Audience<'_>) -> String {
         Refusal::InvalidBody { message, .. }
         | Refusal::InvalidPath(message)
         | Refusal::ModelAmbiguous { message, .. }
+        | Refusal::RequestLimit { message, .. }
         | Refusal::UnsupportedEncoding(message)
         | Refusal::UnsupportedType(message) => message.clone(),
         Refusal::InvalidKey => "Invalid API key.".to_owned(),

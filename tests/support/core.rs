@@ -1,5 +1,6 @@
 //! The pure core, driven as the host drives it: a fake clock, a map for the shared data, an upstream that answers as told.
 
+use super::scenario::ROUTE;
 use super::scenario::{Answer, Outcome, Request, Seen};
 use cohort::config::Config;
 use cohort::exchange::{Exchange, Inbound, NewBody, Property, Release, Step, Worker};
@@ -10,7 +11,7 @@ use cohort::policy::Policy;
 use cohort::reply::Reply;
 use cohort::time::Timestamp;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 /// A Thursday, 2026-01-01T00:00:00Z: the start of a minute, an hour, a day and a month.
@@ -50,6 +51,8 @@ pub(crate) struct Core {
     pub(crate) store: Store,
     /// In how large pieces bodies come.
     pub(crate) chunk: usize,
+    /// Clusters by the names of routes, as a scenario has them.
+    pub(crate) routes: BTreeMap<String, String>,
 }
 
 type Fields = Vec<(String, String)>;
@@ -65,6 +68,7 @@ impl Core {
             worker: Rc::default(),
             store: Store::default(),
             chunk: usize::MAX,
+            routes: BTreeMap::new(),
         })
     }
 
@@ -106,9 +110,12 @@ impl Core {
         now: Timestamp,
     ) -> Result<Vec<u8>, Reply> {
         let raw = borrowed(fields);
+        let route = field(fields, ROUTE);
         let property = |of: Property<'_>| match of {
             Property::Source => b"192.0.2.1".to_vec(),
-            _ => Vec::new(),
+            Property::Route => route.as_bytes().to_vec(),
+            Property::Cluster => self.routes.get(&route).cloned().unwrap_or_default().into(),
+            Property::Metadata(..) => Vec::new(),
         };
         let inbound = Inbound {
             headers: Headers::new(&raw),

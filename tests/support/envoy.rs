@@ -108,6 +108,25 @@ impl Gateway {
         }
     }
 
+    /// A route by this name to a cluster, for requests that carry a field of this value.
+    pub(crate) fn route(self, name: &str, field: &str, cluster: &str) -> Self {
+        let route = json!({
+            "name": name,
+            "match": {
+                "prefix": "/",
+                "headers": [{"name": field, "string_match": {"exact": name}}],
+            },
+            "route": {"cluster": cluster},
+        });
+        self.edit(move |bootstrap| {
+            let routes = at(bootstrap, HCM).pointer_mut("/route_config/virtual_hosts/0/routes");
+            let routes = routes
+                .and_then(Value::as_array_mut)
+                .expect("there are routes");
+            routes.insert(0, route.clone());
+        })
+    }
+
     /// Speaks HTTP/2 to the upstreams, without TLS.
     pub(crate) fn http2_upstreams(mut self) -> Self {
         self.http2_upstreams = true;

@@ -23,9 +23,15 @@ pub(crate) struct Scenario {
     /// Why this scenario cannot run in an Envoy that does not hold the request's header.
     #[serde(default)]
     pub(crate) hold_only: Option<String>,
+    /// Further routes of Envoy, by their names, and the clusters that they lead to. A request says which by [`ROUTE`].
+    #[serde(default)]
+    pub(crate) routes: BTreeMap<String, String>,
     /// In order.
     pub(crate) steps: Vec<Step>,
 }
+
+/// The field by which a request picks one of the scenario's routes.
+pub(crate) const ROUTE: &str = "x-test-route";
 
 fn tutorial() -> String {
     "tutorial".to_owned()
@@ -59,6 +65,9 @@ pub(crate) struct Request {
     pub(crate) method: String,
     #[serde(default = "chat")]
     pub(crate) path: String,
+    /// The name of one of the scenario's routes.
+    #[serde(default)]
+    pub(crate) route: Option<String>,
     /// Short for `authorization: Bearer …`.
     #[serde(default)]
     pub(crate) key: Option<String>,
@@ -84,6 +93,9 @@ impl Request {
     /// The fields as a client sends them, without pseudo-headers.
     pub(crate) fn fields(&self) -> Vec<(String, String)> {
         let mut fields: Vec<_> = self.headers.clone().into_iter().collect();
+        if let Some(route) = &self.route {
+            fields.push((ROUTE.to_owned(), route.clone()));
+        }
         if let Some(key) = &self.key {
             fields.push(("authorization".to_owned(), format!("Bearer {key}")));
         }

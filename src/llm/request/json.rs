@@ -2,6 +2,7 @@
 
 use super::bound::{Bound, BoundKind, whole_number};
 use super::names::model_name;
+use super::output::{Settings, SettingsPlace, Stated};
 use super::{Ambiguity, BodyError, Found, Gap, Searched, Spans, StreamOptions};
 use crate::json::{Container, JsonError, KeyMatch, PathMatcher, Scalar, Scanner, Sink, Span, Text};
 use crate::llm::endpoint::{Fields, Watched, dotted};
@@ -45,12 +46,17 @@ impl JsonReader {
                 text: None,
                 media_key: false,
                 searched: None,
+                tools: None,
             },
         }
     }
 
     pub(super) fn search(&mut self, searched: Option<Box<Searched>>) {
         self.visitor.searched = searched;
+    }
+
+    pub(super) fn watch_tools(&mut self) {
+        self.visitor.tools = Some(Tools::default());
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
@@ -94,6 +100,19 @@ struct Visitor {
     media_key: bool,
     /// The text, where it is looked through.
     searched: Option<Box<Searched>>,
+    /// Tools, where they are watched for.
+    tools: Option<Tools>,
+}
+
+/// Where the scanner is, as to the model's tools.
+#[derive(Debug, Default)]
+struct Tools {
+    /// The last key is one that tools stand under.
+    key: bool,
+    /// The list or object under such a key has just begun.
+    begun: bool,
+    /// Inside an object under whose `tools` they stand.
+    config: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -182,11 +201,20 @@ impl Visitor {
             (Watched::StreamOptions, Scalar::Null) => {
                 self.spans.stream_options = Some(StreamOptions::Null(span));
             }
+            (Watched::Settings, Scalar::Null) => {
+                self.settings_at(bits, SettingsPlace::Null(span));
+            }
             (_, Scalar::Null) => {}
             (Watched::StreamOptions | Watched::Settings, _) => {
                 self.wrong_type(self.param(bits), "an object");
             }
             _ => self.wrong_type(self.param(bits), "true or false"),
+        }
+    }
+
+    fn settings_at(&mut self, bits: u64, place: SettingsPlace) {
+        if let Some([key]) = self.fields.path(bits) {
+            self.spans.settings = Some(Settings { key, place });
         }
     }
 
@@ -197,7 +225,7 @@ impl Visitor {
     }
 
     /// The value of a key that bounds the answer. A negative one means "no bound" to the servers that take it.
-    fn bounded(&mut self, bound: Bound, value: Scalar<'_>) {
+    fn bounded(&mut self, bound: Bound, value: Scalar<'_>, span: Span) {
         let number = match value {
             Scalar::Null => return,
             Scalar::Number(Text {
@@ -210,6 +238,12 @@ impl Visitor {
             BoundKind::Input => {}
             BoundKind::Output => {
                 self.found.max_output_tokens = self.found.max_output_tokens.max(number);
+                self.found.outputs.push(Stated {
+                    name: bound.name,
+                    tokens: number,
+                    inside: self.path.depth() > 1,
+                    span,
+                });
             }
         }
     }
@@ -238,6 +272,30 @@ impl Visitor {
         };
         self.found.text_bytes = self.found.text_bytes.saturating_add(text);
         self.found.media = self.found.media.saturating_add(media);
+    }
+
+    /// Tools stand where nothing is text, and where the table says that they may be models.
+    fn tools_key(&mut self, key: Text<'_>, depth: usize) {
+        let model = self.path.on_path() & self.fields.model_bits() != 0;
+        let outside = depth == 1 || self.text.is_none() || model;
+        let Some(tools) = &mut self.tools else {
+            return;
+        };
+        let folded = key.folded().unwrap_or_default();
+        let named = TOOLS.contains(&folded.as_str());
+        if depth == 1 {
+            tools.config = matches!(folded.as_str(), "toolconfig" | "tool_config");
+        }
+        tools.begun = false;
+        tools.key = named && (outside || (depth == 2 && tools.config));
+    }
+
+    /// A value begins, or stands alone.
+    fn tools_value(&mut self, something: bool) {
+        if let Some(tools) = &mut self.tools {
+            self.found.tools |= tools.begun || (tools.key && something);
+            tools.begun = std::mem::take(&mut tools.key) && !something;
+        }
     }
 
     fn look_through(&mut self, piece: &[u8]) {
@@ -272,6 +330,7 @@ impl Visitor {
 impl Sink for Visitor {
     fn open(&mut self, container: Container, at: u64) {
         let depth = self.path.depth();
+        self.tools_value(false);
         if let Some(bound) = self.bound.take() {
             self.wrong_type(bound.name, "a number");
         }
@@ -305,7 +364,16 @@ impl Sink for Visitor {
                 });
                 self.stream_options = true;
             }
-            Some(Watched::Settings) => self.settings = container == Container::Object,
+            Some(Watched::Settings) => {
+                self.settings = container == Container::Object;
+                self.settings_at(
+                    bits,
+                    SettingsPlace::Object(Gap {
+                        at: at.saturating_add(1),
+                        members: false,
+                    }),
+                );
+            }
             Some(Watched::StreamOptions) => self.wrong_type(self.param(bits), "an object"),
             Some(_) => self.wrong_type(self.param(bits), "true or false"),
             None if astray != 0 => self.ambiguous(self.param(astray), Ambiguity::NotAString),
@@ -318,6 +386,9 @@ impl Sink for Visitor {
     }
 
     fn close(&mut self, _: Container, _: u64) {
+        if let Some(tools) = &mut self.tools {
+            tools.begun = false;
+        }
         self.path.close();
         let depth = self.path.depth();
         if depth <= 1 {
@@ -342,6 +413,18 @@ impl Sink for Visitor {
         let depth = self.path.depth();
         if depth == 1 {
             self.spans.top.members = true;
+        }
+        if depth == 2
+            && self.settings
+            && let Some(Settings {
+                place: SettingsPlace::Object(gap),
+                ..
+            }) = &mut self.spans.settings
+        {
+            gap.members = true;
+        }
+        if self.tools.is_some() {
+            self.tools_key(key, depth);
         }
         if depth == 1 || (depth == 2 && self.settings) {
             self.bound_key(key);
@@ -373,8 +456,9 @@ impl Sink for Visitor {
         if let Some(searched) = &mut self.searched {
             searched.end();
         }
+        self.tools_value(value != Scalar::Null);
         if let Some(bound) = self.bound.take() {
-            return self.bounded(bound, value);
+            return self.bounded(bound, value, span);
         }
         if self.path.depth() == 0 {
             if self.object {
@@ -396,6 +480,9 @@ impl Sink for Visitor {
         }
     }
 }
+
+/// Keys, in lower case, under which an API takes what a model may call.
+const TOOLS: [&str; 4] = ["functions", "mcp_servers", "tools", "web_search_options"];
 
 /// Whether images, sounds and files stand under this key.
 const fn is_media_key(key: &[u8]) -> bool {

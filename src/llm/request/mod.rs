@@ -9,6 +9,7 @@ mod json;
 mod media_type;
 mod multipart;
 mod names;
+mod output;
 mod rewrite;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use self::media_type::{Kind, MediaType};
 pub use self::multipart::FormError;
 use self::multipart::FormReader;
 use self::names::Names;
+use self::output::{Settings, Stated};
 pub use self::rewrite::Rewrite;
 
 use super::endpoint::{Body, Call, Streams};
@@ -50,6 +52,10 @@ pub struct Facts {
     pub background: bool,
     /// What was found in its text, where it was searched.
     pub findings: Findings,
+    /// Whether the model is given tools; only where that was asked for.
+    pub tools: bool,
+    /// The bounds that `max_output_tokens` is the largest of.
+    outputs: Vec<Stated>,
     /// Where a JSON body can be changed.
     edits: Option<Spans>,
 }
@@ -73,6 +79,7 @@ struct Spans {
     /// The path of a single key to write a default model to.
     default_key: Option<&'static str>,
     stream_options: Option<StreamOptions>,
+    settings: Option<Settings>,
 }
 
 /// A place for a new member, at the beginning of an object.
@@ -183,6 +190,15 @@ impl Reader {
         }
     }
 
+    /// Has it told whether the model is given tools.
+    pub fn watch_tools(&mut self) {
+        match &mut self.kind {
+            ReaderKind::Json(reader) | ReaderKind::Untold { reader, .. } => reader.watch_tools(),
+            // A form has no tools.
+            ReaderKind::Form(_) | ReaderKind::Unread => {}
+        }
+    }
+
     /// Reads the next piece. Cutting the body elsewhere changes nothing.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
         match &mut self.kind {
@@ -251,6 +267,8 @@ impl Reader {
             media: found.media,
             background: found.background,
             findings: found.findings,
+            tools: found.tools,
+            outputs: found.outputs,
             edits,
         })
     }
@@ -270,6 +288,8 @@ struct Found {
     media: u64,
     background: bool,
     findings: Findings,
+    tools: bool,
+    outputs: Vec<Stated>,
     edits: Option<Spans>,
 }
 

@@ -6,11 +6,11 @@ use crate::json::{Span, Writer, edited};
 /// Changes to one body, in any order.
 #[derive(Debug)]
 pub struct Rewrite {
-    facts: Facts,
+    pub(super) facts: Facts,
     /// What stands in place of these bytes.
-    changes: Vec<(Span, String)>,
+    pub(super) changes: Vec<(Span, String)>,
     /// New members at the beginning of the document.
-    members: Vec<String>,
+    pub(super) members: Vec<String>,
 }
 
 impl Rewrite {
@@ -105,7 +105,7 @@ impl Rewrite {
 }
 
 impl Gap {
-    fn insert(self, member: &str) -> (Span, String) {
+    pub(super) fn insert(self, member: &str) -> (Span, String) {
         let comma = if self.members { "," } else { "" };
         (
             Span {
