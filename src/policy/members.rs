@@ -1,6 +1,6 @@
-//! Which consumer is in which groups: what consumers say, and what groups say, together.
+//! Which consumer is in which groups: what consumers say, and what groups say, together. And which name is whose.
 
-use super::{Dates, Group};
+use super::{Consumer, Dates, Group};
 use crate::config::{self, ConfigError, ConsumerGroup};
 use std::rc::Rc;
 
@@ -83,4 +83,39 @@ impl<'a> Members<'a> {
             ConfigError::new(path, format!("no consumer is called '{name}'"))
         })
     }
+}
+
+/// Groups and consumers by their names, where these come with requests.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    groups: Vec<(String, usize)>,
+    consumers: Vec<(String, usize)>,
+}
+
+impl Names {
+    pub(super) fn new(groups: &[Rc<Group>], consumers: &[Rc<Consumer>]) -> Self {
+        let sorted = |names: &mut dyn Iterator<Item = &str>| {
+            let mut entries: Vec<Entry<'_>> = names.zip(0..).collect();
+            entries.sort_unstable();
+            let entries = entries.into_iter();
+            entries.map(|(name, at)| (name.to_owned(), at)).collect()
+        };
+        Self {
+            groups: sorted(&mut groups.iter().map(|group| group.name.as_str())),
+            consumers: sorted(&mut consumers.iter().map(|consumer| &*consumer.name)),
+        }
+    }
+
+    pub(super) fn group(&self, name: &str) -> Option<usize> {
+        position(&self.groups, name)
+    }
+
+    pub(super) fn consumer(&self, name: &str) -> Option<usize> {
+        position(&self.consumers, name)
+    }
+}
+
+fn position(entries: &[(String, usize)], name: &str) -> Option<usize> {
+    let at = entries.binary_search_by(|(known, _)| known.as_str().cmp(name));
+    entries.get(at.ok()?).map(|(_, position)| *position)
 }

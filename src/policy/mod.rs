@@ -32,7 +32,7 @@ use crate::llm::endpoint::{self, Endpoint};
 use crate::time::{Timestamp, UtcOffset};
 use consumer::Owner;
 use inherit::Inheritance;
-use members::Members;
+use members::{Members, Names};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
@@ -83,6 +83,7 @@ pub struct Policy {
     /// The group of consumers that are in none.
     default: Option<Rc<Group>>,
     inheritance: Inheritance,
+    names: Names,
     keys: Vec<Key>,
     index: Index,
 }
@@ -208,6 +209,11 @@ impl Policy {
                 .cloned()
         };
         let (anonymous, default) = (named(&config.anonymous_group), named(&config.default_group));
+        let names = if config.identity.is_some() {
+            Names::new(&groups, &consumers)
+        } else {
+            Names::default()
+        };
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -232,6 +238,7 @@ impl Policy {
             anonymous,
             default,
             inheritance,
+            names,
             keys,
             index,
         })
@@ -337,8 +344,9 @@ impl Policy {
         place: Place,
         now: Timestamp,
     ) -> Result<Opened, KeyRefusal> {
-        let known = |name: &str| self.consumers.iter().find(|known| &*known.name == name);
+        let known = |name: &str| self.consumers.get(self.names.consumer(name)?);
         let consumer = match consumer {
+            // It becomes part of a record's name.
             Some(name) if !is_consumer_name(name) => return Err(KeyRefusal::Unknown),
             Some(name) => {
                 Some((known(name).cloned()).unwrap_or_else(|| Rc::new(Consumer::unnamed(name))))
@@ -350,8 +358,8 @@ impl Policy {
         }
         let groups = match (group, &consumer) {
             (Some(name), _) => {
-                let mut groups = self.groups.iter();
-                let group = groups.find(|group| group.name == name);
+                let group = self.names.group(name);
+                let group = group.and_then(|at| self.groups.get(at));
                 let group = group.ok_or(KeyRefusal::Unknown)?;
                 if !group.is_open(now) {
                     return Err(KeyRefusal::NoGroup);
