@@ -321,3 +321,66 @@ fn memory_stays_what_it_is() {
     assert_eq!(vm.memory(), before);
     assert!(before <= 6 << 20, "{before} bytes");
 }
+
+/// So many groups, consumers and keys, where the tutorial's traffic asks with one of them.
+fn crowd(groups: usize, consumers: usize, keys: usize) -> String {
+    const MODELS: &str = r#"["gpt-4o-mini","gpt-4o","gpt-4.1","gpt-4.1-mini","o3","o4-mini","claude-sonnet-4","claude-haiku","gemini-2.5-flash","gemini-2.5-pro"]"#;
+    let mut groups: Vec<String> = (0..groups)
+        .map(|group| format!(r#"{{"name":"group-{group}","allowed_models":{MODELS},"rate_limits":{{"requests_per_minute":1000000,"tokens_per_minute":100000000,"tokens_per_day":2000000000}}}}"#))
+        .collect();
+    let count = groups.len();
+    let mut digest = 0_u64;
+    let consumers: Vec<String> = (0..consumers)
+        .map(|consumer| {
+            let keys: Vec<String> = (0..keys / consumers)
+                .map(|_| {
+                    // Distinct, and spread as digests are.
+                    digest = digest.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                    format!(r#"{{"sha256":"{digest:016x}{digest:016x}{digest:016x}{digest:016x}"}}"#)
+                })
+                .collect();
+            let own = if consumer == 7 { format!(r#","api_key":"{}""#, &KEY["Bearer ".len()..]) } else { String::new() };
+            format!(
+                r#"{{"name":"user-{consumer}@example.org","groups":["group-{}"],"api_keys":[{}]{own}}}"#,
+                consumer % count,
+                keys.join(",")
+            )
+        })
+        .collect();
+    groups.push(r#"{"name":"limited","api_key":"sk-limited"}"#.to_owned());
+    format!(
+        r#"{{"version":"1","providers":{{"targets":[{{"id":"openai","provider":"openai","secret_key_ref":{{"env":"OPENAI_API_KEY"}}}}]}},"consumer_groups":[{}],"consumers":[{}]}}"#,
+        groups.join(","),
+        consumers.join(",")
+    )
+}
+
+#[test]
+fn a_hundred_thousand_keys_cost_a_request_nothing() {
+    let Some(mut few) = Vm::start(&crowd(8, 10, 10)) else {
+        return;
+    };
+    let mut many = Vm::start(&crowd(1_000, 10_000, 100_000)).unwrap();
+    #[allow(clippy::print_stdout, reason = "what one may want to know")]
+    {
+        println!(
+            "{} instructions to load, {} bytes",
+            many.cost().instructions,
+            many.memory()
+        );
+    }
+    assert!(many.memory() <= 64 << 20, "{} bytes", many.memory());
+    let mut cost = |vm: &mut Vm| {
+        let kind = Kind::chat("chat", chat(200, ""));
+        kind.run(vm);
+        kind.run(vm).cost
+    };
+    let (few, many) = (cost(&mut few), cost(&mut many));
+    assert_eq!(few.calls, many.calls);
+    assert!(
+        many.instructions * 100 <= few.instructions * (100 + TOLERANCE_PERCENT),
+        "{} against {}",
+        many.instructions,
+        few.instructions
+    );
+}

@@ -237,12 +237,12 @@ impl Decoder {
             self.expected(node, "a list");
             return None;
         };
-        let items = items.iter().enumerate();
-        Some(
-            items
-                .filter_map(|(index, item)| self.item(index, |d| decode(d, item)))
-                .collect(),
-        )
+        // As a rule all of them are right, and there may be a hundred thousand.
+        let mut decoded = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            decoded.extend(self.item(index, |d| decode(d, item)));
+        }
+        Some(decoded)
     }
 
     /// A list in which nothing may stand twice.

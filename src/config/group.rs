@@ -208,7 +208,14 @@ pub(super) fn keys(
             unique(d, item, place, key?)
         })
     });
-    one.into_iter().chain(more.into_iter().flatten()).collect()
+    match (one, more) {
+        (one, None) => one.into_iter().collect(),
+        (None, Some(more)) => more,
+        (Some(one), Some(mut more)) => {
+            more.insert(0, one);
+            more
+        }
+    }
 }
 
 fn shown((list, owner, key): Place) -> impl fmt::Display {

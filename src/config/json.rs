@@ -33,12 +33,18 @@ impl Tree<'_> {
     fn value(&mut self, value: Value) {
         match self.open.last_mut() {
             None => self.root = value,
-            Some(Value::List(items)) => items.push(plain(value)),
-            Some(Value::Map(members)) => members.push(Member {
-                key: self.keys.pop().unwrap_or_default(),
-                key_span: Span::default(),
-                node: plain(value),
-            }),
+            Some(Value::List(items)) => {
+                make_room(items);
+                items.push(plain(value));
+            }
+            Some(Value::Map(members)) => {
+                make_room(members);
+                members.push(Member {
+                    key: self.keys.pop().unwrap_or_default(),
+                    key_span: Span::default(),
+                    node: plain(value),
+                });
+            }
             Some(_) => {}
         }
     }
@@ -70,6 +76,13 @@ impl Sink for Tree<'_> {
             Scalar::String(text) => Value::Text(text.complete(self.document, span)),
         };
         self.value(value);
+    }
+}
+
+/// For one more. A vector begins with room for four, and a large document has a hundred thousand maps of one member.
+fn make_room<T>(list: &mut Vec<T>) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(list.len().max(1));
     }
 }
 
