@@ -216,6 +216,7 @@ impl Event<'_> {
 /// where a model's name holds dots (`envoy/` shows the expressions).
 pub mod stats {
     use super::Outcome;
+    use std::fmt::Display;
 
     /// Where a label has no value.
     pub const NONE: &str = "(none)";
@@ -270,6 +271,25 @@ pub mod stats {
 
     /// A gauge: bytes that a worker's VM holds. Workers write the same gauge; the last that grew is what it shows.
     pub const MEMORY: &str = "cohort.vm_memory_bytes";
+
+    /// A gauge: the first 32 bits of the SHA-256 of the configuration in force, as it was handed over.
+    pub const CONFIG_VERSION: &str = "cohort.config_version";
+
+    /// Of the ceilings, where a group's name stands.
+    const CEILINGS: &str = "(ceilings)";
+
+    /// A gauge, by group and limit: what is counted in the current window, what is reserved included. Of a budget in
+    /// millionths of a US dollar.
+    pub fn limit_used(group: Option<&str>, limit: impl Display) -> String {
+        let group = group.unwrap_or(CEILINGS);
+        format!("cohort.limit_used.group.{group}.limit.{limit}")
+    }
+
+    /// A gauge, by group and limit: how much there is in a window.
+    pub fn limit_quota(group: Option<&str>, limit: impl Display) -> String {
+        let group = group.unwrap_or(CEILINGS);
+        format!("cohort.limit_quota.group.{group}.limit.{limit}")
+    }
 
     /// A counter, by group: requests of which the rate-limit service holds no limit.
     pub fn unmatched(group: Option<&str>) -> String {

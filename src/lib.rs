@@ -40,7 +40,7 @@
 //! | `reply` | config, headers, json, limit, llm, refusal, spend |
 //! | `analytics` | json, limit, policy, refusal, reply, spend, time |
 //! | `exchange` | analytics, config, credential, guardrail, headers, inflate, limit, llm, policy, refusal, reply, service, spend, time |
-//! | `host` | analytics, config, exchange, headers, limit, llm, policy, reply, service, time |
+//! | `host` | analytics, config, credential, exchange, headers, limit, llm, policy, reply, service, time |
 //! | `render` | config, limit, service |
 //! | `cli` | config, credential, exchange, limit, policy, render, spend, time |
 

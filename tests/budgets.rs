@@ -339,7 +339,7 @@ fn crowd(groups: usize, consumers: usize, keys: usize) -> String {
                     format!(r#"{{"sha256":"{digest:016x}{digest:016x}{digest:016x}{digest:016x}"}}"#)
                 })
                 .collect();
-            let own = if consumer == 7 { format!(r#","api_key":"{}""#, &KEY["Bearer ".len()..]) } else { String::new() };
+            let own = if consumer == 7 { format!(r#","api_key":"{}""#, KEY.trim_start_matches("Bearer ")) } else { String::new() };
             format!(
                 r#"{{"name":"user-{consumer}@example.org","groups":["group-{}"],"api_keys":[{}]{own}}}"#,
                 consumer % count,
@@ -370,7 +370,7 @@ fn a_hundred_thousand_keys_cost_a_request_nothing() {
         );
     }
     assert!(many.memory() <= 64 << 20, "{} bytes", many.memory());
-    let mut cost = |vm: &mut Vm| {
+    let cost = |vm: &mut Vm| {
         let kind = Kind::chat("chat", chat(200, ""));
         kind.run(vm);
         kind.run(vm).cost

@@ -1,6 +1,7 @@
 //! Who asks, as Envoy's `jwt_authn` has settled it: names out of a token's payload.
 
 #![allow(
+    clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a test fails by panicking"

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use support::core::Core;
-use support::scenario::{Expect, Outcome, Request, Step};
+use support::scenario::{Answer, Expect, Outcome, Request, Step};
 
 /// The widest first.
 const SCOPES: [&str; 5] = ["defaults", "service", "route", "consumer_group", "consumer"];
@@ -53,9 +53,10 @@ fn ask(core: &mut Core, path: &str, body: &Value) -> Outcome {
         "path": path, "route": "route", "key": "key-of-ann", "json": body,
     }))
     .unwrap();
-    core.run(&request, &Default::default(), 0)
+    core.run(&request, &Answer::default(), 0)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "made where it is used")]
 fn chat(core: &mut Core, body: Value) -> Outcome {
     let mut chat = json!({"model": "m", "messages": []});
     chat.as_object_mut()
@@ -351,7 +352,7 @@ fn the_table_holds() {
                 at: 0,
                 times: step.times.unwrap_or(1),
                 request: serde_json::from_value(request).unwrap(),
-                upstream: Default::default(),
+                upstream: Answer::default(),
                 expect: step.expect,
             };
             for _ in 0..step.times {

@@ -147,15 +147,18 @@ impl Rules {
     #[must_use]
     pub fn over(&self, below: &Self) -> Self {
         /// The upper one, or else the lower one.
-        fn or<T: Clone>(upper: &Option<T>, lower: &Option<T>) -> Option<T> {
-            upper.as_ref().or(lower.as_ref()).cloned()
+        fn or<T: Clone>(upper: Option<&T>, lower: Option<&T>) -> Option<T> {
+            upper.or(lower).cloned()
         }
         Self {
-            allowed_models: or(&self.allowed_models, &below.allowed_models),
-            denied_models: or(&self.denied_models, &below.denied_models),
-            default_model: or(&self.default_model, &below.default_model),
-            model_aliases: or(&self.model_aliases, &below.model_aliases),
-            allowed_endpoints: or(&self.allowed_endpoints, &below.allowed_endpoints),
+            allowed_models: or(self.allowed_models.as_ref(), below.allowed_models.as_ref()),
+            denied_models: or(self.denied_models.as_ref(), below.denied_models.as_ref()),
+            default_model: or(self.default_model.as_ref(), below.default_model.as_ref()),
+            model_aliases: or(self.model_aliases.as_ref(), below.model_aliases.as_ref()),
+            allowed_endpoints: or(
+                self.allowed_endpoints.as_ref(),
+                below.allowed_endpoints.as_ref(),
+            ),
             limits: super::ScopeLimits {
                 rate_limits: merged(
                     &below.limits.rate_limits,
@@ -168,16 +171,16 @@ impl Rules {
                     Limit::same_count,
                 ),
                 model_rate_limits: or(
-                    &self.limits.model_rate_limits,
-                    &below.limits.model_rate_limits,
+                    self.limits.model_rate_limits.as_ref(),
+                    below.limits.model_rate_limits.as_ref(),
                 ),
             },
             spend: super::Spend {
-                pricing: or(&self.spend.pricing, &below.spend.pricing),
-                budgets: or(&self.spend.budgets, &below.spend.budgets),
-                unpriced: or(&self.spend.unpriced, &below.spend.unpriced),
+                pricing: or(self.spend.pricing.as_ref(), below.spend.pricing.as_ref()),
+                budgets: or(self.spend.budgets.as_ref(), below.spend.budgets.as_ref()),
+                unpriced: or(self.spend.unpriced.as_ref(), below.spend.unpriced.as_ref()),
             },
-            request_limits: or(&self.request_limits, &below.request_limits),
+            request_limits: or(self.request_limits.as_ref(), below.request_limits.as_ref()),
             policies: merged(&below.policies, &self.policies, PolicyRule::same_name),
             input_policies: merged(
                 &below.input_policies,

@@ -50,7 +50,7 @@ pub(super) fn of(config: &Config) -> Vec<Warning> {
     let scopes = [("", &config.defaults), ("ceilings.", &config.ceilings)];
     for (scope, rules) in scopes {
         of_rules(rules, |field, message| {
-            warn(format!("{scope}{field}"), message)
+            warn(format!("{scope}{field}"), message);
         });
     }
     for (list, entries) in [("services", &config.services), ("routes", &config.routes)] {
@@ -76,7 +76,7 @@ fn of_counters(config: &Config, mut warn: impl FnMut(String, &str)) {
         .collect();
     scopes.push(limits(&config.ceilings.limits));
     let all = scopes.concat();
-    let any = |wanted: fn(&Limit) -> bool| all.iter().any(|limit| wanted(limit));
+    let any = |wanted: fn(&Limit) -> bool| all.iter().any(wanted);
     let calendar = any(|limit| matches!(limit.window, Window::Day | Window::Month));
     let Some(service) = &config.counters.service else {
         if calendar && config.counters.seed.is_empty() {
@@ -203,7 +203,7 @@ fn of_group(
         );
     }
     of_rules(&group.rules, |field, message| {
-        warn(&format!(".{field}"), message)
+        warn(&format!(".{field}"), message);
     });
 }
 

@@ -34,7 +34,7 @@ const TAKEN_PREFIXES: [&[u8]; 6] = [
 /// What there is to know of a body when the header was judged.
 enum Body {
     /// Nothing comes that matters: the facts are those of the path.
-    Absent(Facts),
+    Absent(Box<Facts>),
     /// It is to be read.
     Awaited(State),
 }
@@ -88,7 +88,7 @@ impl Exchange {
             Err(refusal) => Step::Reply(self.refuse(&refusal, now)),
             Ok(Body::Absent(facts)) => {
                 self.scrub(inbound.headers, false, &mut edits);
-                self.decide(facts, None, now, shared)
+                self.decide(*facts, None, now, shared)
             }
             Ok(Body::Awaited(state)) => {
                 self.scrub(
@@ -193,7 +193,9 @@ impl Exchange {
     fn reader(&self, call: &Call, headers: Headers<'_>, end: bool) -> Result<Body, Refusal> {
         if end || call.endpoint.body == endpoint::Body::None {
             // Where something must come that could be judged, the reader says so.
-            return Ok(Body::Absent(Reader::new(call, None, None)?.finish()?));
+            return Ok(Body::Absent(Box::new(
+                Reader::new(call, None, None)?.finish()?,
+            )));
         }
         let encoding = only(headers, "content-encoding")?;
         let coding = encoding
@@ -338,11 +340,14 @@ impl Exchange {
     }
 }
 
+/// A consumer and a group, by their names.
+type Named = (Option<String>, Option<String>);
+
 /// Consumer and group, as a filter before this one has settled them; `None` if it has said nothing.
 fn settled_identity(
     source: &IdentitySource,
     inbound: Inbound<'_>,
-) -> Result<Option<(Option<String>, Option<String>)>, Refusal> {
+) -> Result<Option<Named>, Refusal> {
     let text = |bytes: &[u8]| match std::str::from_utf8(bytes) {
         Ok(text) => Ok(Some(text.to_owned()).filter(|text| !text.is_empty())),
         Err(_) => Err(Refusal::InvalidKey),

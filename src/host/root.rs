@@ -86,6 +86,7 @@ impl RootContext for Root {
                 for warning in &warnings {
                     log::warn!("configuration: {warning}");
                 }
+                Stats::tell_version(&document);
                 seed::fill(&mut EnvoySharedData, &policy.seed, policy.clock(now()));
                 self.set_tick_period(Duration::from_millis(tick_ms(&policy)));
                 self.serving = Some(Rc::new(Serving {
@@ -116,6 +117,7 @@ impl RootContext for Root {
         let shared = &mut EnvoySharedData;
         let errors = serving.worker.renew(shared, policy.clock(now));
         Stats::count_store_errors(errors);
+        serving.stats.tell_limits(policy, shared, now);
         if let Some(service) = &policy.service {
             for report in serving.worker.reports(service, shared) {
                 super::service::call(service, &report);

@@ -2,7 +2,12 @@
 
 use super::abi::{self, Metric};
 use crate::analytics::{Outcome, stats as names};
+use crate::credential::KeyDigest;
 use crate::exchange::Settlement;
+use crate::limit::counter::{Counter, standings};
+use crate::limit::{Limit, SharedData};
+use crate::policy::Policy;
+use crate::time::Timestamp;
 use std::cell::{Cell, RefCell};
 
 /// The stats that were used so far. Defined when first needed: Envoy cannot forget a stat, so none is made in vain.
@@ -14,6 +19,15 @@ pub(super) struct Stats {
     refused: RefCell<Vec<Refused>>,
     /// The memory as last told.
     memory: Cell<u64>,
+    /// Gauges of limits, by the positions of their counter and in it, and what they show.
+    limits: RefCell<Vec<Gauge>>,
+}
+
+#[derive(Debug)]
+struct Gauge {
+    of: (usize, usize),
+    id: Option<u32>,
+    shown: u64,
 }
 
 /// A group's position, a code, and the number of their stat.
@@ -128,6 +142,39 @@ impl Stats {
         }
     }
 
+    /// Tells how much of each limit is used, of counters that have counted something.
+    pub(super) fn tell_limits(&self, policy: &Policy, shared: &impl SharedData, now: Timestamp) {
+        let mut gauges = self.limits.borrow_mut();
+        for (at, counter) in policy.shared_counters().enumerate() {
+            let Some(record) = shared.get(&counter.record).0 else {
+                continue;
+            };
+            let standings = standings(counter, Some(record), policy.clock(now));
+            for (place, standing) in standings.into_iter().enumerate() {
+                let used = standing.used.saturating_add(standing.reserved);
+                let of = (at, place);
+                let gauge = match gauges.binary_search_by(|gauge| gauge.of.cmp(&of)) {
+                    Ok(known) => gauges.get_mut(known),
+                    Err(new) => {
+                        gauges.insert(new, define_limit(counter, &standing.limit, of));
+                        gauges.get_mut(new)
+                    }
+                };
+                // Other workers write the same gauge; what this one has shown stands unless it has changed.
+                if let Some(Gauge {
+                    id: Some(id),
+                    shown,
+                    ..
+                }) = gauge
+                    && *shown != used
+                {
+                    *shown = used;
+                    abi::record_metric(*id, used);
+                }
+            }
+        }
+    }
+
     fn refuse(&self, settlement: &Settlement, code: &'static str) {
         let of = group_position(settlement);
         let mut refused = self.refused.borrow_mut();
@@ -143,6 +190,14 @@ impl Stats {
         };
         if let Some(id) = id {
             abi::increment_metric(id, 1);
+        }
+    }
+
+    /// Tells which configuration is in force, by the bytes that it was handed over in.
+    pub(super) fn tell_version(document: &[u8]) {
+        let [a, b, c, d, ..] = KeyDigest::of(document).0;
+        if let Some(id) = abi::define_metric(Metric::Gauge, names::CONFIG_VERSION) {
+            abi::record_metric(id, u32::from_be_bytes([a, b, c, d]).into());
         }
     }
 
@@ -167,6 +222,20 @@ impl Stats {
         *entry(entry(&mut series, group)?, model)?
             .get_mut(kind.position())?
             .get_or_insert_with(|| define(settlement, kind))
+    }
+}
+
+fn define_limit(counter: &Counter, limit: &Limit, of: (usize, usize)) -> Gauge {
+    let group = counter.descriptor.group.as_deref();
+    let quota = names::limit_quota(group, limit.name());
+    if let Some(id) = abi::define_metric(Metric::Gauge, &quota) {
+        abi::record_metric(id, limit.quota);
+    }
+    let used = names::limit_used(group, limit.name());
+    Gauge {
+        of,
+        id: abi::define_metric(Metric::Gauge, &used),
+        shown: u64::MAX,
     }
 }
 

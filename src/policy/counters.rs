@@ -182,6 +182,16 @@ impl Scopes {
         }
     }
 
+    /// The counter that the group's requests have in common.
+    pub(super) fn own(&self) -> Option<&Rc<Counter>> {
+        self.narrowest_first.first()?.shared.as_ref()
+    }
+
+    /// The counter that the requests of all groups have in common.
+    pub(super) fn topmost(&self) -> Option<&Rc<Counter>> {
+        self.narrowest_first.last()?.shared.as_ref()
+    }
+
     /// Those that apply to a request, narrowest first: models, consumer, group; the same of the group above; and so on.
     pub(super) fn counters(&self, consumer: &Rc<str>, models: &[String]) -> Vec<Rc<Counter>> {
         if let Some(fixed) = &self.fixed {

@@ -175,6 +175,16 @@ impl Group {
         label.map_or(OTHER_MODEL, String::as_str)
     }
 
+    /// The counter that its requests have in common.
+    pub(super) fn own_counter(&self) -> Option<&Rc<Counter>> {
+        self.scopes.own()
+    }
+
+    /// The counter that the requests of all groups have in common.
+    pub(super) fn topmost_counter(&self) -> Option<&Rc<Counter>> {
+        self.scopes.topmost()
+    }
+
     /// Whether anything, on any level, depends on how many tokens are used.
     pub const fn counts_tokens(&self) -> bool {
         self.scopes.count_tokens

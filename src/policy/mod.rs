@@ -27,6 +27,7 @@ use crate::config::{
 use crate::credential::KeyDigest;
 use crate::guardrail::Search;
 use crate::limit::Clock;
+use crate::limit::counter::Counter;
 use crate::limit::seed::Seed;
 use crate::llm::endpoint::{self, Endpoint};
 use crate::time::{Timestamp, UtcOffset};
@@ -209,7 +210,7 @@ impl Policy {
                 .cloned()
         };
         let (anonymous, default) = (named(&config.anonymous_group), named(&config.default_group));
-        let names = if config.identity.is_some() {
+        let by_name = if config.identity.is_some() {
             Names::new(&groups, &consumers)
         } else {
             Names::default()
@@ -238,7 +239,7 @@ impl Policy {
             anonymous,
             default,
             inheritance,
-            names,
+            names: by_name,
             keys,
             index,
         })
@@ -250,6 +251,16 @@ impl Policy {
             now,
             offset: self.offset,
         }
+    }
+
+    /// The counters that all requests of a group have in common, in file order, and that of the ceilings.
+    pub fn shared_counters(&self) -> impl Iterator<Item = &Rc<Counter>> {
+        let own = self.groups.iter().filter_map(|group| group.own_counter());
+        let ceilings = self
+            .groups
+            .first()
+            .and_then(|group| group.topmost_counter());
+        own.chain(ceilings)
     }
 
     /// What is valid, and still not what its author may expect.

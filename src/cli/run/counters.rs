@@ -45,7 +45,7 @@ fn counters(config: &Config) -> Vec<Counter> {
     let consumers = consumers(config);
     let mut counters = Vec::new();
     for level in Level::all(config) {
-        let limits = level.limits.to_vec();
+        let limits = level.limits.clone();
         if !level.per_consumer {
             counters.push(Counter::new(level.descriptor, limits));
             continue;

@@ -63,7 +63,10 @@ impl Counter {
 pub fn standings(counter: &Counter, record: Option<Vec<u8>>, clock: Clock) -> Vec<Standing> {
     let mut bytes = record.unwrap_or_default();
     let record = Record::open(&mut bytes);
-    standing::of(counter, 0, &record, Demand::default(), clock).collect()
+    let limits = standing::of(counter, 0, &record, Demand::default(), clock);
+    let budgets = counter.budgets.iter();
+    let budgets = budgets.map(|budget| standing::of_budget(&budget.limit, &record, clock));
+    limits.chain(budgets).collect()
 }
 
 /// Tokens by kind, as the three token units count them.

@@ -56,3 +56,18 @@ pub(super) fn of(
         }
     })
 }
+
+/// The same of a budget.
+pub(super) fn of_budget(limit: &Limit, record: &Record<'_>, clock: Clock) -> Standing {
+    let tally = record.tally(limit, clock);
+    let (used, reserved) = (tally.used(), tally.held);
+    Standing {
+        counter: 0,
+        limit: *limit,
+        used,
+        reserved,
+        remaining: limit.quota.saturating_sub(used.saturating_add(reserved)),
+        reset_ms: judge::wait_for(&tally, limit, 1, reserved),
+        clear_ms: tally.clears_in(),
+    }
+}
