@@ -43,8 +43,8 @@ Keys are digests of them; secrets come from the environment of the EnvoyProxy's 
 The filter, on the routes that lead to models and on no other. Envoy Gateway knows no FAIL_RELOAD: a
 proxy whose filter has died answers 503 until it is restarted; watch wasm.*.vm_reload* and restarts.";
         let clients = "\
-No caller chooses a route with our headers; paths arrive as they were sent; and prompts of up to
-32 MiB, where the default is 32 KiB.";
+No caller chooses a route with our headers, paths arrive as they were sent, prompts may be as large as
+32 MiB where the default is 32 KiB, and /healthz is answered without a key.";
         Some(
             [
                 yaml::comment(header),
@@ -104,6 +104,7 @@ No caller chooses a route with our headers; paths arrive as they were sent; and 
                 "headers": {"earlyRequestHeaders": {"remove": OURS}},
                 "path": {"escapedSlashesAction": "KeepUnchanged", "disableMergeSlashes": true},
                 "connection": {"bufferLimit": "32Mi"},
+                "healthCheck": {"path": "/healthz"},
             }),
         )
     }
