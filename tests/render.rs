@@ -266,7 +266,7 @@ fn a_policy_that_a_host_would_read_otherwise_is_refused() {
             &apart,
             gateway,
             0,
-            "note: `hold_request_headers: false` is written into the policy",
+            "`hold_request_headers: false` is written into the policy",
         ),
         (
             by_model,

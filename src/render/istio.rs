@@ -117,12 +117,12 @@ for `cohort events`, and prompts of up to 32 MiB.";
                 json!({
                     "applyTo": "EXTENSION_CONFIG",
                     "match": {"context": "GATEWAY"},
-                    "patch": {"operation": "ADD", "value": envoy::extension(wasm)},
+                    "patch": {"operation": "ADD", "value": envoy::extension(&wasm)},
                 }),
                 json!({
                     "applyTo": "HTTP_FILTER",
                     "match": {"context": "GATEWAY", "listener": {"filterChain": {"filter": router}}},
-                    "patch": {"operation": "INSERT_BEFORE", "value": envoy::discovered(ads)},
+                    "patch": {"operation": "INSERT_BEFORE", "value": envoy::discovered(&ads)},
                 }),
             ],
         ))

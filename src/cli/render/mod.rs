@@ -2,12 +2,13 @@
 //!
 //! Reads the policy, refuses it as `lint` would, and says what a target cannot do. What comes out is `render`'s.
 
+mod order;
 mod output;
 
 use super::run::Source;
 use super::{Failure, diagnostics};
-use crate::config::{self, Additions, Config, ConfigError};
-use crate::policy::{ModelPattern, Policy};
+use crate::config::{self, Additions, Config};
+use crate::policy::Policy;
 use crate::render::envoy::{self, Filter, Listen, Standalone, Upstream};
 use crate::render::envoy_gateway::EnvoyGateway;
 use crate::render::istio::{Form, Istio};
@@ -30,9 +31,9 @@ pub(super) enum Render {
     Ecds(EcdsTarget),
     Istio(IstioTarget),
     EnvoyGateway(EnvoyGatewayTarget),
-    /// The limits for envoyproxy/ratelimit (counters: {store: rate_limit_service})
+    /// The limits, for envoyproxy/ratelimit
     Ratelimit(Common),
-    /// The limits for Limitador (counters: {store: rate_limit_service, dialect: kuadrant})
+    /// The limits, for Limitador
     Limitador(Common),
 }
 
@@ -131,7 +132,7 @@ pub(super) struct EnvoyGatewayTarget {
     /// The Gateway
     #[arg(long, value_name = "NAME", default_value = "eg")]
     gateway: String,
-    /// An HTTPRoute that leads to models; may be said several times
+    /// An `HTTPRoute` that leads to models; may be said several times
     #[arg(long = "route", value_name = "NAME", default_value = "llm")]
     routes: Vec<String>,
 }
@@ -267,8 +268,7 @@ impl Common {
         let name = self.config.display();
         std::fs::File::open(&self.config)
             .map_err(|error| Failure(format!("cannot read {name}: {error}")))?;
-        // The secrets are Envoy's to have.
-        match Source::File(self.config.clone()).load(secret) {
+        match Source::File(self.config.clone()).load(|_| Some(SECRET.to_owned())) {
             Ok(loaded) => Ok(Some(Rendered {
                 document: loaded.document(&[]),
                 config: loaded.config,
@@ -289,21 +289,22 @@ impl Common {
         };
         let document = config::publish(&policy.document, &additions);
         policy.document = document.ok_or_else(broken).map_err(Failure)?;
-        let checked = Config::from_json(policy.document.as_bytes())
-            .and_then(|config| Policy::compile(config.clone(), secret).map(|_| config));
+        let checked = Config::from_json(policy.document.as_bytes()).and_then(|config| {
+            Policy::compile(config.clone(), |_| Some(SECRET.to_owned())).map(|_| config)
+        });
         let mut errors = match checked {
             Ok(config) => {
                 policy.config = config;
-                reordered(&policy.config)
+                order::check(&policy.config)
             }
             Err(errors) => errors,
         };
+        if held {
+            complain(&format!(
+                "note: {host} cannot hold request headers: `hold_request_headers: false` is written into the policy\n"
+            ));
+        }
         if errors.is_empty() {
-            if held {
-                complain(&format!(
-                    "note: `hold_request_headers: false` is written into the policy, as {host} cannot hold them\n"
-                ));
-            }
             return Ok(true);
         }
         for error in &mut errors {
@@ -320,47 +321,8 @@ impl Common {
     }
 }
 
-/// Prices are looked for in file order, and Kubernetes sorts the members of a map: which would then come first?
-fn reordered(config: &Config) -> Vec<ConfigError> {
-    let groups = config.consumer_groups.iter().enumerate();
-    let groups = groups.map(|(at, group)| (format!("consumer_groups[{at}].pricing"), &group.spend));
-    let scopes = [("pricing".to_owned(), &config.spend)]
-        .into_iter()
-        .chain(groups);
-    let mut errors = Vec::new();
-    for (path, spend) in scopes {
-        let prices = spend.pricing.as_deref().unwrap_or_default();
-        let names: Vec<_> = prices
-            .iter()
-            .map(|(name, _)| ModelPattern::new(name.clone()))
-            .collect();
-        for (at, first) in names.iter().enumerate() {
-            let mut later = names.iter().skip(at.saturating_add(1));
-            let overtaking =
-                later.find(|later| later.as_str() < first.as_str() && later.overlaps(first));
-            if let Some(overtaking) = overtaking {
-                let mut error = ConfigError::new(
-                    &*path,
-                    format!(
-                        "Kubernetes sorts maps, and `{}` would come before `{}` and take its models",
-                        overtaking.as_str(),
-                        first.as_str()
-                    ),
-                );
-                error.help = Some(
-                    "name the models of the wider one one by one; `render envoy`, and `render istio` as envoy-filter, keep the order"
-                        .to_owned(),
-                );
-                errors.push(error);
-            }
-        }
-    }
-    errors
-}
-
-fn secret(_: &str) -> Option<String> {
-    Some("secret".to_owned())
-}
+/// Secrets are Envoy's to have.
+const SECRET: &str = "secret";
 
 fn broken() -> String {
     envoy::BROKEN.to_owned()

@@ -51,7 +51,7 @@ pub(super) fn bootstrap(listen: &Listen, filter: &Filter<'_>) -> Option<String> 
     let hcm = root.pointer_mut(HCM)?;
     let mut wasm = hcm.pointer("/http_filters/0/typed_config")?.clone();
     let router = hcm.pointer("/http_filters/1")?.clone();
-    hcm["http_filters"][0] = envoy::discovered(watched(&FILTER));
+    hcm["http_filters"][0] = envoy::discovered(&watched(&FILTER));
     hcm.as_object_mut()?.remove("route_config");
     hcm["rds"] = json!({"route_config_name": "llm", "config_source": watched(&ROUTES)});
 
@@ -93,7 +93,7 @@ pub(super) fn filter(filter: &Filter<'_>, config: &Config, document: &str) -> Op
     let wasm = envoy::wasm(filter, config, document)?;
     Some(typed(
         "core.v3.TypedExtensionConfig",
-        envoy::extension(wasm),
+        envoy::extension(&wasm),
     ))
 }
 

@@ -97,12 +97,12 @@ pub(crate) fn secrets(config: &Config) -> Vec<&str> {
 }
 
 /// The filter as a resource that is delivered apart from the listener.
-pub(crate) fn extension(wasm: Value) -> Value {
+pub(crate) fn extension(wasm: &Value) -> Value {
     json!({"name": "cohort", "typed_config": wasm})
 }
 
 /// The filter in a listener that gets it from elsewhere.
-pub(crate) fn discovered(source: Value) -> Value {
+pub(crate) fn discovered(source: &Value) -> Value {
     json!({"name": "cohort", "config_discovery": {
         "type_urls": [WASM],
         "config_source": source,

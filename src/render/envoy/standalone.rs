@@ -54,10 +54,10 @@ impl Standalone<'_> {
                 "The policy is part of this file: keys are digests of them."
             ),
         };
-        let variables: String = secrets(config)
-            .iter()
-            .map(|name| format!("{name}=... "))
-            .collect();
+        let mut variables = String::new();
+        for name in secrets(config) {
+            let _ = write!(variables, "{name}=... ");
+        }
         let _ = writeln!(
             header,
             "Start: mkdir -p {logs} && {variables}envoy -c THIS-FILE"
@@ -82,13 +82,13 @@ impl Standalone<'_> {
         let first = hcm.pointer_mut("/http_filters/0")?;
         if let Some(file) = self.filter_file {
             let parent = file.parent().filter(|path| !path.as_os_str().is_empty());
-            let directory = parent.unwrap_or(Path::new("."));
+            let directory = parent.unwrap_or_else(|| Path::new("."));
             let source = watched(&file.to_string_lossy(), &directory.to_string_lossy());
-            *first = discovered(source);
+            *first = discovered(&source);
             // Who asks for resources must have a name.
             root["node"] = json!({"cluster": "cohort", "id": "cohort"});
         } else {
-            *first = extension(wasm(filter, config, document)?);
+            *first = extension(&wasm(filter, config, document)?);
         }
         *root.pointer_mut("/static_resources/clusters")? = clusters.into();
         Some(root)
@@ -97,15 +97,14 @@ impl Standalone<'_> {
 
 /// The filter's part, in a file of its own: what discovery would answer.
 pub(crate) fn discovery(filter: &Filter<'_>, config: &Config, document: &str) -> Option<String> {
-    let mut resource = extension(wasm(filter, config, document)?);
+    let mut resource = extension(&wasm(filter, config, document)?);
     resource["@type"] = json!("type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig");
     // Tells one policy from another, and is the same for the same.
     let digest = Sha256::digest(document.as_bytes());
-    let version: String = digest
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut version = String::new();
+    for byte in digest.iter().take(6) {
+        let _ = write!(version, "{byte:02x}"); // a `String` takes everything
+    }
     let response = json!({"version_info": version, "resources": [resource]});
     let header = "\
 Cohort's policy for an Envoy that follows this file, by `cohort render ecds`: keys are digests of them.

@@ -22,7 +22,9 @@ const FIRST: [&str; 12] = [
 ];
 
 /// What other readers than those of YAML 1.2 take for something else than text.
-const WORDS: [&str; 9] = ["false", "n", "no", "null", "off", "on", "true", "y", "yes"];
+const WORDS: [&str; 11] = [
+    ".inf", ".nan", "false", "n", "no", "null", "off", "on", "true", "y", "yes",
+];
 
 /// How long a line may become by writing a map or a list on it, and how deep.
 const WIDTH: usize = 100;
@@ -145,10 +147,7 @@ fn sorted(map: &Map<String, Value>) -> Vec<(&String, &Value)> {
 /// Text of several lines that can stand as it is.
 fn literal(value: &Value) -> Option<&str> {
     let text = value.as_str().filter(|text| text.contains('\n'))?;
-    let plain = |c: char| {
-        c == '\n'
-            || !(c.is_control() || matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}'))
-    };
+    let plain = |c: char| c == '\n' || is_printable(c);
     let ends = text.starts_with([' ', '\n']) || text.ends_with('\n');
     (!ends && text.chars().all(plain)).then_some(text)
 }
@@ -171,10 +170,22 @@ fn text(text: &str) -> String {
     if plain {
         return text.to_owned();
     }
+    // JSON's strings are YAML's, but for characters that YAML wants escaped.
     let mut quoted = String::new();
-    // JSON's strings are YAML's. Writing into a `String` cannot fail.
-    let _ = write!(quoted, "{}", Value::from(text));
+    for c in Value::from(text).to_string().chars() {
+        if is_printable(c) {
+            quoted.push(c);
+        } else {
+            let _ = write!(quoted, "\\u{:04x}", u32::from(c)); // a `String` takes everything
+        }
+    }
     quoted
+}
+
+/// YAML 1.2, 5.1, without the line breaks of YAML 1.1.
+fn is_printable(c: char) -> bool {
+    let marks = ['\u{2028}', '\u{2029}', '\u{feff}', '\u{fffe}', '\u{ffff}'];
+    !c.is_control() && !marks.contains(&c)
 }
 
 fn pad(indent: usize, out: &mut String) {
@@ -237,138 +248,4 @@ fn split(json: &str, separator: char) -> Vec<&str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::json_from_yaml;
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    fn read(text: &str) -> Value {
-        serde_saphyr::from_str(text).unwrap()
-    }
-
-    #[test]
-    fn short_things_stand_on_one_line_and_what_says_most_comes_first() {
-        let long = "word ".repeat(20);
-        let value = json!({
-            "spec": {"b": {"c": {"d": 1}}, "a": [1, 2], "long": [&long, &long]},
-            "kind": "Thing",
-            "items": [{"name": "x", "a": {"b": {"c": {"d": {}}}}}, []],
-        });
-        assert_eq!(
-            document(&value),
-            format!(
-                "\
-kind: Thing
-spec:
-  a: [1, 2]
-  b:
-    c: {{ d: 1 }}
-  long:
-    - \"{long}\"
-    - \"{long}\"
-items:
-  - name: x
-    a:
-      b:
-        c: {{ d: {{}} }}
-  - []
-"
-            )
-        );
-    }
-
-    #[test]
-    fn text_that_means_something_else_is_quoted() {
-        for text in [
-            "yes",
-            "No",
-            "null",
-            "~",
-            "1",
-            "1e3",
-            "0x1f",
-            "12:30",
-            "- a",
-            "a: b",
-            "a #b",
-            "@type",
-            "*a",
-            "&a",
-            "",
-            " a",
-            ".5",
-            ".inf",
-            "1.5s",
-            "=",
-            "{",
-            "\u{85}",
-            "a\nb ",
-            "\n",
-            "a\u{2028}\nb",
-            "2026-11-29",
-        ] {
-            let value = json!({ text: [text], "list": [[text]] });
-            let written = document(&value);
-            assert_eq!(read(&written), value, "{written}");
-            let ours: Value = serde_json::from_str(&json_from_yaml(&written).unwrap()).unwrap();
-            assert_eq!(ours, value, "{written}");
-        }
-        assert_eq!(
-            document(&json!(["5s", "/a/b", ".cohort/x", "a-b"])),
-            "- 5s\n- /a/b\n- .cohort/x\n- a-b\n"
-        );
-    }
-
-    #[test]
-    fn lines_of_text_stay_lines() {
-        let value = json!({"a": {"b": "one\n  two\n\n# three"}, "c": ["x\ny"]});
-        let written = document(&value);
-        assert_eq!(
-            written,
-            "a:\n  b: |-\n    one\n      two\n\n    # three\nc:\n  - |-\n    x\n    y\n"
-        );
-        assert_eq!(read(&written), value);
-    }
-
-    #[test]
-    fn a_long_document_is_unfolded_in_its_order() {
-        let long = "\"x\\\\\":[1,{\"}\":\"],\"}],".repeat(9);
-        let json = format!("{{\"z\":1,\"a\":{{{long}\"b\":\"\\\",{{\"}}}}");
-        let unfolded = unfolded(&json);
-        assert!(
-            unfolded
-                .starts_with("{\n  \"z\": 1,\n  \"a\": {\n    \"x\\\\\": [1,{\"}\":\"],\"}],\n"),
-            "{unfolded}"
-        );
-        let compact: String = unfolded.split('\n').map(str::trim_start).collect();
-        assert_eq!(compact.replace("\": ", "\":"), json);
-    }
-
-    fn any() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            "[ -~\n\u{80}-\u{a0}]{0,12}".prop_map(Value::from),
-            "[a-z{}:,\" \\\\\n#-]{60,120}".prop_map(Value::from),
-        ];
-        leaf.prop_recursive(4, 24, 4, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::btree_map("[a-z@ :#1]{0,8}", inner, 0..4)
-                    .prop_map(|map| Value::Object(map.into_iter().collect())),
-            ]
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_written_is_what_is_read(value in any()) {
-            let written = document(&value);
-            let ours: Value = serde_json::from_str(&json_from_yaml(&written).unwrap()).unwrap();
-            prop_assert_eq!(&ours, &value, "{}", written);
-            let unfolded = unfolded(&value.to_string());
-            prop_assert_eq!(serde_json::from_str::<Value>(&unfolded).unwrap(), value);
-        }
-    }
-}
+mod tests;
