@@ -10,6 +10,8 @@ mod support;
 
 #[path = "render/crd.rs"]
 mod crd;
+#[path = "render/docs.rs"]
+mod docs;
 #[path = "render/istio.rs"]
 mod istio;
 #[path = "render/reload.rs"]

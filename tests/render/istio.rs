@@ -11,6 +11,13 @@ use support::client::Request;
 use support::envoy::{self, HCM};
 use support::upstream::Upstream;
 
+/// What the filter is called by Istio's patches, by two generations of its plugins, and by Envoy Gateway.
+const NAMES: [&str; 4] = [
+    "cohort",
+    "extensions.istio.io/wasmplugin/istio-system.cohort",
+    "extensions.istio.io/trafficextension/istio-system.cohort~istio-translated-wasmplugin",
+    "envoy.filters.http.wasm/cohort",
+];
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 
 /// An ingress gateway with the example's routes, before anyone patches it.
@@ -40,10 +47,15 @@ fn gateway(upstream: &Upstream) -> Value {
     hcm["http_filters"] = json!([cors, router]);
     let to = |name: &str, prefix: &str, cluster: &str| json!({"name": name, "match": {"prefix": prefix}, "route": {"cluster": cluster}});
     // Where nobody gets who cannot say what only the filter may.
+    let off = json!({"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": true});
     let trap = json!({
         "name": "trap",
-        "match": {"prefix": "/", "headers": [{"name": "x-cohort-provider", "string_match": {"exact": "other"}}]},
+        "match": {
+            "prefix": "/",
+            "headers": [{"name": "x-cohort-provider", "string_match": {"exact": "other"}}],
+        },
         "direct_response": {"status": 418},
+        "typed_per_filter_config": NAMES.map(|name| (name.to_owned(), off.clone())).into_iter().collect::<serde_json::Map<_, _>>(),
     });
     let mut chosen = to("openai", "/", "openai");
     chosen["match"]["headers"] =
@@ -210,10 +222,7 @@ async fn istios_plugin_serves_without_holding_them() {
     let upstream = Upstream::start(answer).await;
     let plugin = documents(&file("envoy/istio-wasmplugin.yaml")).remove(0);
     // By either name, whichever Istio it is.
-    for name in [
-        "extensions.istio.io/wasmplugin/istio-system.cohort",
-        "extensions.istio.io/trafficextension/istio-system.cohort~istio-translated-wasmplugin",
-    ] {
+    for name in &NAMES[1..3] {
         upstream.clear();
         let mut root = gateway(&upstream);
         patch(&mut root, &documents(&file("envoy/istio.yaml"))[1..]);
@@ -268,7 +277,7 @@ async fn envoy_gateways_policies_serve_without_holding_them() {
         .unwrap();
     for route in routes.as_array_mut().unwrap() {
         if ["openai", "default"].contains(&route["name"].as_str().unwrap()) {
-            route["typed_per_filter_config"] = json!({"envoy.filters.http.wasm/cohort": {
+            route["typed_per_filter_config"] = json!({NAMES[3]: {
                 "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig",
                 "config": {},
             }});
@@ -279,7 +288,7 @@ async fn envoy_gateways_policies_serve_without_holding_them() {
     let wasm = &manifests[0]["spec"]["wasm"][0];
     insert(
         &mut root,
-        "envoy.filters.http.wasm/cohort",
+        NAMES[3],
         &json!({
             "name": wasm["name"],
             "configuration": string(&wasm["config"]),
