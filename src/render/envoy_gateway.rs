@@ -36,7 +36,7 @@ impl EnvoyGateway<'_> {
     /// The manifests; `None`: the document is broken.
     pub(crate) fn render(&self, config: &Config, document: &str) -> Option<String> {
         let header = "\
-Cohort on Envoy Gateway, by `cohort render envoy-gateway`. Envoy Gateway 1.3 or later.
+Cohort on Envoy Gateway, by `cohort render envoy-gateway`. Envoy Gateway 1.6 or later (Envoy 1.36).
 Keys are digests of them; secrets come from the environment of the EnvoyProxy's pods.
 ";
         let filter = "\

@@ -121,7 +121,7 @@ pub(super) struct EnvoyGatewayTarget {
     #[command(flatten)]
     common: Common,
     /// The filter: http:// or https://, else an image (REGISTRY/NAME:TAG)
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = image_or_url)]
     wasm: String,
     /// The checksum of the module, or of the image
     #[arg(long, value_name = "HEX", value_parser = checksum)]
@@ -338,6 +338,16 @@ fn wasm_url(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("file:///PATH, oci://IMAGE, http://… or https://…".to_owned())
+}
+
+/// What Envoy Gateway can fetch: it has no files.
+fn image_or_url(text: &str) -> Result<String, String> {
+    let known = ["http", "https", "oci"];
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+    if scheme.is_none_or(|scheme| known.contains(&scheme)) && text.contains('/') {
+        return Ok(text.to_owned());
+    }
+    Err("REGISTRY/NAME:TAG, oci://IMAGE, http://… or https://…".to_owned())
 }
 
 fn checksum(text: &str) -> Result<String, String> {
