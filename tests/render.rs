@@ -251,6 +251,9 @@ fn a_policy_that_a_host_would_read_otherwise_is_refused() {
     fs::create_dir_all(&folder).unwrap();
     let price = "{input_per_million: 1, output_per_million: 2}";
     let sorted = format!("version: '1'\npricing:\n  gpt-4o-mini: {price}\n  'gpt-4o*': {price}\n");
+    let of_group = format!(
+        "version: '1'\nconsumer_groups:\n  - name: a\n  - name: b\n    pricing: {{o3: {price}, '*': {price}}}\n"
+    );
     let apart = format!("version: '1'\npricing:\n  o3: {price}\n  gpt-4o: {price}\n");
     let by_model = "version: '1'\nproviders: {targets: [{id: a, provider: openai, models: [gpt-*]}, {id: b, provider: vllm}]}\n";
     let gateway = TARGETS[5].1;
@@ -263,6 +266,12 @@ fn a_policy_that_a_host_would_read_otherwise_is_refused() {
             "error: pricing: Kubernetes sorts maps, and `gpt-4o*` would come before `gpt-4o-mini`",
         ),
         (&sorted, plugin, 1, "would come before"),
+        (
+            &of_group,
+            gateway,
+            1,
+            "error: consumer_groups[1].pricing: Kubernetes sorts maps",
+        ),
         (&sorted, &["istio"], 0, ""),
         (
             &apart,

@@ -43,12 +43,12 @@ pub(crate) fn local(name: &str, upstream: &Upstream) -> Value {
 fn render(gateway: &Running, policy: &str) -> bool {
     std::fs::write(gateway.folder().join("policy.yaml"), policy).unwrap();
     let wasm = std::env::var("COHORT_WASM").unwrap();
-    let status = Command::new(env!("CARGO_BIN_EXE_cohort"))
+    let output = Command::new(env!("CARGO_BIN_EXE_cohort"))
         .current_dir(gateway.folder())
         .args(["render", "ecds", "--config", "policy.yaml"])
         .args(["--wasm", &wasm, "--output", FILE])
-        .status();
-    status.unwrap().success()
+        .output();
+    output.unwrap().status.success()
 }
 
 async fn wait_for(gateway: &Running, stat: &str, count: u64) {
