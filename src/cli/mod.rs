@@ -10,6 +10,7 @@ mod edit;
 mod events;
 mod key;
 mod lint;
+mod render;
 mod report;
 mod run;
 
@@ -57,6 +58,9 @@ enum Command {
     /// Check a configuration
     Lint(lint::Args),
     Reload(run::Reload),
+    /// Print what Envoy, Istio, Envoy Gateway or a rate-limit service needs for a policy
+    #[command(subcommand)]
+    Render(render::Render),
     Report(report::Report),
     Run(run::Run),
     Status(run::Status),
@@ -88,6 +92,7 @@ pub fn run() -> ExitCode {
         Command::Key(command) => command.run(),
         Command::Lint(args) => args.run(),
         Command::Reload(reload) => reload.run(),
+        Command::Render(target) => target.run(),
         Command::Report(report) => report.run(),
         Command::Run(run) => run.run(),
         Command::Status(status) => status.run(),

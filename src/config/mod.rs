@@ -33,7 +33,7 @@ pub use error::{ConfigError, Location};
 #[cfg(feature = "cli")]
 pub(crate) use limits::is_counted;
 #[cfg(feature = "cli")]
-pub use publish::{json_from_yaml, publish};
+pub use publish::{Additions, json_from_yaml, publish};
 pub(crate) use rules::merged;
 #[cfg(feature = "cli")]
 pub(crate) use warning::NOT_KEPT;

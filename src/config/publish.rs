@@ -17,9 +17,26 @@ pub fn json_from_yaml(text: &str) -> Option<String> {
     Some(json)
 }
 
-/// A configuration, YAML or JSON, with what was counted before as its `counters.seed`, if it has none of its own.
-pub fn publish(text: &str, seeds: &[Seed]) -> Option<String> {
+/// What a configuration says besides, when it is published.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Additions<'a> {
+    /// What was counted before, as its `counters.seed`, if it has none of its own.
+    pub seeds: &'a [Seed],
+    /// `hold_request_headers: false`, whatever the author wrote: the host cannot hold them.
+    pub without_hold: bool,
+}
+
+/// A configuration, YAML or JSON.
+pub fn publish(text: &str, additions: &Additions<'_>) -> Option<String> {
+    const HOLD: &str = "hold_request_headers";
     let mut root = yaml::tree(text)?;
+    let seeds = additions.seeds;
+    if additions.without_hold {
+        match member(&mut root, HOLD) {
+            Some(hold) => hold.value = Value::Bool(false),
+            None => put(&mut root, HOLD, Value::Bool(false)),
+        }
+    }
     for list in ["consumer_groups", "consumers"] {
         if let Some(Value::List(owners)) = member(&mut root, list).map(|node| &mut node.value) {
             owners.iter_mut().for_each(digest_keys);
@@ -199,7 +216,12 @@ consumer_groups:
             time,
             counted: vec![day],
         };
-        let json = publish(text, &[seed]).unwrap();
+        let seeds = &[seed];
+        let additions = Additions {
+            seeds,
+            without_hold: false,
+        };
+        let json = publish(text, &additions).unwrap();
         assert!(!json.contains("plain-key"), "{json}");
         assert!(
             json.contains(r#""model_aliases":{"z":"o3","b":"o1"}"#),
@@ -226,10 +248,30 @@ consumer_groups:
     }
 
     #[test]
+    fn a_host_that_cannot_hold_headers_is_told_of() {
+        let additions = Additions {
+            without_hold: true,
+            ..Additions::default()
+        };
+        for (text, json) in [
+            (
+                "version: '1'",
+                r#"{"version":"1","hold_request_headers":false}"#,
+            ),
+            (
+                "hold_request_headers: true\nversion: '1'",
+                r#"{"hold_request_headers":false,"version":"1"}"#,
+            ),
+        ] {
+            assert_eq!(publish(text, &additions).unwrap(), json);
+        }
+    }
+
+    #[test]
     fn a_seed_that_the_file_has_is_left_alone() {
         let text = "version: '1'\ncounters: {seed: []}\n";
         assert_eq!(
-            publish(text, &[]).unwrap(),
+            publish(text, &Additions::default()).unwrap(),
             r#"{"version":"1","counters":{"seed":[]}}"#
         );
         assert_eq!(

@@ -52,7 +52,7 @@ impl ModelPattern {
     }
 
     /// Whether some model may fall under both; of two globs only their ends are looked at.
-    fn overlaps(&self, other: &Self) -> bool {
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
         if !self.glob {
             return other.matches(&self.text);
         }

@@ -1,9 +1,14 @@
-//! The configuration of a rate-limit service that counts what ours says, for each of the two that matter.
+//! What others need for a policy: Envoy, the control planes that configure Envoys, and the rate-limit services.
 //!
-//! Made for the descriptors that `service` sends. Knows nothing of requests, and writes no secrets: limits only.
+//! The services' files are made for the descriptors that `service` sends. Knows nothing of requests; what it writes holds
+//! digests of keys, and no secrets.
 
+pub(crate) mod envoy;
+pub(crate) mod envoy_gateway;
+pub(crate) mod istio;
 mod limitador;
 mod ratelimit;
+mod yaml;
 
 pub use limitador::limitador;
 pub use ratelimit::ratelimit;

@@ -74,6 +74,65 @@ pub(crate) async fn validate(config: &str) -> Option<Result<(), String>> {
     })
 }
 
+/// Serves a bootstrap as it is, with other ports and the filter that was built; the files beside it stand in its folder.
+pub(crate) async fn serve(bootstrap: &str, files: &[(&str, &str)]) -> Option<Running> {
+    let (envoy, wasm) = (required("ENVOY")?, required("COHORT_WASM")?);
+    let dir = Dir::new();
+    fs::create_dir(dir.path(".cohort")).unwrap();
+    let bootstrap = bootstrap
+        .replace("port_value: 41001", "port_value: 0")
+        .replace("port_value: 41002", "port_value: 0")
+        .replace(".cohort/events.jsonl", "events.jsonl");
+    for (name, text) in [("envoy.yaml", &*bootstrap)].iter().chain(files) {
+        let path = dir.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text.replace("target/cohort.wasm", &wasm)).unwrap();
+    }
+    Some(launch(&envoy, dir, "envoy.yaml", 2, Value::Null).await)
+}
+
+/// Starts Envoy in a folder and waits until it serves.
+async fn launch(envoy: &str, dir: Dir, bootstrap: &str, workers: u32, filter: Value) -> Running {
+    let log = fs::File::create(dir.path("envoy.log")).unwrap();
+    let child = Command::new(envoy)
+        .args([
+            "--disable-hot-restart",
+            "--service-node",
+            "test",
+            "--service-cluster",
+            "test",
+        ])
+        .args([
+            "--log-level",
+            "warning",
+            "--component-log-level",
+            "wasm:debug",
+        ])
+        .args(["--file-flush-interval-msec", "50"])
+        .args(["--concurrency", &workers.to_string()])
+        .arg("--admin-address-path")
+        .arg(dir.path("admin"))
+        .args(["-c", bootstrap])
+        .env("OPENAI_API_KEY", "sk-of-the-test")
+        .current_dir(&dir.0)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .expect("Envoy starts");
+    let mut running = Running {
+        child,
+        dir,
+        filter,
+        version: 0,
+        address: ([127, 0, 0, 1], 0).into(),
+        admin: None,
+    };
+    running.wait().await;
+    running
+}
+
 type Edit = Box<dyn Fn(&mut Value) + Send>;
 
 /// A gateway to be started. Without a cluster of its own, requests find none.
@@ -198,44 +257,7 @@ impl Gateway {
         )
         .unwrap();
 
-        let log = fs::File::create(dir.path("envoy.log")).unwrap();
-        let child = Command::new(envoy)
-            .args([
-                "--disable-hot-restart",
-                "--service-node",
-                "test",
-                "--service-cluster",
-                "test",
-            ])
-            .args([
-                "--log-level",
-                "warning",
-                "--component-log-level",
-                "wasm:debug",
-                "--file-flush-interval-msec",
-                "50",
-            ])
-            .args(["--concurrency", &self.workers.to_string()])
-            .arg("--admin-address-path")
-            .arg(dir.path("admin"))
-            .arg("-c")
-            .arg(dir.path("envoy.json"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .expect("Envoy starts");
-        let mut running = Running {
-            child,
-            dir,
-            filter,
-            version: 0,
-            address: ([127, 0, 0, 1], 0).into(),
-            admin: None,
-        };
-        running.wait().await;
-        Some(running)
+        Some(launch(&envoy, dir, "envoy.json", self.workers, filter).await)
     }
 
     fn filter(&self, wasm: &str) -> Value {
@@ -383,6 +405,11 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it runs, with its logs.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.dir.0
     }
 
     /// Sends a request that must be answered.

@@ -14,13 +14,13 @@ mod signals;
 mod source;
 mod state;
 mod status;
-mod upstream;
 
 pub(super) use control::Reload;
 pub(super) use source::Source;
 pub(super) use status::Status;
 
 use super::{Failure, clock};
+use crate::render::envoy::Upstream;
 use running::Running;
 use signals::Signals;
 use std::io;
@@ -29,7 +29,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use upstream::Upstream;
 
 /// Start a gateway: an Envoy with the filter, and a policy file that it follows
 ///

@@ -2,14 +2,14 @@
 
 use super::super::demo::upstream as demo_upstream;
 use super::super::{Failure, clock};
-use super::bootstrap::{self, CLUSTERS, FILTER, Filter, Listen, Part, ROUTES, Surroundings};
+use super::bootstrap::{self, CLUSTERS, FILTER, Part, ROUTES, Surroundings};
 use super::control::{Answer, Caller, Wish, Wishes};
 use super::envoy::{self, Envoy};
 use super::signals::{Signals, Told};
 use super::source::{Loaded, Source, Stamp};
 use super::state::{self, State};
-use super::upstream::{self, Address};
 use super::{Settings, counters, listen, seed};
+use crate::render::envoy::{self as render, Address, BROKEN, Filter, Listen};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -90,7 +90,7 @@ impl Running {
             tokio::spawn(demo_upstream::serve(listener));
         }
         let addresses =
-            upstream::addresses(&loaded.config, &settings.upstreams, demo).map_err(Failure)?;
+            render::addresses(&loaded.config, &settings.upstreams, demo).map_err(Failure)?;
         if let Source::File(_) = settings.source {
             complain(&loaded.warnings);
         }
@@ -104,10 +104,10 @@ impl Running {
             port: settings.port,
             admin: settings.admin,
         };
-        let broken = || Failure(bootstrap::BROKEN.to_owned());
+        let broken = || Failure(BROKEN.to_owned());
         let document = loaded.document(&seeds(&loaded));
         let surroundings = Surroundings::new(&loaded.config, &addresses).map_err(Failure)?;
-        let resource = bootstrap::filter(&filter, &loaded, &document).ok_or_else(broken)?;
+        let resource = bootstrap::filter(&filter, &loaded.config, &document).ok_or_else(broken)?;
         let start = bootstrap::bootstrap(&listen, &filter).ok_or_else(broken)?;
         state::write(
             CLUSTERS.file,
@@ -268,7 +268,7 @@ impl Running {
             return Ok((String::new(), format!("{name} is in force already")));
         }
         let mut addresses = self.addresses.clone();
-        let needed = upstream::addresses(&loaded.config, &self.settings.upstreams, self.demo);
+        let needed = render::addresses(&loaded.config, &self.settings.upstreams, self.demo);
         addresses.extend(needed.map_err(|error| format!("error: {error}\n"))?);
         let failed = |error: String| format!("error: {error}\n");
         let surroundings = Surroundings::new(&loaded.config, &addresses).map_err(failed)?;
@@ -277,8 +277,8 @@ impl Running {
             stand_in: self.demo.map(|_| STAND_IN),
         };
         let resource = |of: &Loaded| {
-            let resource = bootstrap::filter(&filter, of, &of.document(&[]));
-            resource.ok_or_else(|| failed(bootstrap::BROKEN.to_owned()))
+            let resource = bootstrap::filter(&filter, &of.config, &of.document(&[]));
+            resource.ok_or_else(|| failed(BROKEN.to_owned()))
         };
         let (new, old) = (resource(&loaded)?, resource(&self.in_force)?);
         // What a part needs comes before it.

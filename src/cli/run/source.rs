@@ -1,7 +1,7 @@
 //! The policy: read, judged as the filter judges it, and watched.
 
 use super::super::{diagnostics, lint};
-use crate::config::{self, Config, ConfigError, NOT_KEPT};
+use crate::config::{self, Additions, Config, ConfigError, NOT_KEPT};
 use crate::policy::Policy;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -15,9 +15,9 @@ pub(crate) enum Source {
 }
 
 /// A policy that the filter would take.
-pub(super) struct Loaded {
+pub(crate) struct Loaded {
     pub(super) text: String,
-    pub(super) config: Config,
+    pub(crate) config: Config,
     pub(super) policy: Policy,
     /// As `lint` shows them.
     pub(super) warnings: String,
@@ -35,7 +35,7 @@ impl Source {
     }
 
     /// Reads and judges it. The error is what `lint` would say.
-    pub(super) fn load(&self, secret: impl Fn(&str) -> Option<String>) -> Result<Loaded, String> {
+    pub(crate) fn load(&self, secret: impl Fn(&str) -> Option<String>) -> Result<Loaded, String> {
         let name = self.name();
         let (text, json) = match self {
             Self::File(path) => {
@@ -83,8 +83,12 @@ impl Source {
 
 impl Loaded {
     /// For the filter: JSON, digests in place of keys.
-    pub(super) fn document(&self, seeds: &[crate::limit::seed::Seed]) -> String {
-        config::publish(&self.text, seeds).unwrap_or_default()
+    pub(crate) fn document(&self, seeds: &[crate::limit::seed::Seed]) -> String {
+        let additions = Additions {
+            seeds,
+            ..Additions::default()
+        };
+        config::publish(&self.text, &additions).unwrap_or_default()
     }
 }
 

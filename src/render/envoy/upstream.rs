@@ -26,8 +26,8 @@ pub(crate) struct Address {
 /// `NAME=URL` of the command line.
 #[derive(Clone, Debug)]
 pub(crate) struct Upstream {
-    pub(super) cluster: String,
-    pub(super) address: Address,
+    pub(crate) cluster: String,
+    address: Address,
 }
 
 impl FromStr for Upstream {
@@ -84,7 +84,7 @@ impl FromStr for Address {
 }
 
 impl Address {
-    pub(super) fn local(address: SocketAddr) -> Self {
+    pub(crate) fn local(address: SocketAddr) -> Self {
         Self {
             host: address.ip().to_string(),
             port: address.port(),
@@ -126,7 +126,6 @@ impl Address {
         let ip = self.host.parse::<IpAddr>().is_ok();
         let address = json!({"socket_address": {"address": self.host, "port_value": self.port}});
         let mut cluster = json!({
-            "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
             "name": name,
             "type": if ip { "STATIC" } else { "LOGICAL_DNS" },
             "dns_lookup_family": "V4_PREFERRED",
@@ -169,7 +168,7 @@ fn options(options: &Value) -> Value {
 }
 
 /// Which address each cluster has that a configuration needs, and the given ones besides.
-pub(super) fn addresses(
+pub(crate) fn addresses(
     config: &Config,
     given: &[Upstream],
     demo: Option<SocketAddr>,
@@ -212,32 +211,22 @@ pub(super) fn addresses(
 }
 
 /// Where requests go without `providers`.
-pub(super) const DEFAULT: &str = "default";
+pub(crate) const DEFAULT: &str = "default";
 
-/// Envoy's clusters.
-pub(super) fn clusters(addresses: &BTreeMap<String, Address>) -> Result<Vec<Value>, String> {
-    let ca = authorities();
+/// Envoy's clusters; `None`: there is TLS, and no file of certificate authorities.
+pub(crate) fn clusters(
+    addresses: &BTreeMap<String, Address>,
+    ca: Option<&Path>,
+) -> Option<Vec<Value>> {
     if ca.is_none() && addresses.values().any(|address| address.tls) {
-        return Err(
-            "no file of certificate authorities is found: name it in SSL_CERT_FILE".to_owned(),
-        );
+        return None;
     }
     let clusters = addresses.iter();
-    let clusters = clusters.map(|(name, address)| address.cluster(name, ca.as_deref()));
-    Ok(clusters.collect())
-}
-
-/// The system's certificate authorities.
-fn authorities() -> Option<std::path::PathBuf> {
-    let given = std::env::var_os("SSL_CERT_FILE").map(std::path::PathBuf::from);
-    let known = [
-        "/etc/ssl/certs/ca-certificates.crt",
-        "/etc/pki/tls/certs/ca-bundle.crt",
-        "/etc/ssl/ca-bundle.pem",
-        "/etc/ssl/cert.pem",
-    ];
-    let known = known.map(std::path::PathBuf::from).into_iter();
-    given.into_iter().chain(known).find(|path| path.is_file())
+    Some(
+        clusters
+            .map(|(name, address)| address.cluster(name, ca))
+            .collect(),
+    )
 }
 
 #[cfg(test)]
@@ -330,7 +319,8 @@ mod tests {
         let limits = "limits=10.0.0.7:8081".parse().unwrap();
         let found = addresses(&service, &[limits], None).unwrap();
         assert!(found["limits"].http2);
-        let clusters = clusters(&found).unwrap();
+        assert_eq!(clusters(&found, None), None, "which authorities?");
+        let clusters = clusters(&found, Some(Path::new("ca.crt"))).unwrap();
         assert!(clusters[1].to_string().contains("explicit_http_config"));
     }
 }
