@@ -1,27 +1,27 @@
 //! Numbers that check themselves: payment cards and bank accounts.
 
+use super::entity::Extent;
 use super::number::Digits;
-use super::window::REACH;
 
-/// Whether a payment card's number begins here: digits of an issuer, as many as it has, and a check digit that fits.
-/// What follows may be digits of something else, as a date.
-pub(super) fn is_card(digits: Digits<'_>) -> bool {
+/// A payment card's number from here on: digits of an issuer, as many as it has, and a check digit that fits. What follows
+/// may be digits of something else, as a date.
+pub(super) fn card(text: &[u8], at: usize) -> Option<Extent> {
     let mut number = [0_u8; 19];
-    let mut len = 0_usize;
-    for (digit, last) in digits {
-        let Some(place) = number.get_mut(len) else {
-            return false;
+    let mut found = None;
+    let mut digits = Digits::new(text, at);
+    for len in 1..=number.len() {
+        let Some(digit) = digits.next() else {
+            break;
         };
-        *place = digit;
-        len = len.saturating_add(1);
-        if last && len >= 13 {
-            let number = number.get(..len).unwrap_or_default();
-            if is_issued(number) && passes_luhn(number) {
-                return true;
-            }
+        if let Some(place) = number.get_mut(len.saturating_sub(1)) {
+            *place = digit;
+        }
+        let number = number.get(..len).unwrap_or_default();
+        if len >= 13 && digits.may_end() && is_issued(number) && passes_luhn(number) {
+            found = Some(Extent::of(digits.len()));
         }
     }
-    false
+    found
 }
 
 /// Lengths and prefixes of the networks, as ISO/IEC 7812 assigns them.
@@ -64,48 +64,41 @@ fn passes_luhn(number: &[u8]) -> bool {
 /// Country, then the length of its account numbers (ISO 13616 registry).
 const IBAN_LENGTHS: &[u8] = b"AD24AE23AL28AT20AZ28BA20BE16BG22BH22BI27BR29BY28CH21CR22CY28CZ24DE22DJ27DK18DO28EE20EG29ES24FI18FK18FO18FR27GB22GE22GI23GL18GR27GT28HR21HU28IE22IL23IQ23IS26IT27JO30KW30KZ20LB28LC32LI21LT20LU20LV21LY25MC27MD24ME22MK19MN20MR27MT31MU30NI28NL18NO15OM23PK24PL28PS29PT25QA29RO24RS22RU33SA24SC31SD18SE24SI19SK24SM27SO23ST25SV28TL23TN24TR26UA29VA22VG24XK20YE30";
 
-/// Whether a bank account's number begins here, with or without spaces between its groups.
-pub(super) fn is_iban(text: &[u8], at: usize) -> bool {
-    let rest = text.get(at..).unwrap_or_default();
-    let [a, b, c, d, ..] = rest else { return false };
+/// A bank account's number from here on, with or without spaces between its groups.
+pub(super) fn iban(text: &[u8], at: usize) -> Option<Extent> {
+    let rest = text.get(at..)?;
+    let [a, b, c, d, ..] = rest else { return None };
     let country = [a.to_ascii_uppercase(), b.to_ascii_uppercase()];
     if !c.is_ascii_digit() || !d.is_ascii_digit() {
-        return false;
+        return None;
     }
     let mut entries = IBAN_LENGTHS.as_chunks::<4>().0.iter();
-    let Some([.., tens, ones]) = entries.find(|[a, b, ..]| [*a, *b] == country) else {
-        return false;
-    };
+    let [.., tens, ones] = entries.find(|[a, b, ..]| [*a, *b] == country)?;
     let wanted = usize::from(tens.wrapping_sub(b'0'))
         .saturating_mul(10)
         .saturating_add(usize::from(ones.wrapping_sub(b'0')));
     let mut account = [0_u8; 34];
     let mut len = 0_usize;
-    let mut bytes = rest.iter().take(REACH).peekable();
-    while let Some(byte) = bytes.next() {
-        if b" -".contains(byte)
-            && bytes
-                .peek()
-                .is_some_and(|next| next.is_ascii_alphanumeric())
-            && len >= 4
-        {
+    let mut bytes = rest.iter().enumerate().peekable();
+    while let Some((place, byte)) = bytes.next() {
+        let next = bytes.peek();
+        let goes_on = next.is_some_and(|(_, next)| next.is_ascii_alphanumeric());
+        if b" -".contains(byte) && goes_on && len >= 4 {
             continue;
         }
         if !byte.is_ascii_alphanumeric() {
             break;
         }
-        if let Some(place) = account.get_mut(len) {
-            *place = byte.to_ascii_uppercase();
+        if let Some(slot) = account.get_mut(len) {
+            *slot = byte.to_ascii_uppercase();
         }
         len = len.saturating_add(1);
         if len == wanted {
-            let ends = bytes
-                .peek()
-                .is_none_or(|next| !next.is_ascii_alphanumeric());
-            return ends && passes_mod_97(account.get(..len).unwrap_or_default());
+            let valid = !goes_on && passes_mod_97(account.get(..len).unwrap_or_default());
+            return valid.then(|| Extent::of(place.saturating_add(1)));
         }
     }
-    false
+    None
 }
 
 /// ISO 7064 MOD 97-10 over the account with its first four characters moved to the end.

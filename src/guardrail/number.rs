@@ -1,34 +1,43 @@
 //! Numbers as people write them: with spaces, hyphens and dots between the digits.
 
+use super::entity::Extent;
 use std::net::Ipv6Addr;
 
-/// Digits from a place on, single separators between them left out; with each, whether a number may end behind it.
+/// Digits from a place on, single separators between them left out.
 pub(super) struct Digits<'a> {
+    text: &'a [u8],
+    /// Behind the last digit.
     rest: &'a [u8],
 }
 
 impl<'a> Digits<'a> {
     pub(super) fn new(text: &'a [u8], at: usize) -> Self {
-        Self {
-            rest: text.get(at..).unwrap_or_default(),
-        }
+        let text = text.get(at..).unwrap_or_default();
+        Self { text, rest: text }
+    }
+
+    /// How far the digits that came reach.
+    pub(super) const fn len(&self) -> usize {
+        self.text.len().saturating_sub(self.rest.len())
+    }
+
+    /// Whether a number may end here.
+    pub(super) fn may_end(&self) -> bool {
+        !self.rest.first().is_some_and(u8::is_ascii_alphanumeric)
     }
 }
 
 impl Iterator for Digits<'_> {
-    type Item = (u8, bool);
+    type Item = u8;
 
-    fn next(&mut self) -> Option<Self::Item> {
-        let (digit, tail) = self.rest.split_first()?;
+    fn next(&mut self) -> Option<u8> {
+        let part = separator(self.rest).filter(|_| self.len() > 0);
+        let (digit, tail) = self.rest.get(part.unwrap_or(0)..)?.split_first()?;
         if !digit.is_ascii_digit() {
             return None;
         }
-        self.rest = separator(tail)
-            .and_then(|len| tail.get(len..))
-            .filter(|behind| behind.first().is_some_and(u8::is_ascii_digit))
-            .unwrap_or(tail);
-        let last = !tail.first().is_some_and(u8::is_ascii_alphanumeric);
-        Some((digit.wrapping_sub(b'0'), last))
+        self.rest = tail;
+        Some(digit.wrapping_sub(b'0'))
     }
 }
 
@@ -43,9 +52,13 @@ fn separator(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// Groups of digits as a pattern has them, with separators that are all the same; what follows is no digit. The groups, or
-/// `None`.
-fn groups<const N: usize>(text: &[u8], at: usize, lengths: [usize; N]) -> Option<[u32; N]> {
+/// Groups of digits as a pattern has them, with separators that are all the same; what follows is no digit. The groups, and
+/// where they end.
+fn groups<const N: usize>(
+    text: &[u8],
+    at: usize,
+    lengths: [usize; N],
+) -> Option<([u32; N], usize)> {
     let mut rest = text.get(at..)?;
     let mut values = [0; N];
     let mut between: Option<&[u8]> = None;
@@ -68,7 +81,7 @@ fn groups<const N: usize>(text: &[u8], at: usize, lengths: [usize; N]) -> Option
         }
         rest = tail;
     }
-    ends_here(rest).then_some(values)
+    ends_here(rest).then(|| (values, text.len().saturating_sub(rest.len())))
 }
 
 /// Whether a number is over: neither a letter nor a digit follows, nor a hyphen or a dot with more digits.
@@ -89,22 +102,23 @@ fn continues(text: &[u8], at: usize) -> bool {
     }
 }
 
-/// Whether a US social security number begins here: in its three groups, or nine digits after its name.
-pub(super) fn is_ssn(text: &[u8], at: usize) -> bool {
+/// A US social security number from here on: in its three groups, or nine digits after its name.
+pub(super) fn ssn(text: &[u8], at: usize) -> Option<Extent> {
     if continues(text, at) {
-        return false;
+        return None;
     }
     let valid = |area: u32, group: u32, serial: u32| {
         !matches!(area, 0 | 666 | 900..) && group != 0 && serial != 0
     };
-    if let Some([area, group, serial]) = groups(text, at, [3, 2, 4]) {
-        return valid(area, group, serial);
-    }
-    let Some([number]) = groups(text, at, [9]) else {
-        return false;
+    let (is, end) = if let Some(([area, group, serial], end)) = groups(text, at, [3, 2, 4]) {
+        (valid(area, group, serial), end)
+    } else {
+        let ([number], end) = groups(text, at, [9])?;
+        let (area, rest) = (number / 1_000_000, number % 1_000_000);
+        let is = valid(area, rest / 10_000, rest % 10_000) && is_named_ssn(text, at);
+        (is, end)
     };
-    let (area, rest) = (number / 1_000_000, number % 1_000_000);
-    valid(area, rest / 10_000, rest % 10_000) && is_named_ssn(text, at)
+    is.then(|| Extent::of(end.saturating_sub(at)))
 }
 
 /// Whether the words before say what the number is.
@@ -118,28 +132,31 @@ fn is_named_ssn(text: &[u8], at: usize) -> bool {
         .any(|name| before.windows(name.len()).any(|part| part == *name))
 }
 
-/// Whether a telephone number begins here: `+` and a country's code, or North America's three groups.
-pub(super) fn is_phone(text: &[u8], at: usize) -> bool {
-    let rest = text.get(at..).unwrap_or_default();
-    match rest {
-        [b'+', digit, ..] => *digit != b'0' && is_international(text, at.saturating_add(1)),
+/// A telephone number from here on: `+` and a country's code, or North America's three groups.
+pub(super) fn phone(text: &[u8], at: usize) -> Option<Extent> {
+    let rest = text.get(at..)?;
+    let end = match rest {
+        [b'+', b'0', ..] => None,
+        [b'+', ..] => international(text, at.saturating_add(1)),
         [b'(', ..] => {
             let open = at.saturating_add(1);
             let area = text.get(open..open.saturating_add(3)).unwrap_or_default();
             let behind = text.get(open.saturating_add(3)..).unwrap_or_default();
             let Some((b')', behind)) = behind.split_first() else {
-                return false;
+                return None;
             };
             let space = usize::from(behind.first() == Some(&b' '));
             let number = open.saturating_add(4).saturating_add(space);
-            is_area(area) && groups(text, number, [3, 4]).is_some_and(|[office, _]| office >= 200)
+            let ([office, _], end) = groups(text, number, [3, 4])?;
+            (is_area(area) && office >= 200).then_some(end)
         }
         _ => {
             let area = rest.get(..3).unwrap_or_default();
-            let office = |[_, office, _]: [u32; 3]| office >= 200;
-            !continues(text, at) && is_area(area) && groups(text, at, [3, 3, 4]).is_some_and(office)
+            let ([_, office, _], end) = groups(text, at, [3, 3, 4])?;
+            (is_area(area) && office >= 200 && !continues(text, at)).then_some(end)
         }
-    }
+    };
+    Some(Extent::of(end?.saturating_sub(at)))
 }
 
 /// An area of the North American Numbering Plan.
@@ -147,8 +164,8 @@ fn is_area(digits: &[u8]) -> bool {
     matches!(digits, [b'2'..=b'9', b'0'..=b'9', b'0'..=b'9']) && !digits.ends_with(b"11")
 }
 
-/// ITU-T E.164: fifteen digits at most, with the country's code.
-fn is_international(text: &[u8], at: usize) -> bool {
+/// ITU-T E.164: fifteen digits at most, with the country's code. Where they end.
+fn international(text: &[u8], at: usize) -> Option<usize> {
     let mut digits = 0_usize;
     let mut rest = text.get(at..).unwrap_or_default();
     loop {
@@ -162,21 +179,22 @@ fn is_international(text: &[u8], at: usize) -> bool {
         };
         let behind = rest.get(part..).unwrap_or_default();
         if run == 0 || part == 0 || !behind.first().is_some_and(u8::is_ascii_digit) {
-            return (8..=15).contains(&digits)
-                && !rest.first().is_some_and(u8::is_ascii_alphanumeric);
+            let is =
+                (8..=15).contains(&digits) && !rest.first().is_some_and(u8::is_ascii_alphanumeric);
+            return is.then(|| text.len().saturating_sub(rest.len()));
         }
         rest = behind;
     }
 }
 
-/// Whether an address of the Internet begins here, and is not part of something longer, as a version is.
-pub(super) fn is_ip_address(text: &[u8], at: usize) -> bool {
+/// An address of the Internet from here on that is not part of something longer, as a version is.
+pub(super) fn ip_address(text: &[u8], at: usize) -> Option<Extent> {
     const LONGEST: usize = 45;
     let before = text.get(..at).unwrap_or_default().last();
     if before.is_some_and(|byte| b".:-_/".contains(byte) && *byte != b'/') {
-        return false;
+        return None;
     }
-    let rest = text.get(at..).unwrap_or_default();
+    let rest = text.get(at..)?;
     let part = |byte: &u8| byte.is_ascii_hexdigit() || b".:".contains(byte);
     let len = rest
         .iter()
@@ -184,21 +202,22 @@ pub(super) fn is_ip_address(text: &[u8], at: usize) -> bool {
         .unwrap_or(rest.len());
     let (token, behind) = rest.split_at_checked(len).unwrap_or_default();
     if token.len() > LONGEST || behind.first().is_some_and(u8::is_ascii_alphanumeric) {
-        return false;
+        return None;
     }
     // The end of a sentence, or of what introduces something.
     let token = token.strip_suffix(b".").unwrap_or(token);
     if token.split(|byte| *byte == b':').count() < 4 {
         // A port may follow.
         let address = token.split(|byte| *byte == b':').next();
-        return is_ipv4(address.unwrap_or_default());
+        let address = address.unwrap_or_default();
+        return is_ipv4(address).then(|| Extent::of(address.len()));
     }
     let text = std::str::from_utf8(token).unwrap_or_default();
     let text = text
         .strip_suffix(':')
         .filter(|text| !text.ends_with(':'))
         .unwrap_or(text);
-    text.parse::<Ipv6Addr>().is_ok()
+    (text.parse::<Ipv6Addr>().is_ok()).then(|| Extent::of(text.len()))
 }
 
 fn is_ipv4(token: &[u8]) -> bool {

@@ -1,5 +1,7 @@
 //! Keys and tokens whose issuers gave them a shape that can be told from text.
 
+use super::entity::Extent;
+use super::redact::Tail;
 use super::window::REACH;
 
 /// How such a token begins, and how many characters follow at least.
@@ -34,26 +36,32 @@ const PREFIXES: &[(&[u8], usize)] = &[
     (b"xoxs-", 16),
 ];
 
-/// Whether a token begins here.
-pub(super) fn is_secret(text: &[u8], at: usize) -> bool {
-    let rest = text.get(at..).unwrap_or_default();
+/// A token from here on.
+pub(super) fn token(text: &[u8], at: usize) -> Option<Extent> {
+    let rest = text.get(at..)?;
     if rest.starts_with(b"eyJ") {
-        return is_jwt(rest);
+        return is_jwt(rest).then(|| extent(rest));
     }
     let after = |prefix: &[u8]| rest.strip_prefix(prefix);
-    let Some((behind, least)) = PREFIXES
+    let (behind, least) = PREFIXES
         .iter()
-        .find_map(|(prefix, least)| Some((after(prefix)?, *least)))
-    else {
-        return false;
-    };
-    let token = run(behind, |byte| {
-        byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)
-    });
+        .find_map(|(prefix, least)| Some((after(prefix)?, *least)))?;
+    let token = run(behind, is_token);
     // Words joined by hyphens are no key, and neither is a version behind them: a key has a long part with digits.
     let mut parts = token.split(|byte| b"-_.".contains(byte));
     let coded = |part: &[u8]| part.len() >= 6 && part.iter().any(u8::is_ascii_digit);
-    token.len() >= least && parts.any(coded)
+    (token.len() >= least && parts.any(coded)).then(|| extent(rest))
+}
+
+/// Of what tokens are written with.
+pub(super) const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
+}
+
+/// How far a token reaches that begins here.
+fn extent(rest: &[u8]) -> Extent {
+    let (len, tail) = Tail::Token.take(rest);
+    Extent { len, tail }
 }
 
 /// RFC 7519 in its compact form: a header that is an object, then claims that are one, then a signature.
@@ -77,17 +85,19 @@ fn is_jwt(rest: &[u8]) -> bool {
     header.len() >= LEAST && (cut || claims.starts_with(b"eyJ") && part(claims).len() >= LEAST)
 }
 
-/// RFC 7468: `-----BEGIN RSA PRIVATE KEY-----`.
-pub(super) fn is_private_key(text: &[u8], at: usize) -> bool {
-    let rest = text.get(at..).unwrap_or_default();
-    let Some(label) = rest.strip_prefix(b"-----BEGIN ") else {
-        return false;
-    };
+/// RFC 7468: `-----BEGIN RSA PRIVATE KEY-----`, and the key.
+pub(super) fn private_key(text: &[u8], at: usize) -> Option<Extent> {
+    const BEGIN: &[u8] = b"-----BEGIN ";
+    let label = text.get(at..)?.strip_prefix(BEGIN)?;
     let label = run(label, |byte| byte.is_ascii_uppercase() || byte == b' ');
-    label.ends_with(b"PRIVATE KEY") || label.ends_with(b"PRIVATE KEY BLOCK")
+    let is = label.ends_with(b"PRIVATE KEY") || label.ends_with(b"PRIVATE KEY BLOCK");
+    is.then(|| Extent {
+        len: BEGIN.len().saturating_add(label.len()),
+        tail: Tail::KEY,
+    })
 }
 
-fn run(text: &[u8], is: impl Fn(u8) -> bool) -> &[u8] {
+pub(super) fn run(text: &[u8], is: impl Fn(u8) -> bool) -> &[u8] {
     let end = text.iter().position(|byte| !is(*byte));
     text.get(..end.unwrap_or(text.len())).unwrap_or_default()
 }

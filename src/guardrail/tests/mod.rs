@@ -1,7 +1,9 @@
+mod redact;
+
 use super::*;
 use proptest::prelude::*;
 
-const CORPUS: &str = include_str!("../../testdata/guardrail/corpus.txt");
+const CORPUS: &str = include_str!("../../../testdata/guardrail/corpus.txt");
 
 fn everything() -> Search {
     let mut search = Search::default();
