@@ -1,8 +1,6 @@
 //! What is valid, and still not what its author may expect.
 
-use super::{
-    Config, ConsumerGroup, PolicyAction, PolicyKind, PolicyRule, Rules, ScopeLimits, ServiceDialect,
-};
+use super::{Config, ConsumerGroup, PolicyKind, PolicyRule, Rules, ScopeLimits, ServiceDialect};
 use crate::limit::{Limit, Unit, Window};
 use crate::time::UtcOffset;
 use std::fmt;
@@ -157,11 +155,6 @@ fn of_policies(rules: &[PolicyRule], on_answers: bool, mut warn: impl FnMut(&str
                 warn("NOT ENFORCED YET: this version looks for `words`, not for `patterns`");
             }
             _ => {}
-        }
-        if rule.action == PolicyAction::Redact {
-            warn(
-                "NOT ENFORCED YET: this version takes nothing out; what `redact` is to take out is refused",
-            );
         }
         if on_answers {
             warn("NOT ENFORCED YET on answers: this version looks at prompts only");

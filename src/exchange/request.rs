@@ -3,6 +3,7 @@
 use super::{Exchange, Identity, Release, State, Step};
 use crate::config::IdentitySource;
 use crate::credential::Credential;
+use crate::guardrail::Findings;
 use crate::headers::{HeaderEdits, Headers};
 use crate::inflate::{Coding, InflateError};
 use crate::limit::{SharedData, failed_auth};
@@ -202,9 +203,16 @@ impl Exchange {
         let mut reader = Box::new(Reader::new(call, only(headers, "content-type")?, encoding)?);
         // Which of several groups is charged is not known yet: all look for the same, and judge what concerns them.
         let groups = self.identity.iter();
-        let mut groups = groups.flat_map(|of| of.others.iter().chain([&of.group]));
-        if groups.any(|group| group.screening.is_concerned()) {
-            reader.search(&self.policy.search);
+        let groups = groups.flat_map(|of| of.others.iter().chain([&of.group]));
+        let mut concerned = groups
+            .filter(|group| group.screening.is_concerned())
+            .peekable();
+        if concerned.peek().is_some() {
+            let mut redacted = Findings::default();
+            for group in concerned {
+                redacted.add(&group.screening.redacted());
+            }
+            reader.search(&self.policy.search, redacted);
         }
         Ok(Body::Awaited(match coding {
             Some(coding) => State::Inflating(coding, Vec::new(), reader),

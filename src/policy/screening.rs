@@ -64,8 +64,12 @@ impl Found {
 impl Hit {
     /// Whether it refuses the request, or would.
     pub fn refuses(&self) -> bool {
-        // What should be taken out, and cannot be, must not go on.
-        self.found.is_some() && matches!(self.action, PolicyAction::Block | PolicyAction::Redact)
+        self.found.is_some() && self.action == PolicyAction::Block
+    }
+
+    /// Whether it has something taken out of the request, or would.
+    pub fn redacts(&self) -> bool {
+        self.found.is_some() && self.action == PolicyAction::Redact
     }
 }
 
@@ -115,6 +119,24 @@ impl Screening {
     pub fn is_concerned(&self) -> bool {
         let mut rules = self.rules.iter();
         rules.any(|rule| !matches!(rule.looks_for, LooksFor::Unevaluated))
+    }
+
+    /// The kinds that are taken out of prompts.
+    pub fn redacted(&self) -> Findings {
+        let mut kinds = Findings::default();
+        let mut rules = self.rules.iter();
+        let redacts = |rule: &&Rule| rule.action == PolicyAction::Redact && !rule.shadow;
+        while let Some(rule) = rules.find(redacts) {
+            match rule.looks_for {
+                LooksFor::Entities(entities) => kinds.entities.add(entities),
+                LooksFor::Unevaluated => {}
+                LooksFor::Words(list) => kinds.add(&Findings {
+                    words: vec![list],
+                    ..Findings::default()
+                }),
+            }
+        }
+        kinds
     }
 
     /// What each policy has to say of what was found, in their order.

@@ -370,8 +370,11 @@ impl Sink for Visitor {
         {
             self.look_through(number.bytes);
         }
-        if let Some(searched) = &mut self.searched {
-            searched.end();
+        if let Some(searched) = &mut self.searched
+            && searched.end()
+        {
+            let model = self.path.matches() & self.fields.model_bits() != 0;
+            self.found.marks.add(span, !model);
         }
         if let Some(bound) = self.bound.take() {
             return self.bounded(bound, value);

@@ -9,6 +9,7 @@ mod json;
 mod media_type;
 mod multipart;
 mod names;
+mod redact;
 mod rewrite;
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,8 @@ pub struct Facts {
     pub findings: Findings,
     /// Where a JSON body can be changed.
     edits: Option<Spans>,
+    /// Where its text is that may have to be redacted.
+    marks: Marks,
 }
 
 impl Facts {
@@ -60,6 +63,28 @@ impl Facts {
         self.text_bytes
             .div_ceil(4)
             .saturating_add(self.media.saturating_mul(MEDIA_TOKENS))
+    }
+}
+
+/// Texts that have something in them.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct Marks {
+    /// Strings with their quotes, and numbers; in order.
+    spans: Vec<Span>,
+    /// There are others, which cannot be redacted.
+    others: bool,
+}
+
+impl Marks {
+    /// More of them are not redacted.
+    const MAX: usize = 4096;
+
+    fn add(&mut self, span: Span, text: bool) {
+        if text && self.spans.len() < Self::MAX {
+            self.spans.push(span);
+        } else {
+            self.others = true;
+        }
     }
 }
 
@@ -168,12 +193,16 @@ impl Reader {
         })
     }
 
-    /// Has the text that the model reads looked through.
-    pub fn search(&mut self, search: &Rc<Search>) {
+    /// Has the text that the model reads looked through, and remembered where these kinds are in it: only there it can be
+    /// redacted.
+    pub fn search(&mut self, search: &Rc<Search>, marked: Findings) {
         if search.is_empty() {
             return;
         }
-        let searched = Some(Box::new(Searched::new(search)));
+        let searched = Some(Box::new(Searched {
+            search: Rc::clone(search),
+            screen: Screen::telling(marked),
+        }));
         match &mut self.kind {
             ReaderKind::Form(reader) => reader.searched = searched,
             ReaderKind::Json(reader) | ReaderKind::Untold { reader, .. } => {
@@ -252,6 +281,7 @@ impl Reader {
             background: found.background,
             findings: found.findings,
             edits,
+            marks: found.marks,
         })
     }
 }
@@ -271,6 +301,7 @@ struct Found {
     background: bool,
     findings: Findings,
     edits: Option<Spans>,
+    marks: Marks,
 }
 
 /// Text that is looked through as it is read.
@@ -281,19 +312,13 @@ struct Searched {
 }
 
 impl Searched {
-    fn new(search: &Rc<Search>) -> Self {
-        Self {
-            search: Rc::clone(search),
-            screen: Screen::default(),
-        }
-    }
-
     fn push(&mut self, piece: &[u8]) {
         self.screen.push(&self.search, piece);
     }
 
-    fn end(&mut self) {
-        self.screen.end(&self.search);
+    /// Whether the text that is over has something in it to remember the place of.
+    fn end(&mut self) -> bool {
+        self.screen.end(&self.search)
     }
 }
 
