@@ -6,18 +6,23 @@
 
 mod email;
 mod entity;
+mod keywords;
 mod luhn;
 mod number;
+mod pattern;
 mod redact;
 mod secret;
 mod window;
 mod words;
 
 pub use entity::{Entities, Entity};
+pub use keywords::Keywords;
+pub use pattern::{Pattern, PatternError};
 pub use redact::{Redaction, Redactor};
 pub use words::Words;
 
 use entity::Extent;
+use pattern::Scan;
 use window::Window;
 
 /// What a set of policies looks for, all of it at once.
@@ -25,8 +30,8 @@ use window::Window;
 pub struct Search {
     /// Kinds that any of them looks for.
     pub entities: Entities,
-    /// Lists of words, each by its place.
-    pub words: Vec<Words>,
+    /// Lists of words and patterns, each by its place.
+    pub words: Vec<Keywords>,
 }
 
 impl Search {
@@ -41,7 +46,7 @@ impl Search {
 pub struct Findings {
     /// Of personal data and secrets.
     pub entities: Entities,
-    /// Places of the lists of words that had one there, in order.
+    /// Places of the lists of words and patterns that had one there, in order.
     pub words: Vec<usize>,
 }
 
@@ -88,7 +93,7 @@ impl Findings {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Entity(Entity),
-    /// One of the words of the list at this place.
+    /// One of the words and patterns of the list at this place.
     Words(usize),
 }
 
@@ -96,6 +101,7 @@ enum Kind {
 #[derive(Debug, Default)]
 pub struct Screen {
     window: Window,
+    scan: Scan,
     findings: Findings,
     /// What is to be known of each text.
     wanted: Findings,
@@ -125,6 +131,7 @@ impl Screen {
     pub fn end(&mut self, search: &Search) -> bool {
         self.look(search, true);
         self.window.clear();
+        self.scan.clear();
         let here = std::mem::take(&mut self.here);
         self.findings.add(&here);
         here.meets(&self.wanted)
@@ -139,16 +146,20 @@ impl Screen {
     fn look(&mut self, search: &Search, end: bool) {
         let Self {
             window,
+            scan,
             findings,
             wanted,
             here,
         } = self;
+        scan.read(search, window.text(), end);
         let known = findings.entities.without(wanted.entities);
         window.each(end, |text, at| {
             let missing = search.entities.without(known).without(here.entities);
-            visit(search, missing, text, at, &mut |kind, _| here.insert(kind));
+            visit(search, missing, scan, text, at, &mut |kind, _| {
+                here.insert(kind);
+            });
         });
-        window.forget();
+        scan.forget(window.seen().len(), window.forget());
     }
 }
 
@@ -156,6 +167,7 @@ impl Screen {
 fn visit(
     search: &Search,
     entities: Entities,
+    scan: &Scan,
     text: &[u8],
     at: usize,
     found: &mut dyn FnMut(Kind, Extent),
@@ -164,9 +176,12 @@ fn visit(
         found(Kind::Entity(entity), extent);
     });
     for (list, words) in search.words.iter().enumerate() {
-        if let Some(len) = words.at(text, at) {
+        if let Some(len) = words.words.at(text, at) {
             found(Kind::Words(list), Extent::of(len));
         }
+    }
+    for (list, len) in scan.at(at) {
+        found(Kind::Words(list), Extent::of(len));
     }
 }
 

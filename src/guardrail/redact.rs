@@ -4,6 +4,7 @@
 //! elsewhere changes nothing.
 
 use super::entity::{Entity, Extent};
+use super::pattern::Scan;
 use super::secret::{is_token, run};
 use super::window::{REACH, Window};
 use super::{Findings, Kind, Search, visit};
@@ -22,6 +23,7 @@ pub struct Redaction {
 #[derive(Debug, Default)]
 pub struct Redactor {
     window: Window,
+    scan: Scan,
     findings: Findings,
     /// The text in the window up to here went out, or never will.
     done: usize,
@@ -45,6 +47,7 @@ impl Redactor {
     pub fn end(&mut self, what: &Redaction, out: &mut Vec<u8>) {
         self.look(what, true, out);
         self.window.clear();
+        self.scan.clear();
         self.done = 0;
         self.tail = Tail::Nothing;
     }
@@ -57,10 +60,12 @@ impl Redactor {
     fn look(&mut self, what: &Redaction, end: bool, out: &mut Vec<u8>) {
         let Self {
             window,
+            scan,
             findings,
             done,
             tail,
         } = self;
+        scan.read(&what.search, window.text(), end);
         window.each(end, |text, at| {
             if *done == at {
                 let (len, rest) = tail.take(text.get(at..).unwrap_or_default());
@@ -71,6 +76,7 @@ impl Redactor {
             visit(
                 &what.search,
                 what.search.entities,
+                scan,
                 text,
                 at,
                 &mut |kind, extent| {
@@ -99,7 +105,10 @@ impl Redactor {
             out.extend_from_slice(seen.get(*done..).unwrap_or_default());
             *done = seen.len();
         }
-        *done = done.saturating_sub(window.forget());
+        let visited = seen.len();
+        let gone = window.forget();
+        scan.forget(visited, gone);
+        *done = done.saturating_sub(gone);
     }
 }
 

@@ -43,6 +43,11 @@ impl Window {
         }
     }
 
+    /// All of the text that is there.
+    pub(super) fn text(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The text up to the next place to look at.
     pub(super) fn seen(&self) -> &[u8] {
         self.bytes.get(..self.at).unwrap_or_default()

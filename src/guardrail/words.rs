@@ -63,7 +63,7 @@ impl Words {
 
 /// Whether a place is in the middle of a word: letters or digits on both sides. Beyond ASCII every character is a letter,
 /// but those of scripts without spaces (kana, Han, Hangul) are words each.
-fn is_inside(text: &[u8], at: usize) -> bool {
+pub(super) fn is_inside(text: &[u8], at: usize) -> bool {
     let byte = |at: Option<usize>| at.and_then(|at| text.get(at)).copied();
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte >= 0x80;
     let wide = |byte: Option<u8>| byte.is_some_and(|byte| (0xe3..=0xed).contains(&byte));

@@ -121,7 +121,10 @@ fn only_what_is_wanted_is_found() {
 
 #[test]
 fn words_stand_by_themselves() {
-    let list = |words: &[&str]| Words::new(words.iter().map(|word| (*word).to_owned()));
+    let list = |words: &[&str]| {
+        let words = Words::new(words.iter().map(|word| (*word).to_owned()));
+        Keywords::new(words, &[]).unwrap()
+    };
     let search = Search {
         words: vec![
             list(&["Project Falcon", "secret-plan"]),

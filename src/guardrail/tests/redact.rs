@@ -1,5 +1,5 @@
 use super::{corpus, everything};
-use crate::guardrail::{Entities, Entity, Findings, Redaction, Redactor, Words};
+use crate::guardrail::{Entities, Entity, Findings, Keywords, Redaction, Redactor, Words};
 use proptest::prelude::*;
 use std::rc::Rc;
 
@@ -7,7 +7,7 @@ const WORDS: [&str; 3] = ["Falcon", "Falcon Nine", "机密"];
 
 fn taking(entities: Entities) -> Redaction {
     let mut search = everything();
-    search.words = vec![Words::new(WORDS.map(str::to_owned))];
+    search.words = vec![Keywords::new(Words::new(WORDS.map(str::to_owned)), &[]).unwrap()];
     Redaction {
         search: Rc::new(search),
         kinds: Findings {

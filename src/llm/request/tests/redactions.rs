@@ -1,7 +1,7 @@
 //! Redacted bodies: what is taken out, and that nothing else changes.
 
 use super::call;
-use crate::guardrail::{Entity, Findings, Redaction, Search, Words};
+use crate::guardrail::{Entity, Findings, Keywords, Redaction, Search, Words};
 use crate::llm::request::{Facts, Reader, Rewrite};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ const CHAT: &str = "/v1/chat/completions";
 
 fn what() -> Redaction {
     let mut search = Search {
-        words: vec![Words::new(["falcon".to_owned()])],
+        words: vec![Keywords::new(Words::new(["falcon".to_owned()]), &[]).unwrap()],
         ..Search::default()
     };
     search.entities.insert(Entity::CreditCard);
