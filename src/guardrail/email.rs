@@ -24,6 +24,10 @@ pub(super) fn address(text: &[u8], at: usize) -> Option<Extent> {
     let rest = text.get(at..)?;
     let local = rest.iter().take_while(|byte| is_local(**byte)).count();
     let (local, behind) = rest.split_at_checked(local)?;
+    // `git@github.com` is a place, nobody gets mail there.
+    if local.eq_ignore_ascii_case(b"git") || is_user(text.get(..at)?) {
+        return None;
+    }
     // A dot is neither last nor alone.
     if local.len() > LONGEST_LOCAL || local.last().is_none_or(|last| *last == b'.') {
         return None;
@@ -32,7 +36,10 @@ pub(super) fn address(text: &[u8], at: usize) -> Option<Extent> {
     let end = domain
         .iter()
         .position(|byte| !byte.is_ascii_alphanumeric() && !b".-".contains(byte));
-    let domain = domain.get(..end.unwrap_or(domain.len()))?;
+    let (domain, further) = domain.split_at_checked(end.unwrap_or(domain.len()))?;
+    if is_path(further) {
+        return None;
+    }
     let domain = domain.strip_suffix(b".").unwrap_or(domain);
     let mut labels = domain.split(|byte| *byte == b'.');
     let top = labels.next_back()?;
@@ -55,4 +62,21 @@ pub(super) fn address(text: &[u8], at: usize) -> Option<Extent> {
         Tail::Nothing
     };
     is.then_some(Extent { len, tail })
+}
+
+/// Whether it is the user in a URL (RFC 3986, section 3.2.1): `https://user:password@host`.
+fn is_user(before: &[u8]) -> bool {
+    let is = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:%".contains(byte);
+    let user = before.iter().rev().take_while(|byte| is(byte)).count();
+    let kept = before.len().saturating_sub(user);
+    before.get(..kept).unwrap_or_default().ends_with(b"//")
+}
+
+/// Whether a path follows, as `scp` and `git` write them: `user@host:path/file`.
+fn is_path(behind: &[u8]) -> bool {
+    let Some((b':', path)) = behind.split_first() else {
+        return false;
+    };
+    let is = |byte: &&u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(byte);
+    path.iter().take_while(is).any(|byte| *byte == b'/')
 }

@@ -1,7 +1,7 @@
 //! Kinds of personal data and secrets, and what of them begins at a place of a text.
 
 use super::redact::Tail;
-use super::{email, luhn, number, secret};
+use super::{card, email, iban, number, secret};
 
 /// A kind of thing that a `pii_detector` finds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -116,12 +116,10 @@ pub(super) fn at(text: &[u8], at: usize, wanted: Entities, found: &mut dyn FnMut
     let Some(&byte) = text.get(at) else {
         return;
     };
+    let before = text.get(..at).unwrap_or_default();
+    let last = before.last().copied();
     // Most bytes are letters inside a word.
-    let before = at
-        .checked_sub(1)
-        .and_then(|before| text.get(before))
-        .copied();
-    let inside_word = before.is_some_and(|before| before.is_ascii_alphanumeric());
+    let starts = !last.is_some_and(|last| last.is_ascii_alphanumeric()) || is_escape(before);
     let mut check = |entity, extent: fn(&[u8], usize) -> Option<Extent>| {
         if wanted.contains(entity)
             && let Some(extent) = extent(text, at)
@@ -130,25 +128,44 @@ pub(super) fn at(text: &[u8], at: usize, wanted: Entities, found: &mut dyn FnMut
         }
     };
     match byte {
-        b'0'..=b'9' if !inside_word => {
-            check(Entity::CreditCard, luhn::card);
-            check(Entity::Ssn, number::ssn);
-            check(Entity::Phone, number::phone);
-            check(Entity::IpAddress, number::ip_address);
+        b'0'..=b'9' | 0xef if number::begins(before, text, at) => {
+            if starts || is_label(before) {
+                check(Entity::CreditCard, card::card);
+            }
+            if starts {
+                check(Entity::Ssn, number::ssn);
+                check(Entity::Phone, number::phone);
+                check(Entity::IpAddress, number::ip_address);
+            }
         }
-        b'+' | b'(' if !inside_word => check(Entity::Phone, number::phone),
-        b':' if before != Some(b':') && !inside_word => {
-            check(Entity::IpAddress, number::ip_address);
-        }
-        b'A'..=b'Z' | b'a'..=b'z' if !inside_word => {
-            check(Entity::Iban, luhn::iban);
+        b'+' | b'(' if starts => check(Entity::Phone, number::phone),
+        b':' if last != Some(b':') && starts => check(Entity::IpAddress, number::ip_address),
+        b'A'..=b'Z' | b'a'..=b'z' if starts => {
+            check(Entity::Iban, iban::iban);
             check(Entity::IpAddress, number::ip_address);
             check(Entity::Secret, secret::token);
         }
-        b'-' if before != Some(b'-') => check(Entity::Secret, secret::private_key),
+        b'-' if last != Some(b'-') => check(Entity::Secret, secret::private_key),
         _ => {}
     }
-    if wanted.contains(Entity::Email) && email::may_begin(text, at, byte, before) {
+    if wanted.contains(Entity::Email) && email::may_begin(text, at, byte, last) {
         check(Entity::Email, email::address);
     }
+}
+
+/// Whether a line's end stands before as JSON writes it: the arguments of tools are JSON in a string.
+const fn is_escape(before: &[u8]) -> bool {
+    matches!(before, [.., b'\\', b'n' | b'r' | b't'])
+}
+
+/// Whether what stands before is letters alone, as in `Visa4111111111111111`, and not part of some code.
+fn is_label(before: &[u8]) -> bool {
+    const LONGEST: usize = 12;
+    let letters = before.iter().rev();
+    let letters = letters
+        .take_while(|byte| byte.is_ascii_alphabetic())
+        .count();
+    let start = before.len().saturating_sub(letters);
+    let in_front = start.checked_sub(1).and_then(|at| before.get(at));
+    (1..=LONGEST).contains(&letters) && !in_front.is_some_and(u8::is_ascii_alphanumeric)
 }

@@ -4,10 +4,11 @@
 //! kept. A finding says which kind of thing was there, never what: nobody downstream could tell it on. Knows no API and no
 //! request.
 
+mod card;
 mod email;
 mod entity;
+mod iban;
 mod keywords;
-mod luhn;
 mod number;
 mod pattern;
 mod redact;

@@ -3,51 +3,52 @@
 use super::entity::Extent;
 use std::net::Ipv6Addr;
 
-/// Digits from a place on, single separators between them left out.
-pub(super) struct Digits<'a> {
-    text: &'a [u8],
-    /// Behind the last digit.
-    rest: &'a [u8],
-}
-
-impl<'a> Digits<'a> {
-    pub(super) fn new(text: &'a [u8], at: usize) -> Self {
-        let text = text.get(at..).unwrap_or_default();
-        Self { text, rest: text }
-    }
-
-    /// How far the digits that came reach.
-    pub(super) const fn len(&self) -> usize {
-        self.text.len().saturating_sub(self.rest.len())
-    }
-
-    /// Whether a number may end here.
-    pub(super) fn may_end(&self) -> bool {
-        !self.rest.first().is_some_and(u8::is_ascii_alphanumeric)
+/// The digit that a text begins with, and its length: one of ASCII, or a full-width one as it is written among Han.
+pub(super) fn digit(text: &[u8]) -> Option<(u8, usize)> {
+    match text {
+        [digit @ b'0'..=b'9', ..] => Some((digit.wrapping_sub(b'0'), 1)),
+        [0xef, 0xbc, digit @ 0x90..=0x99, ..] => Some((digit.wrapping_sub(0x90), 3)),
+        _ => None,
     }
 }
 
-impl Iterator for Digits<'_> {
-    type Item = u8;
+/// Whether a number begins at a place: a digit there, none before.
+pub(super) fn begins(before: &[u8], text: &[u8], at: usize) -> bool {
+    let last = before.len().saturating_sub(3);
+    let inside = before.last().is_some_and(u8::is_ascii_digit)
+        || before
+            .get(last..)
+            .and_then(digit)
+            .is_some_and(|(_, len)| len == 3);
+    !inside && text.get(at..).and_then(digit).is_some()
+}
 
-    fn next(&mut self) -> Option<u8> {
-        let part = separator(self.rest).filter(|_| self.len() > 0);
-        let (digit, tail) = self.rest.get(part.unwrap_or(0)..)?.split_first()?;
-        if !digit.is_ascii_digit() {
-            return None;
+/// The length of what stands between two groups of digits: a separator, twice the same, or a dash between two of them.
+pub(super) fn gap(text: &[u8]) -> Option<usize> {
+    let first = separator(text)?;
+    let (one, mut rest) = text.split_at_checked(first)?;
+    let mut len = first;
+    if digit(rest).is_none() {
+        let second = separator(rest)?;
+        let (two, behind) = rest.split_at_checked(second)?;
+        len = len.saturating_add(second);
+        rest = behind;
+        if one != two {
+            len = len.saturating_add(first);
+            rest = rest.strip_prefix(one).filter(|_| two != b".")?;
         }
-        self.rest = tail;
-        Some(digit.wrapping_sub(b'0'))
     }
+    digit(rest).map(|_| len)
 }
 
 /// The length of what may part the groups of a number: a space, of whatever kind, a hyphen, a dash, a dot.
 fn separator(text: &[u8]) -> Option<usize> {
     match text {
         [b' ' | b'-' | b'.', ..] => Some(1),
-        // U+00A0; what is between U+2000 and U+2015, spaces and hyphens; U+202F; U+2212.
+        // U+00A0; what is between U+2000 and U+2015, spaces and hyphens; U+202F; U+2212; U+3000; U+FF0D.
         [0xc2, 0xa0, ..] => Some(2),
         [0xe2, 0x80, 0x80..=0x95 | 0xaf, ..] | [0xe2, 0x88, 0x92, ..] => Some(3),
+        [0xe3, 0x80, 0x80, ..] | [0xef, 0xbc, 0x8d, ..] => Some(3),
         _ => None,
     }
 }
@@ -71,24 +72,32 @@ fn groups<const N: usize>(
             between = Some(separator);
             rest = tail;
         }
-        let (digits, tail) = rest.split_at_checked(len)?;
-        for digit in digits {
-            if !digit.is_ascii_digit() {
-                return None;
-            }
-            let digit = u32::from(digit.wrapping_sub(b'0'));
-            *value = u32::saturating_mul(*value, 10).saturating_add(digit);
+        for _ in 0..len {
+            let (digit, len) = digit(rest)?;
+            *value = u32::saturating_mul(*value, 10).saturating_add(digit.into());
+            rest = rest.get(len..)?;
         }
-        rest = tail;
     }
-    ends_here(rest).then(|| (values, text.len().saturating_sub(rest.len())))
+    let before = text.get(..at).unwrap_or_default();
+    let row = between == Some(b" ") && is_in_row(before, rest);
+    (ends_here(rest) && !row).then(|| (values, text.len().saturating_sub(rest.len())))
+}
+
+/// Whether numbers with spaces between them stand on either side: then it is a row of a table. A country's code is none.
+fn is_in_row(before: &[u8], behind: &[u8]) -> bool {
+    let digits = |one: Option<&u8>| one.is_some_and(u8::is_ascii_digit);
+    let alone = |head: &&[u8]| !digits(head.last());
+    let country = before.strip_suffix(b"1 ").filter(alone);
+    let before = country.unwrap_or(before).strip_suffix(b" ");
+    let behind = behind.strip_prefix(b" ");
+    digits(before.and_then(<[u8]>::last)) || digits(behind.and_then(<[u8]>::first))
 }
 
 /// Whether a number is over: neither a letter nor a digit follows, nor a hyphen or a dot with more digits.
 fn ends_here(rest: &[u8]) -> bool {
     match rest {
         [b'-' | b'.', behind, ..] => !behind.is_ascii_digit(),
-        [first, ..] => !first.is_ascii_alphanumeric(),
+        [first, ..] => !first.is_ascii_alphanumeric() && digit(rest).is_none(),
         [] => true,
     }
 }
@@ -115,21 +124,30 @@ pub(super) fn ssn(text: &[u8], at: usize) -> Option<Extent> {
     } else {
         let ([number], end) = groups(text, at, [9])?;
         let (area, rest) = (number / 1_000_000, number % 1_000_000);
-        let is = valid(area, rest / 10_000, rest % 10_000) && is_named_ssn(text, at);
+        let is = valid(area, rest / 10_000, rest % 10_000)
+            && is_named(
+                text,
+                at,
+                &[
+                    b"ssn",
+                    b"social security",
+                    b"social-security",
+                    b"seguro social",
+                ],
+            );
         (is, end)
     };
     is.then(|| Extent::of(end.saturating_sub(at)))
 }
 
-/// Whether the words before say what the number is.
-fn is_named_ssn(text: &[u8], at: usize) -> bool {
+/// Whether the words before have one of these in them, in lower case.
+pub(super) fn is_named(text: &[u8], at: usize, names: &[&[u8]]) -> bool {
     const BEFORE: usize = 40;
     let before = text.get(at.saturating_sub(BEFORE)..at).unwrap_or_default();
-    let before = before.to_ascii_lowercase();
-    let names: [&[u8]; 3] = [b"ssn", b"social security", b"social-security"];
-    names
-        .iter()
-        .any(|name| before.windows(name.len()).any(|part| part == *name))
+    names.iter().any(|name| {
+        let mut parts = before.windows(name.len());
+        parts.any(|part| part.eq_ignore_ascii_case(name))
+    })
 }
 
 /// A telephone number from here on: `+` and a country's code, or North America's three groups.
@@ -169,16 +187,19 @@ fn international(text: &[u8], at: usize) -> Option<usize> {
     let mut digits = 0_usize;
     let mut rest = text.get(at..).unwrap_or_default();
     loop {
-        let run = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let mut run = 0_usize;
+        while let Some((_, len)) = digit(rest) {
+            run = run.saturating_add(1);
+            rest = rest.get(len..).unwrap_or_default();
+        }
         digits = digits.saturating_add(run);
-        rest = rest.get(run..).unwrap_or_default();
         let part = match rest {
             [b')', b' ', ..] | [b' ', b'(', ..] => 2,
             [b'(' | b')', ..] => 1,
             _ => separator(rest).unwrap_or(0),
         };
         let behind = rest.get(part..).unwrap_or_default();
-        if run == 0 || part == 0 || !behind.first().is_some_and(u8::is_ascii_digit) {
+        if run == 0 || part == 0 || digit(behind).is_none() {
             let is =
                 (8..=15).contains(&digits) && !rest.first().is_some_and(u8::is_ascii_alphanumeric);
             return is.then(|| text.len().saturating_sub(rest.len()));
@@ -190,8 +211,7 @@ fn international(text: &[u8], at: usize) -> Option<usize> {
 /// An address of the Internet from here on that is not part of something longer, as a version is.
 pub(super) fn ip_address(text: &[u8], at: usize) -> Option<Extent> {
     const LONGEST: usize = 45;
-    let before = text.get(..at).unwrap_or_default().last();
-    if before.is_some_and(|byte| b".:-_/".contains(byte) && *byte != b'/') {
+    if is_version(text.get(..at).unwrap_or_default()) {
         return None;
     }
     let rest = text.get(at..)?;
@@ -218,6 +238,36 @@ pub(super) fn ip_address(text: &[u8], at: usize) -> Option<Extent> {
         .filter(|text| !text.ends_with(':'))
         .unwrap_or(text);
     (text.parse::<Ipv6Addr>().is_ok()).then(|| Extent::of(text.len()))
+}
+
+/// Whether what stands before makes it a version, or part of something longer.
+fn is_version(before: &[u8]) -> bool {
+    const NAMES: [&[u8]; 11] = [
+        b"build",
+        b"chapter",
+        b"clause",
+        b"firmware",
+        b"release",
+        b"rev",
+        b"revision",
+        b"section",
+        b"v",
+        b"ver",
+        b"version",
+    ];
+    match before {
+        [.., b'.' | b':' | b'-' | b'_'] => return true,
+        // `Chrome/120.0.0.0`
+        [.., product, b'/'] if product.is_ascii_alphabetic() => return true,
+        _ => {}
+    }
+    let behind_word = before.iter().rposition(|byte| !b" :=\"'".contains(byte));
+    let word = before.get(..=behind_word.unwrap_or(0)).unwrap_or_default();
+    let start = word.iter().rposition(|byte| !byte.is_ascii_alphabetic());
+    let word = word.get(start.map_or(0, |start| start.saturating_add(1))..);
+    NAMES
+        .iter()
+        .any(|name| word.unwrap_or_default().eq_ignore_ascii_case(name))
 }
 
 fn is_ipv4(token: &[u8]) -> bool {

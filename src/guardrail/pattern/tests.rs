@@ -128,10 +128,7 @@ fn what_is_no_pattern_says_why() {
             "((((((((((((((((((a))))))))))))))))))",
             "is too large: counted repetitions count each time",
         ),
-        (
-            "a{1,x}",
-            "has no number between `{` and `}`, at byte 4",
-        ),
+        ("a{1,x}", "has no number between `{` and `}`, at byte 4"),
         (
             "a{4,2}",
             "has a `{…}` that is not `{2}` or `{2,4}`, at byte 5",

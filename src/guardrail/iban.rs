@@ -1,65 +1,6 @@
-//! Numbers that check themselves: payment cards and bank accounts.
+//! Bank accounts.
 
 use super::entity::Extent;
-use super::number::Digits;
-
-/// A payment card's number from here on: digits of an issuer, as many as it has, and a check digit that fits. What follows
-/// may be digits of something else, as a date.
-pub(super) fn card(text: &[u8], at: usize) -> Option<Extent> {
-    let mut number = [0_u8; 19];
-    let mut found = None;
-    let mut digits = Digits::new(text, at);
-    for len in 1..=number.len() {
-        let Some(digit) = digits.next() else {
-            break;
-        };
-        if let Some(place) = number.get_mut(len.saturating_sub(1)) {
-            *place = digit;
-        }
-        let number = number.get(..len).unwrap_or_default();
-        if len >= 13 && digits.may_end() && is_issued(number) && passes_luhn(number) {
-            found = Some(Extent::of(digits.len()));
-        }
-    }
-    found
-}
-
-/// Lengths and prefixes of the networks, as ISO/IEC 7812 assigns them.
-fn is_issued(number: &[u8]) -> bool {
-    let prefix = |digits: usize| {
-        let first = number.iter().take(digits);
-        first.fold(0_u32, |value, digit| {
-            value.saturating_mul(10).saturating_add(u32::from(*digit))
-        })
-    };
-    let [two, three, four] = [prefix(2), prefix(3), prefix(4)];
-    match number.len() {
-        13 => prefix(1) == 4,
-        14 => matches!(two, 36 | 38 | 39) || (300..=305).contains(&three),
-        15 => matches!(two, 34 | 37),
-        16..=19 => {
-            let visa = prefix(1) == 4 && matches!(number.len(), 16 | 19);
-            let mastercard =
-                number.len() == 16 && ((51..=55).contains(&two) || (2221..=2720).contains(&four));
-            let discover = four == 6011 || two == 65 || (644..=649).contains(&three);
-            visa || mastercard || discover || two == 62 || (3528..=3589).contains(&four)
-        }
-        _ => false,
-    }
-}
-
-/// ISO/IEC 7812-1, annex B. A number of one digit over and over passes, and is nobody's.
-fn passes_luhn(number: &[u8]) -> bool {
-    let sum = number.iter().rev().enumerate().map(|(place, digit)| {
-        let doubled = digit.saturating_mul(2);
-        match place & 1 {
-            0 => u32::from(*digit),
-            _ => u32::from(doubled / 10).saturating_add(u32::from(doubled % 10)),
-        }
-    });
-    let same = number.iter().all(|digit| Some(digit) == number.first());
-    !same && sum.sum::<u32>().is_multiple_of(10)
-}
 
 /// Country, then the length of its account numbers (ISO 13616 registry).
 const IBAN_LENGTHS: &[u8] = b"AD24AE23AL28AT20AZ28BA20BE16BG22BH22BI27BR29BY28CH21CR22CY28CZ24DE22DJ27DK18DO28EE20EG29ES24FI18FK18FO18FR27GB22GE22GI23GL18GR27GT28HR21HU28IE22IL23IQ23IS26IT27JO30KW30KZ20LB28LC32LI21LT20LU20LV21LY25MC27MD24ME22MK19MN20MR27MT31MU30NI28NL18NO15OM23PK24PL28PS29PT25QA29RO24RS22RU33SA24SC31SD18SE24SI19SK24SM27SO23ST25SV28TL23TN24TR26UA29VA22VG24XK20YE30";
