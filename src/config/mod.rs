@@ -489,12 +489,12 @@ pub struct PolicyRule {
 pub enum PolicyKind {
     /// `content_filter`: what a moderation endpoint says (validated, not enforced yet).
     ContentFilter,
-    /// `keyword_filter`: words (`patterns` are validated, not enforced yet).
+    /// `keyword_filter`: words and patterns of them.
     KeywordFilter {
         /// `config.words`
         words: Vec<String>,
-        /// Whether there are `config.patterns`.
-        patterns: bool,
+        /// `config.patterns`
+        patterns: Vec<String>,
     },
     /// `pii_detector`: kinds of personal data.
     PiiDetector(Entities),

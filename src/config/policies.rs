@@ -4,7 +4,7 @@ use super::decode::{Decoder, Fields, Map};
 use super::document::{cluster, mode};
 use super::node::{Node, Value};
 use super::{PolicyAction, PolicyKind, PolicyRule};
-use crate::guardrail::{Entities, Entity, Words};
+use crate::guardrail::{Entities, Entity, Pattern, Words};
 
 const RULE: Fields = Fields {
     known: &["name", "type", "action", "mode", "enabled", "config"],
@@ -125,14 +125,18 @@ fn keywords(d: &mut Decoder, node: &Node) -> Option<PolicyKind> {
             Some(())
         })
     });
+    let mut patterns = Vec::new();
     d.field(&map, "patterns", |d, node| {
         some_of(d, node, |d, item| {
-            d.checked(item, |text| !text.is_empty(), "not empty")
-                .map(drop)
+            let pattern = d.checked(item, |text| !text.is_empty(), "not empty")?;
+            if let Err(error) = Pattern::new(&pattern) {
+                d.error(item.span, error.to_string());
+            }
+            patterns.push(pattern);
+            Some(())
         })
     });
-    let patterns = map.get("patterns").is_some();
-    if words.is_empty() && !patterns && map.get("words").is_none() {
+    if map.get("words").is_none() && map.get("patterns").is_none() {
         d.error(node.span, "needs `words` or `patterns`");
     }
     Some(PolicyKind::KeywordFilter { words, patterns })

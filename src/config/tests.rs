@@ -205,7 +205,7 @@ fn warnings_say_what_is_not_as_it_looks() {
          "input_policies":[
             {"name":"p","type":"pii_detector","config":{"entities":["ssn"]}},
             {"name":"q","type":"pii_detector","action":"redact","config":{"entities":["ssn"]}},
-            {"name":"r","type":"keyword_filter","config":{"patterns":["a+"]}},
+            {"name":"r","type":"keyword_filter","config":{"patterns":["a{1,9}"]}},
             {"name":"s","enabled":false}]},
         {"name":"b","allowed_models":[]}]}"#;
     let warnings = Config::from_json(document).unwrap().warnings();
@@ -217,12 +217,10 @@ fn warnings_say_what_is_not_as_it_looks() {
         "consumer_groups[0]",
         "consumer_groups[0]",
         "consumer_groups[0].policies[0]",
-        "consumer_groups[0].input_policies[1]",
-        "consumer_groups[0].input_policies[2]",
     ];
-    assert_eq!(paths[..5], groups);
+    assert_eq!(paths[..3], groups);
     assert_eq!(
-        paths[5..],
+        paths[3..],
         [
             "consumer_groups[1]",
             "consumer_groups[1].allowed_models",
@@ -230,8 +228,6 @@ fn warnings_say_what_is_not_as_it_looks() {
         ]
     );
     assert!(warnings[2].message.contains("NOT ENFORCED YET"));
-    assert!(warnings[3].message.contains("`redact`"));
-    assert!(warnings[4].message.contains("`patterns`"));
     assert!(
         Config::from_json(br#"{"version":"1"}"#).unwrap().warnings()[0]
             .message

@@ -1,8 +1,6 @@
 //! What is valid, and still not what its author may expect.
 
-use super::{
-    Config, ConsumerGroup, PolicyAction, PolicyKind, PolicyRule, Rules, ScopeLimits, ServiceDialect,
-};
+use super::{Config, ConsumerGroup, PolicyKind, PolicyRule, Rules, ScopeLimits, ServiceDialect};
 use crate::limit::{Limit, Unit, Window};
 use crate::time::UtcOffset;
 use std::fmt;
@@ -146,22 +144,11 @@ pub(crate) const NOT_KEPT: &str =
 fn of_policies(rules: &[PolicyRule], on_answers: bool, mut warn: impl FnMut(&str, &str)) {
     for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.enabled) {
         let mut warn = |message| warn(&format!("[{index}]"), message);
-        match &rule.kind {
-            PolicyKind::ContentFilter => {
-                warn(
-                    "NOT ENFORCED YET: this version asks no moderation endpoint; events say `unevaluated`",
-                );
-                continue;
-            }
-            PolicyKind::KeywordFilter { patterns: true, .. } => {
-                warn("NOT ENFORCED YET: this version looks for `words`, not for `patterns`");
-            }
-            _ => {}
-        }
-        if rule.action == PolicyAction::Redact {
+        if rule.kind == PolicyKind::ContentFilter {
             warn(
-                "NOT ENFORCED YET: this version takes nothing out; what `redact` is to take out is refused",
+                "NOT ENFORCED YET: this version asks no moderation endpoint; events say `unevaluated`",
             );
+            continue;
         }
         if on_answers {
             warn("NOT ENFORCED YET on answers: this version looks at prompts only");

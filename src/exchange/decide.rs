@@ -3,7 +3,7 @@
 use super::admit::fired;
 use super::{Exchange, NewBody, Release, State, Step};
 use crate::config::Mode;
-use crate::guardrail::Findings;
+use crate::guardrail::Redaction;
 use crate::headers::{HeaderEdits, is_safe_value};
 use crate::limit::counter::{Demand, Tokens};
 use crate::limit::{SharedData, Unit};
@@ -74,7 +74,7 @@ impl Exchange {
             Some(_) => 0,
             None => facts.choices.max(1),
         };
-        self.screen(&group, &rewrite.facts().findings)?;
+        self.screen(&group, &mut rewrite)?;
         if self.target.is_none() && !policy.targets.is_empty() {
             return Err(Refusal::NoProvider);
         }
@@ -184,19 +184,33 @@ impl Exchange {
     }
 
     /// What the group's policies make of what was found in the prompt.
-    fn screen(&mut self, group: &Group, findings: &Findings) -> Result<(), Refusal> {
+    fn screen(&mut self, group: &Group, rewrite: &mut Rewrite) -> Result<(), Refusal> {
+        let findings = &rewrite.facts().findings;
         self.hits = group.screening.judge(findings);
-        let refuses = |hit: &&Hit| hit.refuses();
-        let mut refusing = self.hits.iter().filter(refuses);
-        if let Some(hit) = refusing.clone().find(|hit| !hit.shadow) {
+        let kinds = group.screening.redacted();
+        let enforced = |hit: &&Hit| !hit.shadow;
+        let mut refusing = self.hits.iter().filter(|hit| hit.refuses());
+        let mut redacting = self.hits.iter().filter(|hit| hit.redacts());
+        let mut refused = refusing.clone().find(enforced);
+        if refused.is_none() && kinds.meets(findings) {
+            let search = Rc::clone(&self.policy.search);
+            // What is to be taken out, and cannot be, must not go on.
+            if !rewrite.redact(Redaction { search, kinds }) {
+                refused = redacting.clone().find(enforced);
+            }
+        }
+        if let Some(hit) = refused {
             return Err(Refusal::ContentBlocked {
                 policy: Rc::clone(&hit.policy),
                 found: hit.found,
             });
         }
-        let noted = match refusing.next() {
-            Some(_) => Some("content_blocked"),
-            None => (self.hits.iter().any(|hit| hit.found.is_some())).then_some("content_flagged"),
+        let noted = if refusing.next().is_some() {
+            Some("content_blocked")
+        } else if redacting.next().is_some() {
+            Some("content_redacted")
+        } else {
+            (self.hits.iter().any(|hit| hit.found.is_some())).then_some("content_flagged")
         };
         self.shadowed = self.shadowed.or(noted);
         Ok(())
@@ -222,8 +236,10 @@ impl Exchange {
         let asks_usage = group.counts_tokens() && call.endpoint.streams_usage_on_request();
         let mut limits = group.request_limits.iter();
         let bounds = limits.any(|limits| limits.max_output_tokens.is_some());
+        let redacts = !group.screening.redacted().is_empty();
         if asks_usage
             || bounds
+            || redacts
             || group.models.default.is_some()
             || !group.models.aliases.is_empty()
         {

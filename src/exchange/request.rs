@@ -3,6 +3,7 @@
 use super::{Exchange, Identity, Release, State, Step};
 use crate::config::IdentitySource;
 use crate::credential::Credential;
+use crate::guardrail::Findings;
 use crate::headers::{HeaderEdits, Headers};
 use crate::inflate::{Coding, InflateError};
 use crate::limit::{SharedData, failed_auth};
@@ -206,8 +207,16 @@ impl Exchange {
         // Which of several groups is charged is not known yet: all look for the same, and judge what concerns them.
         let groups = self.identity.iter();
         let mut groups = groups.flat_map(|of| of.others.iter().chain([&of.group]));
-        if groups.clone().any(|group| group.screening.is_concerned()) {
-            reader.search(&self.policy.search);
+        let mut concerned = groups
+            .clone()
+            .filter(|group| group.screening.is_concerned())
+            .peekable();
+        if concerned.peek().is_some() {
+            let mut redacted = Findings::default();
+            for group in concerned {
+                redacted.add(&group.screening.redacted());
+            }
+            reader.search(&self.policy.search, redacted);
         }
         if groups.any(|group| group.request_limits.iter().any(|limits| !limits.tools)) {
             reader.watch_tools();

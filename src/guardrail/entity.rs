@@ -1,7 +1,7 @@
 //! Kinds of personal data and secrets, and what of them begins at a place of a text.
 
-use super::number::{self, Digits};
-use super::{luhn, secret};
+use super::redact::Tail;
+use super::{card, email, iban, number, secret};
 
 /// A kind of thing that a `pii_detector` finds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,6 +33,13 @@ impl Entity {
         ("ip_address", Self::IpAddress),
         ("secret", Self::Secret),
     ];
+
+    /// Its name.
+    pub(super) fn name(self) -> &'static str {
+        let mut all = Self::ALL.into_iter();
+        all.find(|(_, entity)| *entity == self)
+            .map_or("", |(name, _)| name)
+    }
 }
 
 /// A set of kinds.
@@ -48,6 +55,11 @@ impl Entities {
     /// Puts a kind in.
     pub const fn insert(&mut self, entity: Entity) {
         self.0 |= 1 << entity as u8;
+    }
+
+    /// Whether one of them is in both.
+    pub const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 
     /// Whether a kind is in it.
@@ -80,76 +92,80 @@ impl Entities {
     }
 }
 
-/// The kinds, of those that are looked for, of which one begins here; of an address for mail, whose `@` is here.
-pub(super) fn at(text: &[u8], at: usize, wanted: Entities) -> Entities {
-    let mut found = Entities::default();
+/// How far something reaches that begins at a place.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Extent {
+    /// Bytes, as far as can be seen.
+    pub(super) len: usize,
+    /// What of it may come behind them.
+    pub(super) tail: Tail,
+}
+
+impl Extent {
+    /// Of something that ends within sight.
+    pub(super) const fn of(len: usize) -> Self {
+        Self {
+            len,
+            tail: Tail::Nothing,
+        }
+    }
+}
+
+/// Tells of the kinds, of those that are looked for, of which one begins here.
+pub(super) fn at(text: &[u8], at: usize, wanted: Entities, found: &mut dyn FnMut(Entity, Extent)) {
     let Some(&byte) = text.get(at) else {
-        return found;
+        return;
     };
+    let before = text.get(..at).unwrap_or_default();
+    let last = before.last().copied();
     // Most bytes are letters inside a word.
-    let starts = at
-        .checked_sub(1)
-        .and_then(|before| text.get(before))
-        .copied();
-    let inside_word = starts.is_some_and(|before| before.is_ascii_alphanumeric());
-    let mut check = |entity, is: &dyn Fn() -> bool| {
-        if wanted.contains(entity) && is() {
-            found.insert(entity);
+    let starts = !last.is_some_and(|last| last.is_ascii_alphanumeric()) || is_escape(before);
+    let mut check = |entity, extent: fn(&[u8], usize) -> Option<Extent>| {
+        if wanted.contains(entity)
+            && let Some(extent) = extent(text, at)
+        {
+            found(entity, extent);
         }
     };
     match byte {
-        b'@' => check(Entity::Email, &|| is_email(text, at)),
-        b'0'..=b'9' if !inside_word => {
-            check(Entity::CreditCard, &|| luhn::is_card(Digits::new(text, at)));
-            check(Entity::Ssn, &|| number::is_ssn(text, at));
-            check(Entity::Phone, &|| number::is_phone(text, at));
-            check(Entity::IpAddress, &|| number::is_ip_address(text, at));
+        b'0'..=b'9' | 0xef if number::begins(before, text, at) => {
+            if starts || is_label(before) {
+                check(Entity::CreditCard, card::card);
+            }
+            if starts {
+                check(Entity::Ssn, number::ssn);
+                check(Entity::Phone, number::phone);
+                check(Entity::IpAddress, number::ip_address);
+            }
         }
-        b'+' | b'(' if !inside_word => check(Entity::Phone, &|| number::is_phone(text, at)),
-        b':' if starts != Some(b':') && !inside_word => {
-            check(Entity::IpAddress, &|| number::is_ip_address(text, at));
+        b'+' | b'(' if starts => check(Entity::Phone, number::phone),
+        b':' if last != Some(b':') && starts => check(Entity::IpAddress, number::ip_address),
+        b'A'..=b'Z' | b'a'..=b'z' if starts => {
+            check(Entity::Iban, iban::iban);
+            check(Entity::IpAddress, number::ip_address);
+            check(Entity::Secret, secret::token);
         }
-        b'A'..=b'Z' | b'a'..=b'z' if !inside_word => {
-            check(Entity::Iban, &|| luhn::is_iban(text, at));
-            check(Entity::IpAddress, &|| number::is_ip_address(text, at));
-            check(Entity::Secret, &|| secret::is_secret(text, at));
-        }
-        b'-' if starts != Some(b'-') => check(Entity::Secret, &|| secret::is_private_key(text, at)),
+        b'-' if last != Some(b'-') => check(Entity::Secret, secret::private_key),
         _ => {}
     }
-    found
+    if wanted.contains(Entity::Email) && email::may_begin(text, at, byte, last) {
+        check(Entity::Email, email::address);
+    }
 }
 
-/// Whether the `@` here has a local part before it and a domain with a top level behind it.
-fn is_email(text: &[u8], at: usize) -> bool {
-    const LOCAL: usize = 64;
-    let before = text.get(..at).unwrap_or_default();
-    let local = before.iter().rev();
-    let local = local.take_while(|byte| byte.is_ascii_alphanumeric() || b"._%+-".contains(byte));
-    let mut local = local.take(LOCAL).peekable();
-    // A dot is neither last nor alone.
-    if local.peek().is_none_or(|byte| **byte == b'.') {
-        return false;
-    }
-    let domain = text.get(at.saturating_add(1)..).unwrap_or_default();
-    let end = domain
-        .iter()
-        .position(|byte| !byte.is_ascii_alphanumeric() && !b".-".contains(byte));
-    let domain = domain
-        .get(..end.unwrap_or(domain.len()))
-        .unwrap_or_default();
-    let domain = domain.strip_suffix(b".").unwrap_or(domain);
-    let mut labels = domain.split(|byte| *byte == b'.');
-    let top = labels.next_back().unwrap_or_default();
-    let plain = |label: &[u8]| {
-        !label.is_empty()
-            && label.len() < 64
-            && label.first() != Some(&b'-')
-            && label.last() != Some(&b'-')
-    };
-    let mut named = labels.peekable();
-    named.peek().is_some()
-        && named.all(plain)
-        && top.len() >= 2
-        && (top.iter().all(u8::is_ascii_alphabetic) || top.starts_with(b"xn--"))
+/// Whether a line's end stands before as JSON writes it: the arguments of tools are JSON in a string.
+const fn is_escape(before: &[u8]) -> bool {
+    matches!(before, [.., b'\\', b'n' | b'r' | b't'])
+}
+
+/// Whether what stands before is letters alone, as in `Visa4111111111111111`, and not part of some code.
+fn is_label(before: &[u8]) -> bool {
+    const LONGEST: usize = 12;
+    let letters = before.iter().rev();
+    let letters = letters
+        .take_while(|byte| byte.is_ascii_alphabetic())
+        .count();
+    let start = before.len().saturating_sub(letters);
+    let in_front = start.checked_sub(1).and_then(|at| before.get(at));
+    (1..=LONGEST).contains(&letters) && !in_front.is_some_and(u8::is_ascii_alphanumeric)
 }

@@ -4,25 +4,35 @@
 //! kept. A finding says which kind of thing was there, never what: nobody downstream could tell it on. Knows no API and no
 //! request.
 
+mod card;
+mod email;
 mod entity;
-mod luhn;
+mod iban;
+mod keywords;
 mod number;
+mod pattern;
+mod redact;
 mod secret;
 mod window;
 mod words;
 
 pub use entity::{Entities, Entity};
+pub use keywords::Keywords;
+pub use pattern::{Pattern, PatternError};
+pub use redact::{Redaction, Redactor};
 pub use words::Words;
 
-use window::{REACH, Window};
+use entity::Extent;
+use pattern::Scan;
+use window::Window;
 
 /// What a set of policies looks for, all of it at once.
 #[derive(Clone, Debug, Default)]
 pub struct Search {
     /// Kinds that any of them looks for.
     pub entities: Entities,
-    /// Lists of words, each by its place.
-    pub words: Vec<Words>,
+    /// Lists of words and patterns, each by its place.
+    pub words: Vec<Keywords>,
 }
 
 impl Search {
@@ -32,31 +42,83 @@ impl Search {
     }
 }
 
-/// What was found so far.
+/// Kinds of what was found.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Findings {
-    /// Kinds that were there.
+    /// Of personal data and secrets.
     pub entities: Entities,
-    /// Places of the lists of words that had one there, in order.
+    /// Places of the lists of words and patterns that had one there, in order.
     pub words: Vec<usize>,
 }
 
 impl Findings {
-    fn word(&mut self, list: usize) {
-        if let Err(at) = self.words.binary_search(&list) {
-            self.words.insert(at, list);
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.entities.is_empty() && self.words.is_empty()
+    }
+
+    /// Puts all of others in.
+    pub fn add(&mut self, other: &Self) {
+        self.entities.add(other.entities);
+        for list in &other.words {
+            self.insert(Kind::Words(*list));
         }
     }
+
+    /// Whether one of them is in both.
+    pub fn meets(&self, other: &Self) -> bool {
+        let mut words = self.words.iter();
+        self.entities.meets(other.entities) || words.any(|list| other.words.contains(list))
+    }
+
+    fn insert(&mut self, kind: Kind) {
+        match kind {
+            Kind::Entity(entity) => self.entities.insert(entity),
+            Kind::Words(list) => {
+                if let Err(at) = self.words.binary_search(&list) {
+                    self.words.insert(at, list);
+                }
+            }
+        }
+    }
+
+    fn contains(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Entity(entity) => self.entities.contains(entity),
+            Kind::Words(list) => self.words.contains(&list),
+        }
+    }
+}
+
+/// What can be found.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Entity(Entity),
+    /// One of the words and patterns of the list at this place.
+    Words(usize),
 }
 
 /// Looks through text.
 #[derive(Debug, Default)]
 pub struct Screen {
     window: Window,
+    scan: Scan,
     findings: Findings,
+    /// What is to be known of each text.
+    wanted: Findings,
+    /// What this text has of that.
+    here: Findings,
 }
 
 impl Screen {
+    /// One that also tells of each text whether it has one of these kinds in it.
+    pub fn telling(wanted: Findings) -> Self {
+        Self {
+            wanted,
+            ..Self::default()
+        }
+    }
+
     /// Takes the next piece of a text.
     pub fn push(&mut self, search: &Search, mut piece: &[u8]) {
         while !piece.is_empty() {
@@ -65,10 +127,15 @@ impl Screen {
         }
     }
 
-    /// The text is over: what follows is another one, and nothing reaches from one into the other.
-    pub fn end(&mut self, search: &Search) {
+    /// The text is over: what follows is another one, and nothing reaches from one into the other. Whether it had in it
+    /// what is to be known of each.
+    pub fn end(&mut self, search: &Search) -> bool {
         self.look(search, true);
         self.window.clear();
+        self.scan.clear();
+        let here = std::mem::take(&mut self.here);
+        self.findings.add(&here);
+        here.meets(&self.wanted)
     }
 
     /// What all the texts had in them.
@@ -78,18 +145,44 @@ impl Screen {
 
     /// Looks at every place of the window behind which enough is there, or the text's end.
     fn look(&mut self, search: &Search, end: bool) {
-        let Self { window, findings } = self;
+        let Self {
+            window,
+            scan,
+            findings,
+            wanted,
+            here,
+        } = self;
+        scan.read(search, window.text(), end);
+        let known = findings.entities.without(wanted.entities);
         window.each(end, |text, at| {
-            // No further than can be seen wherever the text was cut: a finding must not hang on that.
-            let text = text.get(..at.saturating_add(REACH)).unwrap_or(text);
-            let missing = search.entities.without(findings.entities);
-            findings.entities.add(entity::at(text, at, missing));
-            for (list, words) in search.words.iter().enumerate() {
-                if words.at(text, at) {
-                    findings.word(list);
-                }
-            }
+            let missing = search.entities.without(known).without(here.entities);
+            visit(search, missing, scan, text, at, &mut |kind, _| {
+                here.insert(kind);
+            });
         });
+        scan.forget(window.seen().len(), window.forget());
+    }
+}
+
+/// Tells of what begins at a place.
+fn visit(
+    search: &Search,
+    entities: Entities,
+    scan: &Scan,
+    text: &[u8],
+    at: usize,
+    found: &mut dyn FnMut(Kind, Extent),
+) {
+    entity::at(text, at, entities, &mut |entity, extent| {
+        found(Kind::Entity(entity), extent);
+    });
+    for (list, words) in search.words.iter().enumerate() {
+        if let Some(len) = words.words.at(text, at) {
+            found(Kind::Words(list), Extent::of(len));
+        }
+    }
+    for (list, len) in scan.at(at) {
+        found(Kind::Words(list), Extent::of(len));
     }
 }
 

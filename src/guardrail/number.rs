@@ -1,51 +1,65 @@
 //! Numbers as people write them: with spaces, hyphens and dots between the digits.
 
+use super::entity::Extent;
 use std::net::Ipv6Addr;
 
-/// Digits from a place on, single separators between them left out; with each, whether a number may end behind it.
-pub(super) struct Digits<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Digits<'a> {
-    pub(super) fn new(text: &'a [u8], at: usize) -> Self {
-        Self {
-            rest: text.get(at..).unwrap_or_default(),
-        }
+/// The digit that a text begins with, and its length: one of ASCII, or a full-width one as it is written among Han.
+pub(super) fn digit(text: &[u8]) -> Option<(u8, usize)> {
+    match text {
+        [digit @ b'0'..=b'9', ..] => Some((digit.wrapping_sub(b'0'), 1)),
+        [0xef, 0xbc, digit @ 0x90..=0x99, ..] => Some((digit.wrapping_sub(0x90), 3)),
+        _ => None,
     }
 }
 
-impl Iterator for Digits<'_> {
-    type Item = (u8, bool);
+/// Whether a number begins at a place: a digit there, none before.
+pub(super) fn begins(before: &[u8], text: &[u8], at: usize) -> bool {
+    let last = before.len().saturating_sub(3);
+    let inside = before.last().is_some_and(u8::is_ascii_digit)
+        || before
+            .get(last..)
+            .and_then(digit)
+            .is_some_and(|(_, len)| len == 3);
+    !inside && text.get(at..).and_then(digit).is_some()
+}
 
-    fn next(&mut self) -> Option<Self::Item> {
-        let (digit, tail) = self.rest.split_first()?;
-        if !digit.is_ascii_digit() {
-            return None;
+/// The length of what stands between two groups of digits: a separator, twice the same, or a dash between two of them.
+pub(super) fn gap(text: &[u8]) -> Option<usize> {
+    let first = separator(text)?;
+    let (one, mut rest) = text.split_at_checked(first)?;
+    let mut len = first;
+    if digit(rest).is_none() {
+        let second = separator(rest)?;
+        let (two, behind) = rest.split_at_checked(second)?;
+        len = len.saturating_add(second);
+        rest = behind;
+        if one != two {
+            len = len.saturating_add(first);
+            rest = rest.strip_prefix(one).filter(|_| two != b".")?;
         }
-        self.rest = separator(tail)
-            .and_then(|len| tail.get(len..))
-            .filter(|behind| behind.first().is_some_and(u8::is_ascii_digit))
-            .unwrap_or(tail);
-        let last = !tail.first().is_some_and(u8::is_ascii_alphanumeric);
-        Some((digit.wrapping_sub(b'0'), last))
     }
+    digit(rest).map(|_| len)
 }
 
 /// The length of what may part the groups of a number: a space, of whatever kind, a hyphen, a dash, a dot.
 fn separator(text: &[u8]) -> Option<usize> {
     match text {
         [b' ' | b'-' | b'.', ..] => Some(1),
-        // U+00A0; what is between U+2000 and U+2015, spaces and hyphens; U+202F; U+2212.
+        // U+00A0; what is between U+2000 and U+2015, spaces and hyphens; U+202F; U+2212; U+3000; U+FF0D.
         [0xc2, 0xa0, ..] => Some(2),
         [0xe2, 0x80, 0x80..=0x95 | 0xaf, ..] | [0xe2, 0x88, 0x92, ..] => Some(3),
+        [0xe3, 0x80, 0x80, ..] | [0xef, 0xbc, 0x8d, ..] => Some(3),
         _ => None,
     }
 }
 
-/// Groups of digits as a pattern has them, with separators that are all the same; what follows is no digit. The groups, or
-/// `None`.
-fn groups<const N: usize>(text: &[u8], at: usize, lengths: [usize; N]) -> Option<[u32; N]> {
+/// Groups of digits as a pattern has them, with separators that are all the same; what follows is no digit. The groups, and
+/// where they end.
+fn groups<const N: usize>(
+    text: &[u8],
+    at: usize,
+    lengths: [usize; N],
+) -> Option<([u32; N], usize)> {
     let mut rest = text.get(at..)?;
     let mut values = [0; N];
     let mut between: Option<&[u8]> = None;
@@ -58,24 +72,32 @@ fn groups<const N: usize>(text: &[u8], at: usize, lengths: [usize; N]) -> Option
             between = Some(separator);
             rest = tail;
         }
-        let (digits, tail) = rest.split_at_checked(len)?;
-        for digit in digits {
-            if !digit.is_ascii_digit() {
-                return None;
-            }
-            let digit = u32::from(digit.wrapping_sub(b'0'));
-            *value = u32::saturating_mul(*value, 10).saturating_add(digit);
+        for _ in 0..len {
+            let (digit, len) = digit(rest)?;
+            *value = u32::saturating_mul(*value, 10).saturating_add(digit.into());
+            rest = rest.get(len..)?;
         }
-        rest = tail;
     }
-    ends_here(rest).then_some(values)
+    let before = text.get(..at).unwrap_or_default();
+    let row = between == Some(b" ") && is_in_row(before, rest);
+    (ends_here(rest) && !row).then(|| (values, text.len().saturating_sub(rest.len())))
+}
+
+/// Whether numbers with spaces between them stand on either side: then it is a row of a table. A country's code is none.
+fn is_in_row(before: &[u8], behind: &[u8]) -> bool {
+    let digits = |one: Option<&u8>| one.is_some_and(u8::is_ascii_digit);
+    let alone = |head: &&[u8]| !digits(head.last());
+    let country = before.strip_suffix(b"1 ").filter(alone);
+    let before = country.unwrap_or(before).strip_suffix(b" ");
+    let behind = behind.strip_prefix(b" ");
+    digits(before.and_then(<[u8]>::last)) || digits(behind.and_then(<[u8]>::first))
 }
 
 /// Whether a number is over: neither a letter nor a digit follows, nor a hyphen or a dot with more digits.
 fn ends_here(rest: &[u8]) -> bool {
     match rest {
         [b'-' | b'.', behind, ..] => !behind.is_ascii_digit(),
-        [first, ..] => !first.is_ascii_alphanumeric(),
+        [first, ..] => !first.is_ascii_alphanumeric() && digit(rest).is_none(),
         [] => true,
     }
 }
@@ -89,57 +111,70 @@ fn continues(text: &[u8], at: usize) -> bool {
     }
 }
 
-/// Whether a US social security number begins here: in its three groups, or nine digits after its name.
-pub(super) fn is_ssn(text: &[u8], at: usize) -> bool {
+/// A US social security number from here on: in its three groups, or nine digits after its name.
+pub(super) fn ssn(text: &[u8], at: usize) -> Option<Extent> {
     if continues(text, at) {
-        return false;
+        return None;
     }
     let valid = |area: u32, group: u32, serial: u32| {
         !matches!(area, 0 | 666 | 900..) && group != 0 && serial != 0
     };
-    if let Some([area, group, serial]) = groups(text, at, [3, 2, 4]) {
-        return valid(area, group, serial);
-    }
-    let Some([number]) = groups(text, at, [9]) else {
-        return false;
+    let (is, end) = if let Some(([area, group, serial], end)) = groups(text, at, [3, 2, 4]) {
+        (valid(area, group, serial), end)
+    } else {
+        let ([number], end) = groups(text, at, [9])?;
+        let (area, rest) = (number / 1_000_000, number % 1_000_000);
+        let is = valid(area, rest / 10_000, rest % 10_000)
+            && is_named(
+                text,
+                at,
+                &[
+                    b"ssn",
+                    b"social security",
+                    b"social-security",
+                    b"seguro social",
+                ],
+            );
+        (is, end)
     };
-    let (area, rest) = (number / 1_000_000, number % 1_000_000);
-    valid(area, rest / 10_000, rest % 10_000) && is_named_ssn(text, at)
+    is.then(|| Extent::of(end.saturating_sub(at)))
 }
 
-/// Whether the words before say what the number is.
-fn is_named_ssn(text: &[u8], at: usize) -> bool {
+/// Whether the words before have one of these in them, in lower case.
+pub(super) fn is_named(text: &[u8], at: usize, names: &[&[u8]]) -> bool {
     const BEFORE: usize = 40;
     let before = text.get(at.saturating_sub(BEFORE)..at).unwrap_or_default();
-    let before = before.to_ascii_lowercase();
-    let names: [&[u8]; 3] = [b"ssn", b"social security", b"social-security"];
-    names
-        .iter()
-        .any(|name| before.windows(name.len()).any(|part| part == *name))
+    names.iter().any(|name| {
+        let mut parts = before.windows(name.len());
+        parts.any(|part| part.eq_ignore_ascii_case(name))
+    })
 }
 
-/// Whether a telephone number begins here: `+` and a country's code, or North America's three groups.
-pub(super) fn is_phone(text: &[u8], at: usize) -> bool {
-    let rest = text.get(at..).unwrap_or_default();
-    match rest {
-        [b'+', digit, ..] => *digit != b'0' && is_international(text, at.saturating_add(1)),
+/// A telephone number from here on: `+` and a country's code, or North America's three groups.
+pub(super) fn phone(text: &[u8], at: usize) -> Option<Extent> {
+    let rest = text.get(at..)?;
+    let end = match rest {
+        [b'+', b'0', ..] => None,
+        [b'+', ..] => international(text, at.saturating_add(1)),
         [b'(', ..] => {
             let open = at.saturating_add(1);
             let area = text.get(open..open.saturating_add(3)).unwrap_or_default();
             let behind = text.get(open.saturating_add(3)..).unwrap_or_default();
             let Some((b')', behind)) = behind.split_first() else {
-                return false;
+                return None;
             };
             let space = usize::from(behind.first() == Some(&b' '));
             let number = open.saturating_add(4).saturating_add(space);
-            is_area(area) && groups(text, number, [3, 4]).is_some_and(|[office, _]| office >= 200)
+            let ([office, _], end) = groups(text, number, [3, 4])?;
+            (is_area(area) && office >= 200).then_some(end)
         }
         _ => {
             let area = rest.get(..3).unwrap_or_default();
-            let office = |[_, office, _]: [u32; 3]| office >= 200;
-            !continues(text, at) && is_area(area) && groups(text, at, [3, 3, 4]).is_some_and(office)
+            let ([_, office, _], end) = groups(text, at, [3, 3, 4])?;
+            (is_area(area) && office >= 200 && !continues(text, at)).then_some(end)
         }
-    }
+    };
+    Some(Extent::of(end?.saturating_sub(at)))
 }
 
 /// An area of the North American Numbering Plan.
@@ -147,36 +182,39 @@ fn is_area(digits: &[u8]) -> bool {
     matches!(digits, [b'2'..=b'9', b'0'..=b'9', b'0'..=b'9']) && !digits.ends_with(b"11")
 }
 
-/// ITU-T E.164: fifteen digits at most, with the country's code.
-fn is_international(text: &[u8], at: usize) -> bool {
+/// ITU-T E.164: fifteen digits at most, with the country's code. Where they end.
+fn international(text: &[u8], at: usize) -> Option<usize> {
     let mut digits = 0_usize;
     let mut rest = text.get(at..).unwrap_or_default();
     loop {
-        let run = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let mut run = 0_usize;
+        while let Some((_, len)) = digit(rest) {
+            run = run.saturating_add(1);
+            rest = rest.get(len..).unwrap_or_default();
+        }
         digits = digits.saturating_add(run);
-        rest = rest.get(run..).unwrap_or_default();
         let part = match rest {
             [b')', b' ', ..] | [b' ', b'(', ..] => 2,
             [b'(' | b')', ..] => 1,
             _ => separator(rest).unwrap_or(0),
         };
         let behind = rest.get(part..).unwrap_or_default();
-        if run == 0 || part == 0 || !behind.first().is_some_and(u8::is_ascii_digit) {
-            return (8..=15).contains(&digits)
-                && !rest.first().is_some_and(u8::is_ascii_alphanumeric);
+        if run == 0 || part == 0 || digit(behind).is_none() {
+            let is =
+                (8..=15).contains(&digits) && !rest.first().is_some_and(u8::is_ascii_alphanumeric);
+            return is.then(|| text.len().saturating_sub(rest.len()));
         }
         rest = behind;
     }
 }
 
-/// Whether an address of the Internet begins here, and is not part of something longer, as a version is.
-pub(super) fn is_ip_address(text: &[u8], at: usize) -> bool {
+/// An address of the Internet from here on that is not part of something longer, as a version is.
+pub(super) fn ip_address(text: &[u8], at: usize) -> Option<Extent> {
     const LONGEST: usize = 45;
-    let before = text.get(..at).unwrap_or_default().last();
-    if before.is_some_and(|byte| b".:-_/".contains(byte) && *byte != b'/') {
-        return false;
+    if is_version(text.get(..at).unwrap_or_default()) {
+        return None;
     }
-    let rest = text.get(at..).unwrap_or_default();
+    let rest = text.get(at..)?;
     let part = |byte: &u8| byte.is_ascii_hexdigit() || b".:".contains(byte);
     let len = rest
         .iter()
@@ -184,21 +222,52 @@ pub(super) fn is_ip_address(text: &[u8], at: usize) -> bool {
         .unwrap_or(rest.len());
     let (token, behind) = rest.split_at_checked(len).unwrap_or_default();
     if token.len() > LONGEST || behind.first().is_some_and(u8::is_ascii_alphanumeric) {
-        return false;
+        return None;
     }
     // The end of a sentence, or of what introduces something.
     let token = token.strip_suffix(b".").unwrap_or(token);
     if token.split(|byte| *byte == b':').count() < 4 {
         // A port may follow.
         let address = token.split(|byte| *byte == b':').next();
-        return is_ipv4(address.unwrap_or_default());
+        let address = address.unwrap_or_default();
+        return is_ipv4(address).then(|| Extent::of(address.len()));
     }
     let text = std::str::from_utf8(token).unwrap_or_default();
     let text = text
         .strip_suffix(':')
         .filter(|text| !text.ends_with(':'))
         .unwrap_or(text);
-    text.parse::<Ipv6Addr>().is_ok()
+    (text.parse::<Ipv6Addr>().is_ok()).then(|| Extent::of(text.len()))
+}
+
+/// Whether what stands before makes it a version, or part of something longer.
+fn is_version(before: &[u8]) -> bool {
+    const NAMES: [&[u8]; 11] = [
+        b"build",
+        b"chapter",
+        b"clause",
+        b"firmware",
+        b"release",
+        b"rev",
+        b"revision",
+        b"section",
+        b"v",
+        b"ver",
+        b"version",
+    ];
+    match before {
+        [.., b'.' | b':' | b'-' | b'_'] => return true,
+        // `Chrome/120.0.0.0`
+        [.., product, b'/'] if product.is_ascii_alphabetic() => return true,
+        _ => {}
+    }
+    let behind_word = before.iter().rposition(|byte| !b" :=\"'".contains(byte));
+    let word = before.get(..=behind_word.unwrap_or(0)).unwrap_or_default();
+    let start = word.iter().rposition(|byte| !byte.is_ascii_alphabetic());
+    let word = word.get(start.map_or(0, |start| start.saturating_add(1))..);
+    NAMES
+        .iter()
+        .any(|name| word.unwrap_or_default().eq_ignore_ascii_case(name))
 }
 
 fn is_ipv4(token: &[u8]) -> bool {

@@ -28,8 +28,8 @@ impl Window {
         self.at = 0;
     }
 
-    /// Visits the places that were not visited yet, as far as it can be known what begins there, and lets go of what is
-    /// out of reach.
+    /// Visits the places that were not visited yet, as far as it can be known what begins there. What is shown of the text
+    /// reaches no further than can be seen wherever it was cut: nothing must hang on that.
     pub(super) fn each(&mut self, end: bool, mut visit: impl FnMut(&[u8], usize)) {
         let until = if end {
             self.bytes.len()
@@ -37,14 +37,31 @@ impl Window {
             self.bytes.len().saturating_sub(REACH)
         };
         while self.at < until {
-            visit(&self.bytes, self.at);
+            let reach = self.bytes.get(..self.at.saturating_add(REACH));
+            visit(reach.unwrap_or(&self.bytes), self.at);
             self.at = self.at.saturating_add(1);
         }
+    }
+
+    /// All of the text that is there.
+    pub(super) fn text(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The text up to the next place to look at.
+    pub(super) fn seen(&self) -> &[u8] {
+        self.bytes.get(..self.at).unwrap_or_default()
+    }
+
+    /// Lets go of what is out of reach, once it is much. So many bytes are gone at the beginning.
+    pub(super) fn forget(&mut self) -> usize {
         // Half full at the least, so that each byte is moved once or twice.
         if self.bytes.len() >= ROOM {
             let gone = self.at.saturating_sub(REACH);
             self.bytes.drain(..gone);
             self.at = self.at.saturating_sub(gone);
+            return gone;
         }
+        0
     }
 }

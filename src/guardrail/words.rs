@@ -38,24 +38,23 @@ impl Words {
         list
     }
 
-    /// Whether one of them begins at this place.
-    pub(super) fn at(&self, text: &[u8], at: usize) -> bool {
+    /// The length of the longest of them that begins at this place.
+    pub(super) fn at(&self, text: &[u8], at: usize) -> Option<usize> {
         let rest = text.get(at..).unwrap_or_default();
-        let Some(first) = rest.first().map(u8::to_ascii_lowercase) else {
-            return false;
-        };
+        let first = rest.first()?.to_ascii_lowercase();
         let block = self.first.get(usize::from(first >> 6)).copied();
         if block.unwrap_or_default() >> (first & 63) & 1 == 0 || is_inside(text, at) {
-            return false;
+            return None;
         }
         let mut text_here = [0; Self::MAX];
         let longest = rest.len().min(Self::MAX);
         for (to, from) in text_here.iter_mut().zip(rest) {
             *to = from.to_ascii_lowercase();
         }
-        let mut lengths = self.lengths.iter().take_while(|len| **len <= longest);
-        lengths.any(|len| {
-            let head = text_here.get(..*len).unwrap_or_default();
+        let mut lengths = self.lengths.iter().rev().copied();
+        lengths.find(|len| {
+            let head = text_here.get(..*len).filter(|_| *len <= longest);
+            let head = head.unwrap_or_default();
             let known = self.folded.binary_search_by(|word| (**word).cmp(head));
             known.is_ok() && !is_inside(text, at.saturating_add(*len))
         })
@@ -64,7 +63,7 @@ impl Words {
 
 /// Whether a place is in the middle of a word: letters or digits on both sides. Beyond ASCII every character is a letter,
 /// but those of scripts without spaces (kana, Han, Hangul) are words each.
-fn is_inside(text: &[u8], at: usize) -> bool {
+pub(super) fn is_inside(text: &[u8], at: usize) -> bool {
     let byte = |at: Option<usize>| at.and_then(|at| text.get(at)).copied();
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte >= 0x80;
     let wide = |byte: Option<u8>| byte.is_some_and(|byte| (0xe3..=0xed).contains(&byte));

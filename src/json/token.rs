@@ -75,6 +75,16 @@ pub struct Span {
 }
 
 impl Span {
+    /// What a string or a number says that stands there in a document; the scanner has accepted it.
+    pub fn says(self, document: &[u8]) -> String {
+        let text = self.of(document);
+        if text.starts_with('"') {
+            unescaped(text)
+        } else {
+            text.to_owned()
+        }
+    }
+
     /// What stands there in a document; nothing if the document ends before, or is not UTF-8.
     pub fn of(self, document: &[u8]) -> &str {
         let bounds =

@@ -1,7 +1,7 @@
 //! What a group's prompts are looked through for, and what follows from what was found.
 
 use crate::config::{Mode, PolicyAction, PolicyKind, PolicyRule};
-use crate::guardrail::{Entities, Findings, Search, Words};
+use crate::guardrail::{Entities, Findings, Keywords, Search, Words};
 use std::rc::Rc;
 
 /// The policies on a group's prompts.
@@ -64,8 +64,12 @@ impl Found {
 impl Hit {
     /// Whether it refuses the request, or would.
     pub fn refuses(&self) -> bool {
-        // What should be taken out, and cannot be, must not go on.
-        self.found.is_some() && matches!(self.action, PolicyAction::Block | PolicyAction::Redact)
+        self.found.is_some() && self.action == PolicyAction::Block
+    }
+
+    /// Whether it has something taken out of the request, or would.
+    pub fn redacts(&self) -> bool {
+        self.found.is_some() && self.action == PolicyAction::Redact
     }
 }
 
@@ -74,17 +78,30 @@ impl Hit {
 pub(super) fn gather(rules: &[PolicyRule], search: &mut Search) {
     for rule in rules.iter().filter(|rule| rule.enabled) {
         match &rule.kind {
-            PolicyKind::KeywordFilter { words, .. } if !words.is_empty() => {
-                let words = Words::new(words.iter().cloned());
-                // A policy of all groups is one list, however many groups there are.
-                if !search.words.contains(&words) {
-                    search.words.push(words);
+            PolicyKind::KeywordFilter { words, patterns } => {
+                // A policy of all groups is one list, however many groups there are. Patterns were checked when they were
+                // read.
+                if place(search, words, patterns).is_none()
+                    && let Ok(keywords) = Keywords::new(of(words), patterns)
+                {
+                    search.words.push(keywords);
                 }
             }
             PolicyKind::PiiDetector(entities) => search.entities.add(*entities),
-            PolicyKind::ContentFilter | PolicyKind::KeywordFilter { .. } => {}
+            PolicyKind::ContentFilter => {}
         }
     }
+}
+
+/// Which of the lists is of these.
+fn place(search: &Search, words: &[String], patterns: &[String]) -> Option<usize> {
+    let words = of(words);
+    let mut lists = search.words.iter();
+    lists.position(|known| known.is_of(&words, patterns))
+}
+
+fn of(words: &[String]) -> Words {
+    Words::new(words.iter().cloned())
 }
 
 impl Screening {
@@ -98,9 +115,8 @@ impl Screening {
             shadow: rule.mode.unwrap_or(mode) == Mode::Shadow,
             looks_for: match &rule.kind {
                 PolicyKind::ContentFilter => LooksFor::Unevaluated,
-                PolicyKind::KeywordFilter { words, .. } => {
-                    let words = Words::new(words.iter().cloned());
-                    let place = search.words.iter().position(|known| *known == words);
+                PolicyKind::KeywordFilter { words, patterns } => {
+                    let place = place(search, words, patterns);
                     place.map_or(LooksFor::Unevaluated, LooksFor::Words)
                 }
                 PolicyKind::PiiDetector(entities) => LooksFor::Entities(*entities),
@@ -115,6 +131,24 @@ impl Screening {
     pub fn is_concerned(&self) -> bool {
         let mut rules = self.rules.iter();
         rules.any(|rule| !matches!(rule.looks_for, LooksFor::Unevaluated))
+    }
+
+    /// The kinds that are taken out of prompts.
+    pub fn redacted(&self) -> Findings {
+        let mut kinds = Findings::default();
+        let mut rules = self.rules.iter();
+        let redacts = |rule: &&Rule| rule.action == PolicyAction::Redact && !rule.shadow;
+        while let Some(rule) = rules.find(redacts) {
+            match rule.looks_for {
+                LooksFor::Entities(entities) => kinds.entities.add(entities),
+                LooksFor::Unevaluated => {}
+                LooksFor::Words(list) => kinds.add(&Findings {
+                    words: vec![list],
+                    ..Findings::default()
+                }),
+            }
+        }
+        kinds
     }
 
     /// What each policy has to say of what was found, in their order.

@@ -453,8 +453,11 @@ impl Sink for Visitor {
         {
             self.look_through(number.bytes);
         }
-        if let Some(searched) = &mut self.searched {
-            searched.end();
+        if let Some(searched) = &mut self.searched
+            && searched.end()
+        {
+            let model = self.path.matches() & self.fields.model_bits() != 0;
+            self.found.marks.add(span, !model);
         }
         self.tools_value(value != Scalar::Null);
         if let Some(bound) = self.bound.take() {

@@ -10,6 +10,7 @@ mod media_type;
 mod multipart;
 mod names;
 mod output;
+mod redact;
 mod rewrite;
 #[cfg(test)]
 mod tests;
@@ -58,6 +59,8 @@ pub struct Facts {
     outputs: Vec<Stated>,
     /// Where a JSON body can be changed.
     edits: Option<Spans>,
+    /// Where its text is that may have to be redacted.
+    marks: Marks,
 }
 
 impl Facts {
@@ -66,6 +69,28 @@ impl Facts {
         self.text_bytes
             .div_ceil(4)
             .saturating_add(self.media.saturating_mul(MEDIA_TOKENS))
+    }
+}
+
+/// Texts that have something in them.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct Marks {
+    /// Strings with their quotes, and numbers; in order.
+    spans: Vec<Span>,
+    /// There are others, which cannot be redacted.
+    others: bool,
+}
+
+impl Marks {
+    /// More of them are not redacted.
+    const MAX: usize = 4096;
+
+    fn add(&mut self, span: Span, text: bool) {
+        if text && self.spans.len() < Self::MAX {
+            self.spans.push(span);
+        } else {
+            self.others = true;
+        }
     }
 }
 
@@ -175,12 +200,16 @@ impl Reader {
         })
     }
 
-    /// Has the text that the model reads looked through.
-    pub fn search(&mut self, search: &Rc<Search>) {
+    /// Has the text that the model reads looked through, and remembered where these kinds are in it: only there it can be
+    /// redacted.
+    pub fn search(&mut self, search: &Rc<Search>, marked: Findings) {
         if search.is_empty() {
             return;
         }
-        let searched = Some(Box::new(Searched::new(search)));
+        let searched = Some(Box::new(Searched {
+            search: Rc::clone(search),
+            screen: Screen::telling(marked),
+        }));
         match &mut self.kind {
             ReaderKind::Form(reader) => reader.searched = searched,
             ReaderKind::Json(reader) | ReaderKind::Untold { reader, .. } => {
@@ -270,6 +299,7 @@ impl Reader {
             tools: found.tools,
             outputs: found.outputs,
             edits,
+            marks: found.marks,
         })
     }
 }
@@ -291,6 +321,7 @@ struct Found {
     tools: bool,
     outputs: Vec<Stated>,
     edits: Option<Spans>,
+    marks: Marks,
 }
 
 /// Text that is looked through as it is read.
@@ -301,19 +332,13 @@ struct Searched {
 }
 
 impl Searched {
-    fn new(search: &Rc<Search>) -> Self {
-        Self {
-            search: Rc::clone(search),
-            screen: Screen::default(),
-        }
-    }
-
     fn push(&mut self, piece: &[u8]) {
         self.screen.push(&self.search, piece);
     }
 
-    fn end(&mut self) {
-        self.screen.end(&self.search);
+    /// Whether the text that is over has something in it to remember the place of.
+    fn end(&mut self) -> bool {
+        self.screen.end(&self.search)
     }
 }
 

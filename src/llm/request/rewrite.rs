@@ -1,7 +1,9 @@
-//! Changes to a JSON body: another model, a model where none was, usage asked for. Every other byte stays.
+//! Changes to a JSON body: another model, a model where none was, usage asked for, text redacted. Every other byte stays.
 
+use super::redact::{quoted, redacted};
 use super::{Facts, Gap, StreamOptions};
-use crate::json::{Span, Writer, edited};
+use crate::guardrail::Redaction;
+use crate::json::{Span, edited};
 
 /// Changes to one body, in any order.
 #[derive(Debug)]
@@ -11,6 +13,8 @@ pub struct Rewrite {
     pub(super) changes: Vec<(Span, String)>,
     /// New members at the beginning of the document.
     pub(super) members: Vec<String>,
+    /// What is taken out of its text.
+    redaction: Option<Redaction>,
 }
 
 impl Rewrite {
@@ -20,6 +24,7 @@ impl Rewrite {
             facts,
             changes: Vec::new(),
             members: Vec::new(),
+            redaction: None,
         }
     }
 
@@ -89,9 +94,20 @@ impl Rewrite {
         }
     }
 
+    /// Takes these kinds out of the text. False where that cannot be done: in forms, in models' names, where
+    /// they are in too many strings, and where they are not marked.
+    pub fn redact(&mut self, redaction: Redaction) -> bool {
+        let marks = &self.facts.marks;
+        let can = self.facts.edits.is_some() && !marks.spans.is_empty() && !marks.others;
+        if can {
+            self.redaction = Some(redaction);
+        }
+        can
+    }
+
     /// Whether the body stays as it is.
-    pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.members.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.members.is_empty() && self.redaction.is_none()
     }
 
     /// The new body. `None` if `body` is not the one that the facts are of.
@@ -99,6 +115,15 @@ impl Rewrite {
         if !self.members.is_empty() {
             let top = self.facts.edits.as_ref()?.top;
             self.changes.push(top.insert(&self.members.join(",")));
+        }
+        if let Some(redaction) = &self.redaction {
+            for span in &self.facts.marks.spans {
+                if span.of(body).is_empty() {
+                    return None;
+                }
+                let new = redacted(body, *span, redaction);
+                self.changes.extend(new.map(|new| (*span, new)));
+            }
         }
         edited(body, self.changes)
     }
@@ -115,11 +140,4 @@ impl Gap {
             format!("{member}{comma}"),
         )
     }
-}
-
-/// A JSON string.
-fn quoted(text: &str) -> String {
-    let mut json = Writer::default();
-    json.string(text);
-    json.finish()
 }

@@ -301,6 +301,7 @@ impl FormReader {
     fn end_part(&mut self) -> Result<(), BodyError> {
         let part = std::mem::take(&mut self.part);
         if let Some(searched) = &mut self.searched {
+            // Where it is does not matter: a form is not rewritten.
             searched.end();
         }
         if part.file {

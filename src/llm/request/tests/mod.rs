@@ -1,6 +1,7 @@
 mod forms;
 mod json;
 mod properties;
+mod redactions;
 mod rewrites;
 
 use super::*;

@@ -1,7 +1,9 @@
+mod redact;
+
 use super::*;
 use proptest::prelude::*;
 
-const CORPUS: &str = include_str!("../../testdata/guardrail/corpus.txt");
+const CORPUS: &str = include_str!("../../../testdata/guardrail/corpus.txt");
 
 fn everything() -> Search {
     let mut search = Search::default();
@@ -20,49 +22,110 @@ fn find(search: &Search, pieces: &[&[u8]]) -> Findings {
     screen.into_findings()
 }
 
-/// The texts of the corpus, with what is in them.
-fn corpus() -> impl Iterator<Item = (Vec<&'static str>, &'static str)> {
+/// A text of the corpus.
+struct Example {
+    /// What is in it, found or not.
+    there: Vec<&'static str>,
+    /// What is found in it, there or not.
+    found: Vec<&'static str>,
+    text: &'static str,
+}
+
+fn examples() -> impl Iterator<Item = Example> {
     let lines = CORPUS
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.map(|line| {
         let (entities, text) = line.split_once('\t').expect(line);
-        let entities = entities.split(' ').filter(|entity| *entity != "-");
-        (entities.collect(), text)
+        let entities = || entities.split(' ').filter(|entity| *entity != "-");
+        let there = entities().filter(|entity| !entity.starts_with('!'));
+        let found = entities().filter(|entity| !entity.starts_with('~'));
+        Example {
+            there: there.map(|entity| entity.trim_start_matches('~')).collect(),
+            found: found.map(|entity| entity.trim_start_matches('!')).collect(),
+            text,
+        }
     })
 }
 
-/// What counts for users: how much of what is found is there (precision), how much of what is there is found (recall).
+/// The texts of the corpus, with what is found in them.
+fn corpus() -> impl Iterator<Item = (Vec<&'static str>, &'static str)> {
+    examples().map(|example| (example.found, example.text))
+}
+
+/// What counts for users: how much of what is found is there (precision), how much of what is there is found (recall). In
+/// percent, at least.
+const HELD: [(&str, u32, u32); 7] = [
+    ("credit_card", 98, 90),
+    ("ssn", 100, 85),
+    ("email", 95, 85),
+    ("phone", 100, 80),
+    ("iban", 100, 90),
+    ("ip_address", 90, 85),
+    ("secret", 100, 90),
+];
+
 #[test]
 fn the_corpus_is_told_apart() {
     let search = everything();
     let mut wrong = Vec::new();
-    for (name, _) in Entity::ALL {
-        let (mut right, mut false_alarms, mut missed) = (0_u32, 0_u32, 0_u32);
-        for (entities, text) in corpus() {
-            let found = find(&search, &[text.as_bytes()]).entities;
-            let found = found.names().any(|found| found == name);
-            match (entities.contains(&name), found) {
-                (true, true) => right += 1,
-                (false, true) => {
-                    false_alarms += 1;
-                    wrong.push(format!("not {name}: {text}"));
-                }
-                (true, false) => {
-                    missed += 1;
-                    wrong.push(format!("{name}: {text}"));
-                }
-                (false, false) => {}
+    for ((name, _), held) in Entity::ALL.into_iter().zip(HELD) {
+        assert_eq!(name, held.0);
+        let (mut right, mut found, mut there) = (0_u32, 0_u32, 0_u32);
+        for example in examples() {
+            let entities = find(&search, &[example.text.as_bytes()]).entities;
+            let is_found = entities.names().any(|found| found == name);
+            let is_there = example.there.contains(&name);
+            right += u32::from(is_found && is_there);
+            found += u32::from(is_found);
+            there += u32::from(is_there);
+            if is_found != example.found.contains(&name) {
+                let not = if is_found { "" } else { "not " };
+                wrong.push(format!("{name} is {not}found: {}", example.text));
             }
         }
-        println!(
-            "{name}: precision {:.3}, recall {:.3}, of {}",
-            f64::from(right) / f64::from(right + false_alarms),
-            f64::from(right) / f64::from(right + missed),
-            right + missed,
-        );
+        let (precision, recall) = (right * 100 / found, right * 100 / there);
+        println!("{name}: precision {precision} %, recall {recall} %, of {there}");
+        if precision < held.1 || recall < held.2 {
+            wrong.push(format!("{name} is found too seldom, or too often"));
+        }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Prompts hold data: of a thousand tables of whole numbers, hardly any may pass for something else.
+#[test]
+fn tables_of_numbers_are_no_cards() {
+    let search = everything();
+    let mut state = 1_u64;
+    let mut next = |below: u64| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) % below
+    };
+    for (digits, between) in [
+        (1..=5, " "),
+        (1..=3, " "),
+        (4..=4, " "),
+        (2..=6, "."),
+        (1..=5, "  "),
+        (4..=4, "-"),
+        (1..=9, ", "),
+    ] {
+        let mut alarms = 0;
+        for _ in 0..1000 {
+            let mut row = || {
+                let digits = digits.start() + next(digits.end() - digits.start() + 1);
+                next(10_u64.pow(digits.try_into().unwrap())).to_string()
+            };
+            let table: Vec<String> = (0..50).map(|_| row()).collect();
+            let found = find(&search, &[table.join(between).as_bytes()]).entities;
+            alarms += u32::from(found.contains(Entity::CreditCard));
+        }
+        println!("{digits:?} with {between:?} between: {alarms} of 1000");
+        assert!(alarms <= 10, "{digits:?} {between:?}: {alarms}");
+    }
 }
 
 #[test]
@@ -119,7 +182,10 @@ fn only_what_is_wanted_is_found() {
 
 #[test]
 fn words_stand_by_themselves() {
-    let list = |words: &[&str]| Words::new(words.iter().map(|word| (*word).to_owned()));
+    let list = |words: &[&str]| {
+        let words = Words::new(words.iter().map(|word| (*word).to_owned()));
+        Keywords::new(words, &[]).unwrap()
+    };
     let search = Search {
         words: vec![
             list(&["Project Falcon", "secret-plan"]),

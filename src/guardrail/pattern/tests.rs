@@ -1,0 +1,285 @@
+use super::parse::{Node, Parser};
+use super::*;
+use crate::guardrail::{Findings, Keywords, Redaction, Redactor, Screen, Search, Words};
+use proptest::prelude::*;
+use std::rc::Rc;
+
+fn search(patterns: &[&str]) -> Search {
+    let patterns: Vec<String> = patterns.iter().map(|source| (*source).to_owned()).collect();
+    Search {
+        words: vec![Keywords::new(Words::default(), &patterns).unwrap()],
+        ..Search::default()
+    }
+}
+
+/// The text with `#` in place of each match.
+fn marked(patterns: &[&str], pieces: &[&[u8]]) -> String {
+    let search = search(patterns);
+    let mut screen = Screen::default();
+    let kinds = Findings {
+        words: vec![0],
+        ..Findings::default()
+    };
+    for piece in pieces {
+        screen.push(&search, piece);
+    }
+    screen.end(&search);
+    let found = screen.into_findings() == kinds;
+    let what = Redaction {
+        search: Rc::new(search),
+        kinds,
+    };
+    let mut redactor = Redactor::default();
+    let mut out = Vec::new();
+    for piece in pieces {
+        redactor.push(&what, piece, &mut out);
+    }
+    redactor.end(&what, &mut out);
+    let out = String::from_utf8_lossy(&out);
+    assert_eq!(found, out.contains("[REDACTED_KEYWORD]"));
+    out.replace("[REDACTED_KEYWORD]", "#")
+}
+
+#[test]
+fn what_is_found_is_the_longest() {
+    for (pattern, text, new) in [
+        (
+            "proj-[0-9]{4}",
+            "see PROJ-1234 and proj-123, proj-12345",
+            "see # and proj-123, #5",
+        ),
+        (
+            r"\bproj-\d{4}\b",
+            "proj-1234 xproj-1234 proj-12345 (Proj-0000)",
+            "# xproj-1234 proj-12345 (#)",
+        ),
+        ("(?i)a|bc|bcd", "xabcdx", "x##x"),
+        ("colou?r", "Color colour colouur", "# # colouur"),
+        (r"(?:ab){2,3}", "ababababab ab", "# ab"),
+        (r"[a-c_][^a-c_\s]x{0,2}", "a1xxx bb _-", "#x bb #"),
+        (r"\w\W\S\s\D\d", "a-b c1", "#"),
+        (r"a.c", "abc a\nc aéc a🦀c", "# a\nc # #"),
+        ("[à-ü]{2}机?", "éé机 é机", "# é机"),
+        (r"\[\]\{\}\.\\\ \-", r"[]{}.\ -", "#"),
+        ("a]}", "a]}", "#"),
+        ("[]a-]{2}", "]- b", "# b"),
+        ("[^é]é", "éé aé", "éé #"),
+        ("x(?:a{0,2}b|)y", "xy xby xaaby xaaaby", "# # # xaaaby"),
+        ("a{3}?", "aaaa", "#"),
+        (r"\b机密\b", "这是机密文件", "这是#文件"),
+        ("(a{0,2}){2}b", "aaaaab b", "a# #"),
+    ] {
+        assert_eq!(marked(&[pattern], &[text.as_bytes()]), new, "{pattern}");
+        let single: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
+        assert_eq!(marked(&[pattern], &single), new, "{pattern}");
+    }
+    assert_eq!(marked(&["ab", "c{2}"], &[b"xabcc-cc"]), "x##-#");
+}
+
+#[test]
+fn a_list_may_have_words_too() {
+    let words = Words::new(["falcon".to_owned()]);
+    let mut search = search(&[]);
+    search
+        .words
+        .push(Keywords::new(words, &["f[0-9]{2}".to_owned()]).unwrap());
+    for text in ["a Falcon", "an F35"] {
+        let mut screen = Screen::default();
+        screen.push(&search, text.as_bytes());
+        screen.end(&search);
+        assert_eq!(screen.into_findings().words, [1], "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_pattern_says_why() {
+    for (source, why) in [
+        ("", "matches the empty text, which is everywhere"),
+        ("a?", "matches the empty text, which is everywhere"),
+        ("a|(b{0,3})", "matches the empty text, which is everywhere"),
+        (
+            "a+",
+            "can match text of any length: say how much at most, like `{1,20}`",
+        ),
+        (
+            "(ab*)c",
+            "can match text of any length: say how much at most, like `{1,20}`",
+        ),
+        (
+            "a{2,}",
+            "can match text of any length: say how much at most, like `{1,20}`",
+        ),
+        ("a{157}", "can match more than 156 bytes"),
+        (".{40}", "can match more than 156 bytes"),
+        ("(a{20}){20}", "can match more than 156 bytes"),
+        (
+            "a{300}",
+            "is too large: counted repetitions count each time",
+        ),
+        (
+            "(a|b|c){100}",
+            "is too large: counted repetitions count each time",
+        ),
+        (
+            "((a?){9}){17}b",
+            "is too large: counted repetitions count each time",
+        ),
+        (
+            "((((((((((((((((((a))))))))))))))))))",
+            "is too large: counted repetitions count each time",
+        ),
+        ("a{1,x}", "has no number between `{` and `}`, at byte 4"),
+        (
+            "a{4,2}",
+            "has a `{…}` that is not `{2}` or `{2,4}`, at byte 5",
+        ),
+        ("a{}", "has no number between `{` and `}`, at byte 2"),
+        (
+            "{2}",
+            "has nothing to repeat (a character itself has a `\\` before it), at byte 0",
+        ),
+        (
+            "a|*b",
+            "has nothing to repeat (a character itself has a `\\` before it), at byte 2",
+        ),
+        ("(a", "has a `(` too many, at byte 2"),
+        ("a)", "has a `)` too many, at byte 1"),
+        ("[a", "has a `[` too many, at byte 2"),
+        ("[]", "has a `[` too many, at byte 2"),
+        (
+            "[[:alpha:]]",
+            "has a `[` inside of `[…]`: write `\\[`, at byte 2",
+        ),
+        ("[z-a]", "has a range from high to low, at byte 4"),
+        (r"[a-\d]", "has a range without an end, at byte 5"),
+        (
+            r"[é\D]",
+            "has a class that cannot be joined with others, at byte 5",
+        ),
+        (r"\p", "has an escape that is not known, at byte 2"),
+        (r"\1", "has an escape that is not known, at byte 2"),
+        ("a\\", "ends with a backslash, at byte 2"),
+        (
+            r"a\bb",
+            "has a `\\b` inside: it may stand at the beginning and at the end, at byte 3",
+        ),
+        (
+            r"\ba|b\b",
+            "needs a group around `|` beside `\\b`, at byte 5",
+        ),
+        (
+            "(?=a)",
+            "has a group of a kind that is not known; `(?:…)` is, at byte 2",
+        ),
+    ] {
+        let error = Pattern::new(source).expect_err(source).to_string();
+        assert_eq!(error, why, "{source}");
+    }
+    let start = Pattern::new("^a").expect_err("an anchor").to_string();
+    assert!(start.starts_with("has `^` or `$`"), "{start}");
+}
+
+/// Where matches of a part that begin at a place end: slowly, and as the definition has it.
+fn ends(node: &Node, text: &[char], at: usize) -> Vec<usize> {
+    match node {
+        Node::Class(class) => {
+            let fits = text.get(at).is_some_and(|char| class.has(*char));
+            fits.then_some(at + 1).into_iter().collect()
+        }
+        Node::Choice(nodes) => {
+            let each = nodes.iter().flat_map(|node| ends(node, text, at));
+            each.collect()
+        }
+        Node::Sequence(nodes) => nodes.iter().fold(vec![at], |from, node| {
+            let mut to: Vec<_> = from.iter().flat_map(|at| ends(node, text, *at)).collect();
+            to.sort_unstable();
+            to.dedup();
+            to
+        }),
+        Node::Repeat(node, least, most) => {
+            let mut from = vec![at];
+            let mut all = Vec::new();
+            for count in 0..=*most {
+                if count >= *least {
+                    all.extend(&from);
+                }
+                from = from.iter().flat_map(|at| ends(node, text, *at)).collect();
+                from.sort_unstable();
+                from.dedup();
+            }
+            all
+        }
+    }
+}
+
+fn expected(node: &Node, text: &str) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    let mut out = String::new();
+    let mut done = 0;
+    for at in 0..chars.len() {
+        let longest = ends(node, &chars, at).into_iter().max();
+        if let Some(end) = longest.filter(|end| *end > at) {
+            if at >= done {
+                out.push('#');
+            }
+            done = done.max(end);
+        }
+        if at >= done {
+            out.push(chars[at]);
+        }
+    }
+    out
+}
+
+fn patterns() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just("a".to_owned()),
+        Just("b".to_owned()),
+        Just("é".to_owned()),
+        Just("[ab]".to_owned()),
+        Just("[^a]".to_owned()),
+        Just(r"\w".to_owned()),
+        Just("[é-ü]".to_owned()),
+    ];
+    leaf.prop_recursive(4, 24, 3, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 1..4).prop_map(|parts| parts.concat()),
+            proptest::collection::vec(inner.clone(), 2..3)
+                .prop_map(|parts| format!("(?:{})", parts.join("|"))),
+            (inner.clone(), 0_usize..3, 0_usize..3).prop_map(|(part, least, more)| {
+                format!("(?:{part}){{{least},{}}}", least + more)
+            }),
+            inner.prop_map(|part| format!("({part})?")),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn finds_what_the_definition_says(source in patterns(), text in "[abcéü1]{0,40}", cut in 0_usize..60) {
+        let Ok((node, bounded)) = Parser::parse(&source) else {
+            panic!("{source}");
+        };
+        prop_assert_eq!(bounded, (false, false));
+        if Pattern::new(&source).is_err() {
+            return Ok(());
+        }
+        let cut = cut.min(text.len());
+        let pieces = [&text.as_bytes()[..cut], &text.as_bytes()[cut..]];
+        prop_assert_eq!(marked(&[&source], &pieces), expected(&node, &text), "{}", source);
+    }
+
+    #[test]
+    fn any_source_is_read(source in "[a-c\\[\\](){}?*+|,0-9\\\\.^-]{0,20}", any in "\\PC{0,10}") {
+        _ = Pattern::new(&source);
+        _ = Pattern::new(&any);
+    }
+
+    #[test]
+    fn any_bytes_are_read(bytes in proptest::collection::vec(any::<u8>(), 0..400), cut in 0_usize..400) {
+        let patterns = [r"[^a]{2}b", r"\b\w{3}\b", "é"];
+        let cut = cut.min(bytes.len());
+        let whole = marked(&patterns, &[&bytes]);
+        prop_assert_eq!(marked(&patterns, &[&bytes[..cut], &bytes[cut..]]), whole);
+    }
+}
