@@ -100,6 +100,8 @@ pub struct Event<'a> {
     pub detail: Option<&'a str>,
     /// What policies had to say.
     pub policies: &'a [Hit],
+    /// The same of its answer.
+    pub answer_policies: &'a [Hit],
     /// Shares of budgets that it crossed.
     pub alerts: &'a [Alert],
     /// What was charged.
@@ -188,9 +190,13 @@ impl Event<'_> {
 
     fn write_policies(&self, line: &mut Writer) {
         line.open('[');
-        for hit in self.policies {
+        let answers = self.answer_policies.iter().map(|hit| (hit, true));
+        for (hit, answer) in (self.policies.iter().map(|hit| (hit, false))).chain(answers) {
             line.open('{').key("name").string(&hit.policy);
             line.key("action").string(hit.action.name());
+            if answer {
+                line.key("on").string("answer");
+            }
             if hit.shadow {
                 line.key("mode").string("shadow");
             }
@@ -324,6 +330,7 @@ mod tests {
             reason: None,
             detail: None,
             policies: &[],
+            answer_policies: &[],
             alerts: &[],
             usage: Charged {
                 prompt: 1,

@@ -13,6 +13,13 @@ use std::rc::Rc;
 pub enum Refusal {
     /// Two different keys in one request.
     AmbiguousCredentials,
+    /// A policy found in the answer what may not be in it.
+    AnswerBlocked {
+        /// The policy's name.
+        policy: Rc<str>,
+        /// The kinds of what it found.
+        found: Option<Found>,
+    },
     /// A budget is used up.
     BudgetExceeded {
         /// Which.
@@ -126,7 +133,7 @@ impl Refusal {
             Self::AmbiguousCredentials => "ambiguous_credentials",
             Self::ConsumerGroupNotAllowed => "consumer_group_not_allowed",
             Self::BudgetExceeded { .. } => "budget_exceeded",
-            Self::ContentBlocked { .. } => "content_blocked",
+            Self::AnswerBlocked { .. } | Self::ContentBlocked { .. } => "content_blocked",
             Self::EndpointNotAllowed => "endpoint_not_allowed",
             Self::ExceedsLimit { .. } => "request_exceeds_limit",
             Self::Internal => "internal_error",
@@ -154,7 +161,8 @@ impl Refusal {
     /// The HTTP status.
     pub const fn status(&self) -> u16 {
         match self {
-            Self::ContentBlocked { .. }
+            Self::AnswerBlocked { .. }
+            | Self::ContentBlocked { .. }
             | Self::ExceedsLimit { .. }
             | Self::InvalidBody { .. }
             | Self::InvalidPath(_)

@@ -4,6 +4,7 @@
 //! exactly once, on every ending. Knows no Envoy; the clock and the store are arguments.
 
 mod admit;
+mod answers;
 mod bounds;
 mod decide;
 mod request;
@@ -68,6 +69,11 @@ pub struct Exchange {
     announced: Option<u64>,
     /// What was charged, and whether that is an estimate, once it was.
     charged: Option<(Charged, bool)>,
+    /// What became of the upstream's answer, by its status.
+    answered: u16,
+    /// The upstream's answer did not go on, or not to its end.
+    cut: bool,
+    screen: answers::Screen,
     store_errors: u32,
     /// Whether the rate-limit service does not know a limit.
     unmatched: bool,
@@ -147,6 +153,11 @@ struct Asked {
 /// What becomes of an answer on its way.
 #[derive(Debug)]
 enum Answer {
+    /// Held, to be looked through for what may not be in it.
+    Held(
+        Box<crate::llm::response::Reader>,
+        Box<crate::llm::response::screen::Order>,
+    ),
     /// Held, and cut down to the models that the group may use.
     Models,
     /// Read for what it cost.
@@ -250,6 +261,9 @@ impl Exchange {
             complete: false,
             announced: None,
             charged: None,
+            answered: 0,
+            cut: false,
+            screen: answers::Screen::default(),
             store_errors: 0,
             unmatched: false,
             reports: Vec::new(),
@@ -269,6 +283,10 @@ impl Exchange {
         self.state = State::Refused;
         self.refusal = Some(refusal.code());
         self.status = refusal.status();
+        self.reply_to(refusal, now)
+    }
+
+    fn reply_to(&self, refusal: &Refusal, now: Timestamp) -> Reply {
         let group = self.group();
         let allowed = group.map_or(&[][..], |group| &group.allowed_models);
         let allowed: Vec<&str> = allowed.iter().map(String::as_str).collect();

@@ -1,5 +1,6 @@
 //! The answer's half: what the client is told, what is read on the way, what is taken out.
 
+use super::answers::Plan;
 use super::{Answer, Exchange, ResponseStep, State};
 use crate::config::Mode;
 use crate::headers::Headers;
@@ -28,6 +29,7 @@ impl Exchange {
             .first(":status")
             .and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
         self.status = status.unwrap_or(0);
+        self.answered = self.status;
         self.complete = end;
         self.announced = headers
             .first("content-length")
@@ -89,10 +91,27 @@ impl Exchange {
                 reader.header(name, value);
             }
             self.asked.stream |= reader.is_stream();
-            if strip {
+            let plan = if end {
+                Plan::Pass(false)
+            } else {
+                self.plan_answer(headers, encoded)
+            };
+            if strip || !matches!(plan, Plan::Pass(false)) {
                 step.edits.remove("content-length");
             }
-            self.answer = Answer::Read(Box::new(reader));
+            let reader = Box::new(reader);
+            match plan {
+                Plan::Hold(order) => {
+                    step.hold = self.policy.hold_request_headers;
+                    self.answer = Answer::Held(reader, Box::new(order));
+                }
+                Plan::Pass(_) => self.answer = Answer::Read(reader),
+                Plan::Refuse => {
+                    self.answer = Answer::Read(reader);
+                    step.reply = Some(self.cut_answer(&Refusal::ResponseUnreadable, now));
+                    self.status = Refusal::ResponseUnreadable.status();
+                }
+            }
         }
         step
     }
@@ -104,7 +123,7 @@ impl Exchange {
 
     /// Whether the answer has to be held whole and given to [`Self::filter_response`].
     pub const fn filters_response(&self) -> bool {
-        matches!(self.answer, Answer::Models)
+        matches!(self.answer, Answer::Held(..) | Answer::Models)
     }
 
     /// Takes the next bytes of the answer in and says what goes to the client in their place.
@@ -118,6 +137,10 @@ impl Exchange {
         self.passed(chunk.len());
         self.complete |= end;
         let end = self.complete;
+        if self.screen.is_on() {
+            let part = self.read_part(chunk, end);
+            return self.screen_part(&part, end, now);
+        }
         let Answer::Read(answer) = &mut self.answer else {
             return Forward::Unchanged;
         };
@@ -145,6 +168,21 @@ impl Exchange {
         }
     }
 
+    /// What of an answer would go on without policies.
+    fn read_part(&mut self, chunk: &[u8], end: bool) -> Vec<u8> {
+        let Answer::Read(answer) = &mut self.answer else {
+            return chunk.to_vec();
+        };
+        let mut part = match answer.push(chunk) {
+            Forward::Unchanged => chunk.to_vec(),
+            Forward::Replace(bytes) => bytes.to_vec(),
+        };
+        if end && let Forward::Replace(bytes) = answer.finish() {
+            part.extend_from_slice(bytes);
+        }
+        part
+    }
+
     /// Notes that so much of an answer went by. With the last of what its header announced it is over: the client knows that,
     /// and does not wait for Envoy to say so.
     pub fn passed(&mut self, bytes: usize) {
@@ -165,12 +203,27 @@ impl Exchange {
     /// Whether a held answer has become too large; the answer to give in its place.
     pub fn response_held(&mut self, size: usize, now: Timestamp) -> Option<Reply> {
         let cap = usize::try_from(self.policy.max_response_bytes).unwrap_or(usize::MAX);
-        (size > cap).then(|| self.refuse(&Refusal::ResponseTooLarge, now))
+        if size <= cap {
+            return None;
+        }
+        if !matches!(self.answer, Answer::Held(..)) {
+            return Some(self.refuse(&Refusal::ResponseTooLarge, now));
+        }
+        if let Answer::Held(reader, _) = std::mem::replace(&mut self.answer, Answer::Unread) {
+            self.answer = Answer::Read(reader);
+        }
+        self.screen.unread = size as u64;
+        self.status = Refusal::ResponseTooLarge.status();
+        Some(self.cut_answer(&Refusal::ResponseTooLarge, now))
     }
 
-    /// Takes out of a whole list of models what the group may not use.
+    /// Takes out of a whole answer what may not be in it: of a list of models those that the group may not use.
     pub fn filter_response(&mut self, body: &[u8], now: Timestamp) -> Result<Vec<u8>, Reply> {
         self.complete = true;
+        if let Answer::Held(reader, order) = std::mem::replace(&mut self.answer, Answer::Models) {
+            let screened = self.screen_whole(reader, &order, body, now);
+            return screened.inspect_err(|reply| self.status = reply.status);
+        }
         let filtered = self.identity.as_ref().and_then(|identity| {
             let group = &identity.group;
             models::filter(body, self.dialect, &|model| group.allows(model))

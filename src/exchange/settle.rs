@@ -108,7 +108,7 @@ impl Exchange {
                 cost: charged.cost,
             };
             // Also where the answer is our own because the upstream's could not be filtered.
-            let sent = (200..400).contains(&self.status) || reached();
+            let sent = self.cut || (200..400).contains(&self.status) || reached();
             let ending = if sent {
                 Ending::Used(tokens)
             } else {
@@ -152,6 +152,7 @@ impl Exchange {
         now: Timestamp,
         shared: &mut impl SharedData,
     ) -> Settlement {
+        self.note_answer();
         self.settle(reached, now, shared);
         let (charged, estimated) = self.charged.unwrap_or_default();
         let group = self
@@ -185,6 +186,7 @@ impl Exchange {
             reason,
             detail: self.detail,
             policies: &self.hits,
+            answer_policies: &self.screen.hits,
             alerts: &self.alerts,
             usage: charged,
         }
@@ -210,7 +212,7 @@ impl Exchange {
     /// endpoints that only count.
     fn charge(&self) -> (Charged, bool) {
         let consumed = matches!(self.state, State::Passed)
-            && (200..300).contains(&self.status)
+            && (200..300).contains(&self.answered)
             && self
                 .call
                 .as_ref()
@@ -232,7 +234,8 @@ impl Exchange {
             seen => {
                 let seen = counted(seen.unwrap_or_default());
                 let prompt = self.prompt_estimate;
-                let completion = answer.text_bytes().div_ceil(4);
+                let text = answer.text_bytes().max(self.screen.unread);
+                let completion = text.div_ceil(4);
                 let total = prompt.saturating_add(completion);
                 if seen.total >= total {
                     return (seen, true);
@@ -255,6 +258,10 @@ impl Exchange {
             (State::Start | State::Asking(_) | State::Inflating(..) | State::Reading(_), ..) => {
                 (Outcome::Error, Some("request_incomplete"))
             }
+            (State::Passed, Some(code), _) if self.cut => match code {
+                "content_blocked" => (Outcome::Blocked, Some(code)),
+                _ => (Outcome::Error, Some(code)),
+            },
             (State::Passed, ..) if self.status == 0 => (Outcome::Error, Some("no_response")),
             (State::Passed, ..) if self.status >= 400 => (Outcome::Error, Some("upstream_error")),
             (State::Passed, _, Some(code)) => (Outcome::Flagged, Some(code)),

@@ -19,7 +19,7 @@ mod words;
 pub use entity::{Entities, Entity};
 pub use keywords::Keywords;
 pub use pattern::{Pattern, PatternError};
-pub use redact::{Redaction, Redactor};
+pub use redact::{Out, Redaction, Redactor};
 pub use words::Words;
 
 use entity::Extent;

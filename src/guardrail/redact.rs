@@ -29,6 +29,26 @@ pub struct Redactor {
     done: usize,
     /// What of the last thing that was taken out may follow at `done`.
     tail: Tail,
+    /// How much of the text stood before what is in the window.
+    before: u64,
+}
+
+/// Where the text goes, and the labels.
+pub trait Out {
+    /// What stands at this byte of the text stays.
+    fn keep(&mut self, at: u64, text: &[u8]);
+    /// What stands at this byte of the text goes; this comes in its place.
+    fn label(&mut self, at: u64, label: &[u8]);
+}
+
+impl Out for Vec<u8> {
+    fn keep(&mut self, _: u64, text: &[u8]) {
+        self.extend_from_slice(text);
+    }
+
+    fn label(&mut self, _: u64, label: &[u8]) {
+        self.extend_from_slice(label);
+    }
 }
 
 impl Redactor {
@@ -36,7 +56,7 @@ impl Redactor {
     pub const HELD: usize = REACH;
 
     /// Takes the next piece of a text, and gives out what goes in its place, as far as that can be known.
-    pub fn push(&mut self, what: &Redaction, mut piece: &[u8], out: &mut Vec<u8>) {
+    pub fn push(&mut self, what: &Redaction, mut piece: &[u8], out: &mut impl Out) {
         while !piece.is_empty() {
             piece = self.window.take(piece);
             self.look(what, false, out);
@@ -44,12 +64,23 @@ impl Redactor {
     }
 
     /// The text is over: what follows is another one.
-    pub fn end(&mut self, what: &Redaction, out: &mut Vec<u8>) {
+    pub fn end(&mut self, what: &Redaction, out: &mut impl Out) {
         self.look(what, true, out);
         self.window.clear();
         self.scan.clear();
         self.done = 0;
         self.tail = Tail::Nothing;
+        self.before = 0;
+    }
+
+    /// Up to where in the text it is known what goes and what stays.
+    pub fn decided(&self) -> u64 {
+        self.before.saturating_add(self.done as u64)
+    }
+
+    /// What all the texts had in them so far, taken out or not.
+    pub const fn findings(&self) -> &Findings {
+        &self.findings
     }
 
     /// What all the texts had in them, taken out or not.
@@ -57,14 +88,16 @@ impl Redactor {
         self.findings
     }
 
-    fn look(&mut self, what: &Redaction, end: bool, out: &mut Vec<u8>) {
+    fn look(&mut self, what: &Redaction, end: bool, out: &mut impl Out) {
         let Self {
             window,
             scan,
             findings,
             done,
             tail,
+            before,
         } = self;
+        let place = |at: usize| before.saturating_add(at as u64);
         scan.read(&what.search, window.text(), end);
         window.each(end, |text, at| {
             if *done == at {
@@ -91,8 +124,8 @@ impl Redactor {
                 return;
             };
             if *done <= at {
-                out.extend_from_slice(text.get(*done..at).unwrap_or_default());
-                label(kind, out);
+                out.keep(place(*done), text.get(*done..at).unwrap_or_default());
+                out.label(place(at), &label(kind));
             }
             let end = at.saturating_add(extent.len);
             if end > *done || (end == *done && *tail == Tail::Nothing) {
@@ -102,25 +135,27 @@ impl Redactor {
         });
         let seen = window.seen();
         if *done < seen.len() {
-            out.extend_from_slice(seen.get(*done..).unwrap_or_default());
+            out.keep(place(*done), seen.get(*done..).unwrap_or_default());
             *done = seen.len();
         }
         let visited = seen.len();
         let gone = window.forget();
         scan.forget(visited, gone);
         *done = done.saturating_sub(gone);
+        *before = place(gone);
     }
 }
 
 /// `[REDACTED_CREDIT_CARD]`
-fn label(kind: Kind, out: &mut Vec<u8>) {
+fn label(kind: Kind) -> Vec<u8> {
     let name = match kind {
         Kind::Entity(entity) => Entity::name(entity),
         Kind::Words(_) => "keyword",
     };
-    out.extend_from_slice(b"[REDACTED_");
-    out.extend(name.bytes().map(|byte| byte.to_ascii_uppercase()));
-    out.push(b']');
+    let mut label = b"[REDACTED_".to_vec();
+    label.extend(name.bytes().map(|byte| byte.to_ascii_uppercase()));
+    label.push(b']');
+    label
 }
 
 /// What belongs to something behind the part by which it was told.

@@ -41,6 +41,8 @@ pub struct Group {
     scopes: Scopes,
     /// The policies on its prompts.
     pub screening: Screening,
+    /// The policies on answers to it.
+    pub answers: Screening,
     /// What its tokens cost.
     pub pricing: Pricing,
 }
@@ -102,6 +104,12 @@ impl Group {
             &ceilings.policies,
             &ceilings.input_policies,
         ];
+        let output = [
+            &own.policies,
+            &own.output_policies,
+            &ceilings.policies,
+            &ceilings.output_policies,
+        ];
         Self {
             index,
             name: entry.name.clone(),
@@ -122,6 +130,7 @@ impl Group {
             ancestors,
             pricing: Pricing::compile(&own.spend),
             screening: Screening::compile(&input, mode, search),
+            answers: Screening::compile(&output, mode, search),
         }
     }
 

@@ -459,7 +459,11 @@ fn gather(
 ) -> Search {
     let mut search = Search::default();
     let mut take = |path: &dyn Fn() -> String, rules: &Rules| {
-        for list in [&rules.policies, &rules.input_policies] {
+        for list in [
+            &rules.policies,
+            &rules.input_policies,
+            &rules.output_policies,
+        ] {
             screening::gather(list, &mut search);
         }
         check_endpoints(path, rules, errors);

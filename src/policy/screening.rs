@@ -1,7 +1,8 @@
 //! What a group's prompts are looked through for, and what follows from what was found.
 
 use crate::config::{Mode, PolicyAction, PolicyKind, PolicyRule};
-use crate::guardrail::{Entities, Findings, Keywords, Search, Words};
+use crate::guardrail::{Entities, Findings, Keywords, Redaction, Search, Words};
+use crate::llm::response::screen::Order;
 use std::rc::Rc;
 
 /// The policies on a group's prompts.
@@ -149,6 +150,37 @@ impl Screening {
             }
         }
         kinds
+    }
+
+    /// What is to be done about an answer.
+    pub fn order(&self, search: &Rc<Search>) -> Order {
+        let mut stops = Findings::default();
+        for rule in self.rules.iter().filter(|rule| !rule.shadow) {
+            match (rule.action, &rule.looks_for) {
+                (PolicyAction::Block, LooksFor::Entities(entities)) => {
+                    stops.entities.add(*entities)
+                }
+                (PolicyAction::Block, LooksFor::Words(list)) => stops.add(&Findings {
+                    words: vec![*list],
+                    ..Findings::default()
+                }),
+                _ => {}
+            }
+        }
+        Order {
+            redaction: Redaction {
+                search: Rc::clone(search),
+                kinds: self.redacted(),
+            },
+            stops,
+        }
+    }
+
+    /// What each policy has to say that found something.
+    pub fn found(&self, findings: &Findings) -> Vec<Hit> {
+        let mut hits = self.judge(findings);
+        hits.retain(|hit| hit.found.is_some());
+        hits
     }
 
     /// What each policy has to say of what was found, in their order.

@@ -93,6 +93,22 @@ impl Reply {
     }
 }
 
+/// As Ollama states an error in the middle of a stream.
+pub fn plain_error(refusal: &Refusal) -> Vec<u8> {
+    let nobody = Audience {
+        dialect: Dialect::OpenAi,
+        group: None,
+        allowed_models: &[],
+        jitter: 0,
+    };
+    let mut json = Writer::default();
+    json.open('{')
+        .key("error")
+        .string(&message(refusal, nobody));
+    json.close('}');
+    json.finish().into_bytes()
+}
+
 fn openai(json: &mut Writer, refusal: &Refusal, audience: Audience<'_>) {
     json.open('{').key("error").open('{');
     json.key("message").string(&message(refusal, audience));
@@ -210,7 +226,7 @@ fn facts(json: &mut Writer, refusal: &Refusal, audience: Audience<'_>) {
                 json.key("scope").string(scope);
             }
         }
-        Refusal::ContentBlocked { policy, found } => {
+        Refusal::AnswerBlocked { policy, found } | Refusal::ContentBlocked { policy, found } => {
             json.key("policy").string(policy);
             json.key("entities").open('[');
             for name in found.iter().flat_map(|found| found.names()) {
@@ -226,6 +242,10 @@ fn message(refusal: &Refusal, audience: Audience<'_>) -> String {
     let group = audience.group.unwrap_or_default();
     match refusal {
         Refusal::AmbiguousCredentials => "The request carries two different API keys. Send one.".to_owned(),
+        Refusal::AnswerBlocked { policy, found } => {
+            let names: Vec<&str> = found.iter().flat_map(|found| found.names()).collect();
+            format!("The answer was blocked by policy '{policy}', which found: {}.", names.join(", "))
+        }
         Refusal::BudgetExceeded { fired, .. } => {
             let whose = whose(fired, audience).unwrap_or_default();
             format!("The budget of {whose} is used up: {} ({} USD).", fired.limit, usd(fired.quota))

@@ -159,7 +159,11 @@ impl Core {
         apply(&mut fields, &step.edits);
         let mut body = Vec::new();
         if exchange.filters_response() {
-            match exchange.filter_response(&chunks.concat(), now) {
+            let whole = chunks.concat();
+            if let Some(reply) = exchange.response_held(whole.len(), now) {
+                return from_reply(reply);
+            }
+            match exchange.filter_response(&whole, now) {
                 Ok(filtered) => body = filtered,
                 Err(reply) => return from_reply(reply),
             }

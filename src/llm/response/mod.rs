@@ -4,6 +4,7 @@
 //! complete yet. An answer that cannot be read has no usage; its bytes pass all the same. Knows no limit:
 //! what an answer without usage is charged is for others to say.
 
+pub mod screen;
 mod strip;
 
 use self::strip::{Edit, Strip};
