@@ -1,8 +1,8 @@
 //! `cohort lint`: would the filter take this configuration, and would its author be surprised?
 
-use super::{Failure, diagnostics, print};
-use crate::config::{Config, ConfigError};
-use crate::policy::Policy as Compiled;
+use super::document::Document;
+use super::{Failure, diagnostics, print, say};
+use crate::config::Config;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,45 +38,15 @@ impl Policy {
 }
 
 fn lint(file: &Path) -> Result<ExitCode, Failure> {
-    let name = file.display().to_string();
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure(format!("cannot read {name}: {error}")))?;
-    let config = if file
-        .extension()
-        .is_some_and(|extension| extension == "json")
-    {
-        from_json(&text)
-    } else {
-        Config::from_yaml(&text)
+    let document = match Document::read_valid(file)? {
+        Ok(document) => document,
+        Err(code) => return Ok(code),
     };
-    let checked = config.and_then(|config| {
-        // The secrets are Envoy's to have, not the author's.
-        let policy = Compiled::compile(config.clone(), |_| Some("secret".to_owned()))?;
-        let mut warnings = config.warnings();
-        warnings.extend(policy.warnings());
-        Ok((config, warnings))
-    });
-    match checked {
-        Ok((config, warnings)) => {
-            say(&diagnostics::render_warnings(&warnings));
-            print(|out| summary(&config, out))?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(errors) => {
-            say(&diagnostics::render_errors_styled(&name, &errors));
-            Ok(ExitCode::FAILURE)
-        }
-    }
-}
-
-/// As strict as the filter; every JSON document is nearly YAML, whose reader knows where things stand.
-pub(super) fn from_json(text: &str) -> Result<Config, Vec<ConfigError>> {
-    Config::from_json(text.as_bytes()).map_err(|errors| {
-        let located = Config::from_yaml(text).err();
-        located
-            .filter(|located| located.len() == errors.len())
-            .unwrap_or(errors)
-    })
+    let mut warnings = document.config.warnings();
+    warnings.extend(document.policy.warnings());
+    say(&diagnostics::render_warnings(&warnings));
+    print(|out| summary(&document.config, out))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn summary(config: &Config, out: &mut dyn Write) -> std::io::Result<()> {
@@ -110,8 +80,4 @@ fn summary(config: &Config, out: &mut dyn Write) -> std::io::Result<()> {
             .map(|policy| policy.name.as_str())
             .collect(),
     )
-}
-
-fn say(text: &str) {
-    let _ = anstream::stderr().write_all(text.as_bytes()); // nowhere left to say it
 }

@@ -36,6 +36,8 @@ pub(crate) use limits::is_counted;
 pub use publish::{Additions, json_from_yaml, publish};
 pub(crate) use rules::merged;
 #[cfg(feature = "cli")]
+pub(crate) use suggest::nearest;
+#[cfg(feature = "cli")]
 pub(crate) use warning::NOT_KEPT;
 pub use warning::Warning;
 

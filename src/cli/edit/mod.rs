@@ -19,6 +19,8 @@ mod tree;
 pub(crate) use change::Step;
 pub(crate) use item::Item;
 
+use super::document::is_json;
+use super::key::NewKey;
 use super::{Failure, diagnostics, print};
 use crate::config::{Config, ConfigError};
 use crate::policy::Policy;
@@ -28,6 +30,35 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tree::{Kind, Node};
+
+/// Which file is changed, and whether.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Show the change, and do not make it
+    #[arg(long)]
+    dry_run: bool,
+    /// The policy file
+    #[arg(long, value_name = "FILE", default_value = "policy-config.yaml")]
+    config: PathBuf,
+}
+
+impl Options {
+    /// As [`apply`].
+    pub(crate) fn apply(
+        &self,
+        change: impl FnOnce(&mut PolicyFile) -> Result<(), Failure>,
+    ) -> Result<ExitCode, Failure> {
+        apply(&self.config, self.dry_run, change)
+    }
+
+    /// Shows keys whose digests were written.
+    pub(crate) fn show_keys(&self, done: ExitCode, keys: &[NewKey]) -> Result<ExitCode, Failure> {
+        if done == ExitCode::SUCCESS && !self.dry_run {
+            NewKey::show(keys)?;
+        }
+        Ok(done)
+    }
+}
 
 /// A policy file that is being changed.
 pub(crate) struct PolicyFile {
@@ -298,11 +329,6 @@ fn hide(node: &Node, secret: bool, cover: &mut impl FnMut(usize, usize)) {
         Kind::Scalar(_) if secret => cover(node.start, node.end),
         Kind::Alias(_) | Kind::Scalar(_) => {}
     }
-}
-
-fn is_json(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|extension| extension == "json")
 }
 
 fn read(path: &Path, name: &str) -> Result<String, Failure> {
