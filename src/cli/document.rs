@@ -1,7 +1,7 @@
 //! A policy file as commands read it: judged as the filter judges it.
 
 use super::{Failure, diagnostics};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Places};
 use crate::policy::Policy;
 use std::fs;
 use std::path::Path;
@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 /// A policy file that the filter would take.
 pub(super) struct Document {
+    pub(super) text: String,
     pub(super) config: Config,
     pub(super) policy: Policy,
 }
@@ -25,8 +26,13 @@ impl Document {
         };
         Ok(parsed.and_then(|config| {
             // The secrets are Envoy's to have, not the author's.
-            let policy = Policy::compile(config.clone(), |_| Some("secret".to_owned()))?;
-            Ok(Self { config, policy })
+            let policy = Policy::compile(config.clone(), |_| Some("secret".to_owned()));
+            let policy = policy.map_err(|errors| located(errors, &text))?;
+            Ok(Self {
+                text,
+                config,
+                policy,
+            })
         }))
     }
 
@@ -38,6 +44,16 @@ impl Document {
             ExitCode::FAILURE
         }))
     }
+}
+
+/// Errors of what was read already, with their places.
+pub(super) fn located(mut errors: Vec<ConfigError>, text: &str) -> Vec<ConfigError> {
+    if let Some(places) = Places::of_policy(text) {
+        for error in errors.iter_mut().filter(|error| !error.path.is_empty()) {
+            error.location = places.find(&error.path);
+        }
+    }
+    errors
 }
 
 /// As strict as the filter; every JSON document is nearly YAML, whose reader knows where things stand.

@@ -16,6 +16,8 @@ mod identity;
 mod json;
 mod limits;
 mod node;
+#[cfg(feature = "cli")]
+mod places;
 mod policies;
 mod protobuf;
 #[cfg(feature = "cli")]
@@ -32,6 +34,8 @@ pub(crate) use consumer::is_name as is_consumer_name;
 pub use error::{ConfigError, Location};
 #[cfg(feature = "cli")]
 pub(crate) use limits::is_counted;
+#[cfg(feature = "cli")]
+pub use places::Places;
 #[cfg(feature = "cli")]
 pub use publish::{Additions, json_from_yaml, publish};
 pub(crate) use rules::merged;

@@ -19,7 +19,7 @@ mod tree;
 pub(crate) use change::Step;
 pub(crate) use item::Item;
 
-use super::document::is_json;
+use super::document::{is_json, located};
 use super::key::NewKey;
 use super::{Failure, diagnostics, print};
 use crate::config::{Config, ConfigError};
@@ -341,7 +341,8 @@ fn check(text: &str, json: bool) -> Result<(), Vec<ConfigError>> {
         Config::from_json(text.as_bytes())?;
     }
     let config = Config::from_yaml(text)?;
-    Policy::compile(config, |_| Some("secret".to_owned())).map(drop)
+    let policy = Policy::compile(config, |_| Some("secret".to_owned()));
+    policy.map(drop).map_err(|errors| located(errors, text))
 }
 
 fn complain(text: &str) {
