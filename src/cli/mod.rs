@@ -18,6 +18,7 @@ mod render;
 mod report;
 mod roster;
 mod run;
+mod simulate;
 
 pub use diagnostics::render_errors;
 
@@ -74,6 +75,7 @@ enum Command {
     Render(render::Render),
     Report(report::Report),
     Run(run::Run),
+    Simulate(simulate::Simulate),
     Status(run::Status),
     #[command(subcommand, hide = true)]
     Config(run::Config),
@@ -108,6 +110,7 @@ pub fn run() -> ExitCode {
         Command::Render(target) => target.run(),
         Command::Report(report) => report.run(),
         Command::Run(run) => run.run(),
+        Command::Simulate(simulate) => simulate.run(),
         Command::Status(status) => status.run(),
         Command::Config(command) => command.run(),
         Command::Gateway(command) => command.run(),

@@ -101,7 +101,7 @@ fn a_filter_that_dies_must_come_back() {
     ];
     for (policy, expected) in cases {
         let found = changed("failure", |manager| {
-            plugin(manager)["failure_policy"] = policy
+            plugin(manager)["failure_policy"] = policy;
         });
         assert_eq!(found, [expected]);
     }
@@ -205,7 +205,7 @@ fn filters_stand_where_they_do_no_harm() {
         "{found:?}"
     );
     let found = changed("off", |manager| {
-        manager["http_filters"][0]["disabled"] = json!(true)
+        manager["http_filters"][0]["disabled"] = json!(true);
     });
     assert_eq!(
         found,
@@ -218,7 +218,7 @@ fn callers_pick_no_route() {
     let name = "early_header_mutation_extensions";
     let set = |mutations: Value| {
         changed("early", |manager| {
-            manager[name][0]["typed_config"]["mutations"] = mutations
+            manager[name][0]["typed_config"]["mutations"] = mutations;
         })
     };
     let gone = changed("early", |manager| {
