@@ -18,6 +18,7 @@ mod render;
 mod report;
 mod roster;
 mod run;
+mod schema;
 mod simulate;
 
 pub use diagnostics::render_errors;
@@ -75,6 +76,7 @@ enum Command {
     Render(render::Render),
     Report(report::Report),
     Run(run::Run),
+    Schema(schema::Schema),
     Simulate(simulate::Simulate),
     Status(run::Status),
     #[command(subcommand, hide = true)]
@@ -110,6 +112,7 @@ pub fn run() -> ExitCode {
         Command::Render(target) => target.run(),
         Command::Report(report) => report.run(),
         Command::Run(run) => run.run(),
+        Command::Schema(schema) => schema.run(),
         Command::Simulate(simulate) => simulate.run(),
         Command::Status(status) => status.run(),
         Command::Config(command) => command.run(),

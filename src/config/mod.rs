@@ -24,6 +24,8 @@ mod protobuf;
 mod publish;
 mod rules;
 mod scalar;
+#[cfg(feature = "cli")]
+mod schema;
 mod spend;
 mod suggest;
 mod warning;
@@ -39,6 +41,8 @@ pub use places::Places;
 #[cfg(feature = "cli")]
 pub use publish::{Additions, json_from_yaml, publish};
 pub(crate) use rules::merged;
+#[cfg(feature = "cli")]
+pub use schema::schema;
 #[cfg(feature = "cli")]
 pub(crate) use suggest::nearest;
 #[cfg(feature = "cli")]

@@ -127,7 +127,7 @@ fn warnings(name: &str, document: &Document) -> Vec<Finding> {
         if let Some(above) = warning.path.strip_prefix("defaults.")
             && places.is_some_and(|places| !places.has(&warning.path))
         {
-            warning.path = above.to_owned();
+            warning.path = above.into();
         }
         let mut finding = Finding::warning(name, warning);
         finding.locate(places);
