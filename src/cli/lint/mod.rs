@@ -31,7 +31,7 @@ Exit codes: 0 valid, perhaps with warnings; 1 invalid, or an Envoy that does not
 pub(super) struct Options {
     /// An Envoy configuration that runs the filter with this policy: does it fit?
     ///
-    /// A bootstrap, or what xDS delivers, as YAML or JSON; several times where it is in several files.
+    /// A bootstrap, what xDS delivers, or manifests for Istio or Envoy Gateway; several times where it is in several files.
     #[arg(long, value_name = "FILE")]
     envoy: Vec<PathBuf>,
     /// For people, or for a program

@@ -14,18 +14,26 @@ const OURS: [&str; 4] = [
 const WISH: &str = "x-consumer-group";
 
 pub(super) fn check(manager: &Manager<'_>, report: &mut Report<'_>) {
-    let name = "early_header_mutation_extensions";
-    let path = format!("{}.{name}", manager.path);
-    let extensions = list(manager.value, name).iter();
+    let path = format!("{}.early_header_mutation_extensions", manager.path);
+    judge(&path, &mutations(manager.value), report);
+}
+
+/// What a connection manager takes out before it picks a route.
+pub(super) fn mutations(manager: &Value) -> Vec<&Value> {
+    let extensions = list(manager, "early_header_mutation_extensions").iter();
     let typed = extensions.filter_map(|extension| extension.get("typed_config"));
-    let mutations: Vec<_> = typed
+    typed
         .flat_map(|typed| list(body(typed), "mutations"))
-        .collect();
+        .collect()
+}
+
+/// Whether these are enough, told of at a path.
+pub(super) fn judge(path: &str, mutations: &[&Value], report: &mut Report<'_>) {
     let gone = |header: &str| mutations.iter().any(|mutation| removes(mutation, header));
     let left: Vec<_> = OURS.into_iter().filter(|header| !gone(header)).collect();
     if !left.is_empty() {
         report.error(
-            &path,
+            path,
             format!(
                 "callers can send {}: Envoy picks a route by them before the filter takes them out",
                 left.join(", ")
@@ -35,7 +43,7 @@ pub(super) fn check(manager: &Manager<'_>, report: &mut Report<'_>) {
     }
     if gone(WISH) {
         report.warn(
-            &path,
+            path,
             format!("`{WISH}` is taken out: callers in several groups cannot choose one"),
             "remove `x-consumer` by its whole name",
         );

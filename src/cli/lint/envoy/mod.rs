@@ -5,6 +5,7 @@
 mod buffers;
 mod chain;
 mod headers;
+mod manifests;
 mod plugin;
 
 use super::super::Failure;
@@ -17,72 +18,122 @@ use std::path::PathBuf;
 
 /// What is wrong with these files together. `holds`: the policy's `hold_request_headers`.
 pub(super) fn check(files: &[PathBuf], holds: bool) -> Result<Vec<Finding>, Failure> {
-    let mut findings = Vec::new();
-    let (mut runs, mut by_discovery, mut plugins) = (false, None, 0_usize);
+    let mut all = Together {
+        holds,
+        ..Together::default()
+    };
     for file in files {
         let name = file.display().to_string();
         let text = fs::read_to_string(file)
             .map_err(|error| Failure(format!("cannot read {name}: {error}")))?;
-        let root = json_from_yaml(&text).and_then(|json| serde_json::from_str(&json).ok());
+        for document in manifests::documents(&text) {
+            all.read(&name, &document);
+        }
+    }
+    Ok(all.finish(files))
+}
+
+/// What several documents say of one Envoy.
+#[derive(Default)]
+struct Together {
+    holds: bool,
+    findings: Vec<Finding>,
+    /// Whether a connection manager with the filter was there.
+    runs: bool,
+    /// That one gets the filter by xDS, which matters where the filter is nowhere.
+    discovered: Option<Finding>,
+    /// How many plugins of the filter were there.
+    plugins: usize,
+    /// Where a manifest puts the filter in.
+    manifest: Option<(String, String, Option<Places>)>,
+    /// What is taken out early, besides in connection managers that run the filter.
+    mutations: Vec<Value>,
+}
+
+impl Together {
+    fn read(&mut self, file: &str, text: &str) {
+        let root = json_from_yaml(text).and_then(|json| serde_json::from_str(&json).ok());
         let Some(root): Option<Value> = root else {
-            let help = "one document, without merge keys (`<<`) and tags".to_owned();
-            let message = format!("{name}: not YAML or JSON that can be read");
-            findings.push(Finding::new(Level::Error, &name, "", message, Some(help)));
-            continue;
+            let help = "without merge keys (`<<`) and tags".to_owned();
+            let message = format!("{file}: not YAML or JSON that can be read");
+            let finding = Finding::new(Level::Error, file, "", message, Some(help));
+            return self.findings.push(finding);
         };
         let mut report = Report {
-            file: &name,
+            file,
             findings: Vec::new(),
         };
         let found = Found::of(&root);
         for plugin in found.plugins.iter().filter(|plugin| plugin.is_ours()) {
-            plugin.check(holds, &mut report);
-            plugins = plugins.saturating_add(1);
-        }
-        for manager in &found.managers {
-            if let Some(ours) = chain::ours(manager) {
-                runs = true;
-                if ours.discovered {
-                    by_discovery = Some((name.clone(), ours.path.clone()));
-                }
-                chain::check(manager, &ours, &mut report);
-                headers::check(manager, &mut report);
-                buffers::of_manager(manager, &ours.name, &mut report);
+            plugin.check(self.holds, &mut report);
+            self.plugins = self.plugins.saturating_add(1);
+            if self::text(&root, "kind") == "EnvoyFilter" {
+                let place = (file.to_owned(), plugin.path.clone(), Places::of_any(text));
+                self.manifest = Some(place);
             }
         }
+        for resource in manifests::Resource::all(&root) {
+            resource.check(self.holds, &mut report);
+            self.plugins = self.plugins.saturating_add(1);
+            let place = (file.to_owned(), resource.path.clone(), Places::of_any(text));
+            self.manifest = Some(place);
+        }
+        for manager in &found.managers {
+            let Some(ours) = chain::ours(manager) else {
+                let mutations = headers::mutations(manager.value).into_iter();
+                self.mutations.extend(mutations.cloned());
+                continue;
+            };
+            self.runs = true;
+            if ours.discovered {
+                let help = "name the file with the filter too: --envoy FILE".to_owned();
+                let message = "the filter comes by `config_discovery`, and how it fails and whether headers wait is said there";
+                let mut finding =
+                    Finding::new(Level::Warning, file, &ours.path, message, Some(help));
+                finding.locate(Places::of_any(text).as_ref());
+                self.discovered = Some(finding);
+            }
+            chain::check(manager, &ours, &mut report);
+            headers::check(manager, &mut report);
+            buffers::of_manager(manager, &ours.name, &mut report);
+        }
+        self.mutations.extend(manifests::early_removals(&root));
         for routes in &found.routes {
             buffers::of_routes(routes, &mut report);
         }
-        let places = Places::of_any(&text);
+        let places = Places::of_any(text);
         for finding in &mut report.findings {
             finding.locate(places.as_ref());
         }
-        findings.extend(report.findings);
+        self.findings.append(&mut report.findings);
     }
-    if let (Some((file, path)), 0) = (by_discovery, plugins) {
-        let help = "name the file with the filter too: --envoy FILE".to_owned();
-        let message = "the filter comes by `config_discovery`, and how it fails and whether headers wait is said there";
-        findings.push(Finding::new(
-            Level::Warning,
-            &file,
-            &path,
-            message,
-            Some(help),
-        ));
+
+    /// What only all of them together tell.
+    fn finish(mut self, files: &[PathBuf]) -> Vec<Finding> {
+        if let Some((file, path, places)) = self.manifest.as_ref().filter(|_| !self.runs) {
+            let mut report = Report {
+                file,
+                findings: Vec::new(),
+            };
+            let mutations: Vec<_> = self.mutations.iter().collect();
+            headers::judge(path, &mutations, &mut report);
+            for finding in &mut report.findings {
+                finding.locate(places.as_ref());
+            }
+            self.findings.append(&mut report.findings);
+        }
+        let discovered = self.discovered.take();
+        self.findings
+            .extend(discovered.filter(|_| self.plugins == 0));
+        if let Some(first) = files.first().filter(|_| !self.runs && self.plugins == 0) {
+            let name = first.display().to_string();
+            let message = format!("{name}: nothing here runs the filter");
+            let help = "an HTTP connection manager with a Wasm filter that is called `cohort`; envoy/demo.yaml has one";
+            let finding = Finding::new(Level::Error, &name, "", message, Some(help.to_owned()));
+            self.findings.push(finding);
+        }
+        self.findings
     }
-    if let Some(first) = files.first().filter(|_| !runs && plugins == 0) {
-        let name = first.display().to_string();
-        let message = format!("{name}: nothing here runs the filter");
-        let help = "an HTTP connection manager with a Wasm filter that is called `cohort`; envoy/demo.yaml has one";
-        findings.push(Finding::new(
-            Level::Error,
-            &name,
-            "",
-            message,
-            Some(help.to_owned()),
-        ));
-    }
-    Ok(findings)
 }
 
 /// What is wrong with one file.

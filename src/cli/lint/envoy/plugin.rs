@@ -7,7 +7,7 @@ use serde_json::Value;
 /// A Wasm filter's configuration.
 pub(super) struct Plugin<'a> {
     /// Where its `config` is.
-    path: String,
+    pub(super) path: String,
     config: &'a Value,
 }
 
