@@ -45,6 +45,54 @@ fn the_event_log_can_be_summed_up() {
     );
 }
 
+/// The commands agree on what an Envoy needs, whoever makes its configuration.
+#[test]
+fn what_is_rendered_fits() {
+    let cohort = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cohort"));
+        command
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args(arguments);
+        command.output().unwrap()
+    };
+    let policy = "testdata/config/valid/tutorial.yaml";
+    let image = "oci://registry.example.com/cohort:0.1.0";
+    for (name, target, wasm) in [
+        ("envoy", &["envoy"][..], None),
+        (
+            "file",
+            &["envoy", "--filter-file", "/etc/filter.yaml"],
+            None,
+        ),
+        ("ecds", &["ecds"], None),
+        ("istio", &["istio"], None),
+        ("plugin", &["istio", "--form", "wasm-plugin"], None),
+        ("gateway", &["envoy-gateway"], Some(image)),
+    ] {
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("rendered-{name}.yaml"));
+        let file = file.to_str().unwrap();
+        let mut arguments = vec!["render"];
+        arguments.extend(target);
+        arguments.extend(["--config", policy, "--output", file]);
+        arguments.extend(wasm.iter().flat_map(|wasm| ["--wasm", wasm]));
+        let rendered = cohort(&arguments);
+        assert!(rendered.status.success(), "{name}: {rendered:?}");
+        let said = cohort(&["lint", policy, "--envoy", file]);
+        assert!(
+            said.status.success(),
+            "{name}: {}",
+            String::from_utf8_lossy(&said.stderr)
+        );
+        let warned = String::from_utf8_lossy(&said.stderr).contains(file);
+        assert_eq!(
+            warned,
+            name == "file",
+            "{name}: {}",
+            String::from_utf8_lossy(&said.stderr)
+        );
+    }
+}
+
 #[test]
 fn a_reader_that_has_seen_enough_is_no_failure() {
     let mut tail = events(&["--format", "json"]).spawn().unwrap();

@@ -1,8 +1,8 @@
 //! Errors and warnings as rustc shows them.
 
-use crate::config::{ConfigError, Warning};
+use crate::config::{ConfigError, Location, Warning};
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use std::fmt::Write;
 
 /// The text that `cohort lint` has for these errors, without colours.
@@ -46,7 +46,50 @@ fn render(renderer: &Renderer, file: &str, errors: &[ConfigError]) -> String {
     text
 }
 
-/// The text that `cohort lint` has for these warnings.
+/// One thing that was found, and where.
+pub(super) struct Shown<'a> {
+    pub(super) error: bool,
+    pub(super) title: &'a str,
+    pub(super) file: &'a str,
+    pub(super) place: Option<&'a Location>,
+    /// Whether to show the line.
+    pub(super) excerpt: bool,
+    pub(super) help: Option<&'a str>,
+}
+
+impl Shown<'_> {
+    /// An error with its line, as [`render_errors`] has it; a warning with less.
+    pub(super) fn render(&self) -> String {
+        let level = if self.error {
+            Level::ERROR
+        } else {
+            Level::WARNING
+        };
+        let title = level.primary_title(self.title);
+        let mut group = match self.place {
+            Some(place) if self.excerpt => title.element(
+                Snippet::source(&place.excerpt)
+                    .line_start(place.line as usize)
+                    .path(self.file)
+                    .annotation(AnnotationKind::Primary.span(place.range.clone())),
+            ),
+            Some(place) => title.element(
+                Origin::path(self.file)
+                    .line(place.line as usize)
+                    .char_column(place.column as usize),
+            ),
+            None => title.elements(None::<Snippet<'_, annotate_snippets::Annotation<'_>>>),
+        };
+        if let Some(help) = self.help {
+            group = group.element(Level::HELP.message(help));
+        }
+        let renderer = Renderer::styled().decor_style(DecorStyle::Ascii);
+        let gap = if self.error { "\n" } else { "" };
+        format!("{}\n{gap}", renderer.render(&[group]))
+    }
+}
+
+/// The text that `cohort run` has for these warnings.
 pub(super) fn render_warnings(warnings: &[Warning]) -> String {
     let renderer = Renderer::styled();
     let mut text = String::new();

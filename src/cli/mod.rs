@@ -4,15 +4,22 @@
 //! (wrong usage, a file that cannot be read, an Envoy that does not start).
 
 mod clock;
+mod consumer;
 mod demo;
 mod diagnostics;
+mod document;
 mod edit;
 mod events;
+mod group;
 mod key;
+mod limits;
 mod lint;
 mod render;
 mod report;
+mod roster;
 mod run;
+mod schema;
+mod simulate;
 
 pub use diagnostics::render_errors;
 
@@ -48,10 +55,16 @@ enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// List, add, move and remove the consumers of a policy file
+    #[command(subcommand)]
+    Consumer(consumer::Command),
     Demo(demo::Demo),
     /// Look at the event log
     #[command(subcommand)]
     Events(events::Command),
+    /// List, add and remove the consumer groups of a policy file
+    #[command(subcommand)]
+    Group(group::Command),
     /// Make, hash and replace API keys
     #[command(subcommand)]
     Key(key::Command),
@@ -63,6 +76,8 @@ enum Command {
     Render(render::Render),
     Report(report::Report),
     Run(run::Run),
+    Schema(schema::Schema),
+    Simulate(simulate::Simulate),
     Status(run::Status),
     #[command(subcommand, hide = true)]
     Config(run::Config),
@@ -87,14 +102,18 @@ impl From<io::Error> for Failure {
 pub fn run() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Completions { shell } => completions(shell),
+        Command::Consumer(command) => command.run(),
         Command::Demo(demo) => demo.run(),
         Command::Events(command) => command.run(),
+        Command::Group(command) => command.run(),
         Command::Key(command) => command.run(),
         Command::Lint(args) => args.run(),
         Command::Reload(reload) => reload.run(),
         Command::Render(target) => target.run(),
         Command::Report(report) => report.run(),
         Command::Run(run) => run.run(),
+        Command::Schema(schema) => schema.run(),
+        Command::Simulate(simulate) => simulate.run(),
         Command::Status(status) => status.run(),
         Command::Config(command) => command.run(),
         Command::Gateway(command) => command.run(),
@@ -121,6 +140,11 @@ fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Printed
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Printed::ReaderGone),
         Err(error) => Err(Failure(format!("cannot write: {error}"))),
     }
+}
+
+/// Writes to stderr.
+fn say(text: &str) {
+    let _ = anstream::stderr().write_all(text.as_bytes()); // nowhere left to say it
 }
 
 /// Whether anyone still reads.

@@ -8,7 +8,7 @@ use super::rules::{self, RULES};
 use super::{Consumer, ConsumerGroup, Membership};
 use std::collections::BTreeMap;
 
-const CONSUMER: Fields = Fields {
+pub(super) const CONSUMER: Fields = Fields {
     known: &[
         "name",
         "description",
@@ -22,7 +22,7 @@ const CONSUMER: Fields = Fields {
     ..Fields::NONE
 };
 
-const MEMBERSHIP: Fields = Fields {
+pub(super) const MEMBERSHIP: Fields = Fields {
     known: &["name", "not_before", "not_after"],
     ..Fields::NONE
 };
@@ -53,6 +53,7 @@ pub(super) fn consumers(
         let memberships = d.field(&map, "groups", |d, node| {
             d.list(node, |d, item| membership(d, item, groups))
         });
+        d.field(&map, "description", |d, node| d.text(node).map(drop));
         Some(Consumer {
             name: name.unwrap_or_default(),
             enabled: d.field(&map, "enabled", Decoder::bool).unwrap_or(true),

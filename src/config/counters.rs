@@ -12,7 +12,7 @@ use crate::limit::Descriptor;
 use crate::limit::seed::Seed;
 use std::rc::Rc;
 
-const COUNTERS: Fields = Fields {
+pub(super) const COUNTERS: Fields = Fields {
     known: &[
         "store",
         "cluster",
@@ -26,25 +26,25 @@ const COUNTERS: Fields = Fields {
     ..Fields::NONE
 };
 
-const LEASE: Fields = Fields {
+pub(super) const LEASE: Fields = Fields {
     known: &["requests", "max_age"],
     ..Fields::NONE
 };
 
-const SEED: Fields = Fields {
+pub(super) const SEED: Fields = Fields {
     known: &["consumer_group", "consumer", "models", "time", "counted"],
     ..Fields::NONE
 };
 
-const SERVICE: &str = "rate_limit_service";
-const STORES: [(&str, bool); 2] = [("shared_data", false), (SERVICE, true)];
+pub(super) const SERVICE: &str = "rate_limit_service";
+pub(super) const STORES: [(&str, bool); 2] = [("shared_data", false), (SERVICE, true)];
 
-const DIALECTS: [(&str, ServiceDialect); 2] = [
+pub(super) const DIALECTS: [(&str, ServiceDialect); 2] = [
     ("envoy", ServiceDialect::Envoy),
     ("kuadrant", ServiceDialect::Kuadrant),
 ];
 
-const FAILURE_MODES: [(&str, FailureMode); 3] = [
+pub(super) const FAILURE_MODES: [(&str, FailureMode); 3] = [
     ("allow", FailureMode::Allow),
     ("deny", FailureMode::Deny),
     ("local", FailureMode::Local),

@@ -10,7 +10,7 @@ use super::{
 use crate::credential;
 use crate::time::UtcOffset;
 
-const DOCUMENT: Fields = Fields {
+pub(super) const DOCUMENT: Fields = Fields {
     known: &[
         "version",
         "mode",
@@ -46,25 +46,25 @@ const DOCUMENT: Fields = Fields {
     ..Fields::NONE
 };
 
-const PROVIDERS: Fields = Fields {
+pub(super) const PROVIDERS: Fields = Fields {
     known: &["targets"],
     ..Fields::NONE
 };
 
-const TARGET: Fields = Fields {
+pub(super) const TARGET: Fields = Fields {
     known: &["id", "provider", "secret_key_ref", "models", "cluster"],
     ..Fields::NONE
 };
 
-const SECRET_KEY_REF: Fields = Fields {
+pub(super) const SECRET_KEY_REF: Fields = Fields {
     known: &["env"],
     secret: true,
     ..Fields::NONE
 };
 
-const MODES: [(&str, Mode); 2] = [("enforce", Mode::Enforce), ("shadow", Mode::Shadow)];
+pub(super) const MODES: [(&str, Mode); 2] = [("enforce", Mode::Enforce), ("shadow", Mode::Shadow)];
 
-const PROVIDER_NAMES: [(&str, Provider); 9] = [
+pub(super) const PROVIDER_NAMES: [(&str, Provider); 9] = [
     ("openai", Provider::OpenAi),
     ("anthropic", Provider::Anthropic),
     ("gemini", Provider::Gemini),
@@ -76,7 +76,7 @@ const PROVIDER_NAMES: [(&str, Provider); 9] = [
     ("vllm", Provider::Vllm),
 ];
 
-const HEADER_FAMILIES: [(&str, HeaderFamily); 3] = [
+pub(super) const HEADER_FAMILIES: [(&str, HeaderFamily); 3] = [
     ("standard", HeaderFamily::Standard),
     ("openai", HeaderFamily::OpenAi),
     ("ietf", HeaderFamily::Ietf),
@@ -87,7 +87,7 @@ const DEFAULT_FAILED_AUTH: u32 = 60;
 const DEFAULT_RESPONSE_BYTES: u64 = 1 << 20;
 
 /// Held in the VM's memory, of which there is little.
-const MAX_RESPONSE_BYTES: u64 = 256 << 20;
+pub(super) const MAX_RESPONSE_BYTES: u64 = 256 << 20;
 
 /// A document, or all that is wrong with it; and the parts of its text that may be secrets.
 pub(super) fn decode(root: &Node) -> (Result<Config, Vec<ConfigError>>, Vec<Span>) {

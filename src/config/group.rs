@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
-const GROUP: Fields = Fields {
+pub(super) const GROUP: Fields = Fields {
     known: &[
         "name",
         "description",
@@ -32,7 +32,7 @@ const GROUP: Fields = Fields {
     ..Fields::NONE
 };
 
-const KEY: Fields = Fields {
+pub(super) const KEY: Fields = Fields {
     known: &[
         "id",
         "sha256",

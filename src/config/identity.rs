@@ -5,18 +5,18 @@ use super::decode::{Decoder, Fields};
 use super::document::header_name;
 use super::node::Node;
 
-const IDENTITY: Fields = Fields {
+pub(super) const IDENTITY: Fields = Fields {
     known: &["consumer_header", "group_header", "trusted", "metadata"],
     ..Fields::NONE
 };
 
-const METADATA: Fields = Fields {
+pub(super) const METADATA: Fields = Fields {
     known: &["filter", "consumer", "group"],
     ..Fields::NONE
 };
 
 /// Each step is one more part of a path that Envoy is asked for.
-const MAX_STEPS: usize = 16;
+pub(super) const MAX_STEPS: usize = 16;
 
 pub(super) fn source(d: &mut Decoder, node: &Node) -> Option<IdentitySource> {
     let map = d.map(node, &IDENTITY)?;

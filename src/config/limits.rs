@@ -6,7 +6,7 @@ use super::scalar::MAX_NUMBER;
 use super::{ModelLimits, ScopeLimits, spend};
 use crate::limit::{Limit, Unit, Window};
 
-const LIMIT: Fields = Fields {
+pub(super) const LIMIT: Fields = Fields {
     known: &["unit", "limit", "per", "window"],
     ..Fields::NONE
 };
@@ -37,13 +37,13 @@ pub(super) const NAMES: &[&str] = &[
     "window",
 ];
 
-const RATE_LIMITS: Fields = Fields {
+pub(super) const RATE_LIMITS: Fields = Fields {
     known: NAMES,
     ..Fields::NONE
 };
 
 /// What can have been counted before: not what is under way; and what can have been spent.
-const COUNTED: Fields = Fields {
+pub(super) const COUNTED: Fields = Fields {
     known: &{
         let mut names = [""; 24];
         let (counted, spent) = names.split_at_mut(20);
@@ -62,13 +62,13 @@ const SPENT: [&str; 4] = [
     "budget_total",
 ];
 
-const MODEL_LIMITS: Fields = Fields {
+pub(super) const MODEL_LIMITS: Fields = Fields {
     known: &["models", "rate_limits"],
     inner: ("rate_limits", NAMES),
     ..Fields::NONE
 };
 
-const UNITS: [(&str, Unit); 5] = [
+pub(super) const UNITS: [(&str, Unit); 5] = [
     ("requests", Unit::Requests),
     ("tokens", Unit::Tokens),
     ("prompt_tokens", Unit::PromptTokens),
@@ -77,15 +77,16 @@ const UNITS: [(&str, Unit); 5] = [
 ];
 
 /// How a window of up to an hour moves.
-type Shape = fn(u32) -> Window;
+pub(super) type Shape = fn(u32) -> Window;
 
-const SHAPES: [(&str, Shape); 2] = [("sliding", Window::Sliding), ("fixed", Window::Fixed)];
+pub(super) const SHAPES: [(&str, Shape); 2] =
+    [("sliding", Window::Sliding), ("fixed", Window::Fixed)];
 
 const HOUR: u32 = 3600;
 const LONGEST_FIXED: u32 = 31 * 24 * HOUR;
 
 /// An owner's counters share one record.
-const MAX_LIMITS: usize = 24;
+pub(super) const MAX_LIMITS: usize = 24;
 
 /// The three members that every scope can have.
 pub(super) fn scope(d: &mut Decoder, map: &Map<'_>) -> ScopeLimits {

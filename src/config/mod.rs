@@ -16,12 +16,16 @@ mod identity;
 mod json;
 mod limits;
 mod node;
+#[cfg(feature = "cli")]
+mod places;
 mod policies;
 mod protobuf;
 #[cfg(feature = "cli")]
 mod publish;
 mod rules;
 mod scalar;
+#[cfg(feature = "cli")]
+mod schema;
 mod spend;
 mod suggest;
 mod warning;
@@ -33,8 +37,14 @@ pub use error::{ConfigError, Location};
 #[cfg(feature = "cli")]
 pub(crate) use limits::is_counted;
 #[cfg(feature = "cli")]
+pub use places::Places;
+#[cfg(feature = "cli")]
 pub use publish::{Additions, json_from_yaml, publish};
 pub(crate) use rules::merged;
+#[cfg(feature = "cli")]
+pub use schema::schema;
+#[cfg(feature = "cli")]
+pub(crate) use suggest::nearest;
 #[cfg(feature = "cli")]
 pub(crate) use warning::NOT_KEPT;
 pub use warning::Warning;

@@ -6,20 +6,20 @@ use super::node::{Node, Value};
 use super::{PolicyAction, PolicyKind, PolicyRule};
 use crate::guardrail::{Entities, Entity, Pattern, Words};
 
-const RULE: Fields = Fields {
+pub(super) const RULE: Fields = Fields {
     known: &["name", "type", "action", "mode", "enabled", "config"],
     ..Fields::NONE
 };
 
-const PII: Fields = Fields {
+pub(super) const PII: Fields = Fields {
     known: &["entities"],
     ..Fields::NONE
 };
-const KEYWORDS: Fields = Fields {
+pub(super) const KEYWORDS: Fields = Fields {
     known: &["words", "patterns"],
     ..Fields::NONE
 };
-const CONTENT: Fields = Fields {
+pub(super) const CONTENT: Fields = Fields {
     known: &[
         "cluster",
         "path",
@@ -33,19 +33,19 @@ const CONTENT: Fields = Fields {
 
 /// `type`, before its `config` is known.
 #[derive(Clone, Copy)]
-enum Kind {
+pub(super) enum Kind {
     ContentFilter,
     KeywordFilter,
     PiiDetector,
 }
 
-const KINDS: [(&str, Kind); 3] = [
+pub(super) const KINDS: [(&str, Kind); 3] = [
     ("content_filter", Kind::ContentFilter),
     ("keyword_filter", Kind::KeywordFilter),
     ("pii_detector", Kind::PiiDetector),
 ];
 
-const ACTIONS: [(&str, PolicyAction); 3] = [
+pub(super) const ACTIONS: [(&str, PolicyAction); 3] = [
     ("block", PolicyAction::Block),
     ("flag", PolicyAction::Flag),
     ("redact", PolicyAction::Redact),

@@ -26,19 +26,19 @@ pub(super) const RULES: &[&str] = &[
     "output_policies",
 ];
 
-const SCOPE: Fields = Fields {
+pub(super) const SCOPE: Fields = Fields {
     known: &["name", "description"],
     common: RULES,
     inner: ("rate_limits", limits::NAMES),
     ..Fields::NONE
 };
 
-const UNNAMED: Fields = Fields {
+pub(super) const UNNAMED: Fields = Fields {
     known: &["description"],
     ..SCOPE
 };
 
-const REQUEST_LIMITS: Fields = Fields {
+pub(super) const REQUEST_LIMITS: Fields = Fields {
     known: &[
         "max_output_tokens",
         "on_exceeded",
@@ -50,15 +50,15 @@ const REQUEST_LIMITS: Fields = Fields {
     ..Fields::NONE
 };
 
-const ON_EXCEEDED: [(&str, ClampOrReject); 2] = [
+pub(super) const ON_EXCEEDED: [(&str, ClampOrReject); 2] = [
     ("reject", ClampOrReject::Reject),
     ("clamp", ClampOrReject::Clamp),
 ];
 
-const ALLOWANCES: [(&str, bool); 2] = [("allow", true), ("deny", false)];
+pub(super) const ALLOWANCES: [(&str, bool); 2] = [("allow", true), ("deny", false)];
 
 /// More than any API takes.
-const MAX_COUNT: u32 = 1_000_000_000;
+pub(super) const MAX_COUNT: u32 = 1_000_000_000;
 
 /// Those of one scope, whatever else stands in its map.
 pub(super) fn rules(d: &mut Decoder, map: &Map<'_>) -> Rules {

@@ -14,7 +14,7 @@ const MICRO: f64 = 1_000_000.0;
 /// In dollars; far below where sums could overflow, and within what a double holds to the millionth.
 const MAX_USD: f64 = 1_000_000_000.0;
 
-const PRICE: Fields = Fields {
+pub(super) const PRICE: Fields = Fields {
     known: &[
         "input_per_million",
         "cached_input_per_million",
@@ -24,12 +24,12 @@ const PRICE: Fields = Fields {
     ..Fields::NONE
 };
 
-const BUDGET: Fields = Fields {
+pub(super) const BUDGET: Fields = Fields {
     known: &["amount_usd", "per", "on_exceeded", "alert_at"],
     ..Fields::NONE
 };
 
-const PERIODS: [(&str, Window); 4] = [
+pub(super) const PERIODS: [(&str, Window); 4] = [
     ("day", Window::Day),
     ("week", Window::Week),
     ("month", Window::Month),
@@ -37,9 +37,10 @@ const PERIODS: [(&str, Window); 4] = [
 ];
 
 /// `on_exceeded`, and whether it refuses.
-const REACTIONS: [(&str, bool); 2] = [("block", true), ("alert", false)];
+pub(super) const REACTIONS: [(&str, bool); 2] = [("block", true), ("alert", false)];
 
-const UNPRICED: [(&str, Unpriced); 2] = [("allow", Unpriced::Allow), ("deny", Unpriced::Deny)];
+pub(super) const UNPRICED: [(&str, Unpriced); 2] =
+    [("allow", Unpriced::Allow), ("deny", Unpriced::Deny)];
 
 const ALERT_AT: [u32; 2] = [800, 1_000];
 

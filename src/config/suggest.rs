@@ -1,7 +1,7 @@
 //! Which known name a misspelt one was meant to be.
 
 /// The nearest candidate, if it is near enough that a person would see the slip.
-pub(super) fn nearest<'a>(
+pub(crate) fn nearest<'a>(
     word: &str,
     candidates: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {

@@ -26,15 +26,22 @@ pub(super) fn decode(text: &str) -> Result<Config, Vec<ConfigError>> {
     let (result, hidden) = document::decode(&root);
     result.map_err(|mut errors| {
         errors.sort_by_key(|error| error.span);
-        let mut shown = text.as_bytes().to_vec();
-        blank(&mut shown, &hidden, b'*');
-        blank(&mut shown, &reader.comments, b' ');
-        let shown = String::from_utf8_lossy(&shown);
+        let shown = reader.shown(&hidden);
         for error in &mut errors {
             error.location = locate(&shown, error.span);
         }
         errors
     })
+}
+
+/// The tree of a policy, and its text without what may be secret.
+pub(super) fn shown(text: &str) -> Option<(Node, String)> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut reader = Reader::new(text);
+    let root = reader.document().ok()?;
+    let (_, hidden) = document::decode(&root);
+    let shown = reader.shown(&hidden);
+    Some((root, shown))
 }
 
 /// The tree of any text, whatever it means.
@@ -69,6 +76,14 @@ impl<'a> Reader<'a> {
             depth: 0,
             comments: Vec::new(),
         }
+    }
+
+    /// The text without comments, and with asterisks for what may be secret.
+    fn shown(&self, hidden: &[Span]) -> String {
+        let mut shown = self.text.as_bytes().to_vec();
+        blank(&mut shown, hidden, b'*');
+        blank(&mut shown, &self.comments, b' ');
+        String::from_utf8_lossy(&shown).into_owned()
     }
 
     fn document(&mut self) -> Result<Node, Invalid> {
@@ -260,7 +275,7 @@ fn blank(text: &mut [u8], spans: &[Span], with: u8) {
 }
 
 /// Where nothing is known of what the text means, every value may be a secret: only names and punctuation are left.
-fn structure(text: &str) -> String {
+pub(super) fn structure(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
         let is_name = |name: &str| {
@@ -286,7 +301,7 @@ fn structure(text: &str) -> String {
 }
 
 /// The first line of a span, out of a text that is safe to show.
-fn locate(text: &str, span: Span) -> Option<Location> {
+pub(super) fn locate(text: &str, span: Span) -> Option<Location> {
     let before = text.get(..span.start)?;
     let line_start = before.rfind('\n').map_or(0, |at| at.saturating_add(1));
     let line = text.get(line_start..)?.lines().next().unwrap_or_default();

@@ -19,6 +19,8 @@ mod tree;
 pub(crate) use change::Step;
 pub(crate) use item::Item;
 
+use super::document::{is_json, located};
+use super::key::NewKey;
 use super::{Failure, diagnostics, print};
 use crate::config::{Config, ConfigError};
 use crate::policy::Policy;
@@ -28,6 +30,35 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tree::{Kind, Node};
+
+/// Which file is changed, and whether.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Show the change, and do not make it
+    #[arg(long)]
+    dry_run: bool,
+    /// The policy file
+    #[arg(long, value_name = "FILE", default_value = "policy-config.yaml")]
+    config: PathBuf,
+}
+
+impl Options {
+    /// As [`apply`].
+    pub(crate) fn apply(
+        &self,
+        change: impl FnOnce(&mut PolicyFile) -> Result<(), Failure>,
+    ) -> Result<ExitCode, Failure> {
+        apply(&self.config, self.dry_run, change)
+    }
+
+    /// Shows keys whose digests were written.
+    pub(crate) fn show_keys(&self, done: ExitCode, keys: &[NewKey]) -> Result<ExitCode, Failure> {
+        if done == ExitCode::SUCCESS && !self.dry_run {
+            NewKey::show(keys)?;
+        }
+        Ok(done)
+    }
+}
 
 /// A policy file that is being changed.
 pub(crate) struct PolicyFile {
@@ -300,11 +331,6 @@ fn hide(node: &Node, secret: bool, cover: &mut impl FnMut(usize, usize)) {
     }
 }
 
-fn is_json(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|extension| extension == "json")
-}
-
 fn read(path: &Path, name: &str) -> Result<String, Failure> {
     fs::read_to_string(path).map_err(|error| Failure(format!("cannot read {name}: {error}")))
 }
@@ -315,7 +341,8 @@ fn check(text: &str, json: bool) -> Result<(), Vec<ConfigError>> {
         Config::from_json(text.as_bytes())?;
     }
     let config = Config::from_yaml(text)?;
-    Policy::compile(config, |_| Some("secret".to_owned())).map(drop)
+    let policy = Policy::compile(config, |_| Some("secret".to_owned()));
+    policy.map(drop).map_err(|errors| located(errors, text))
 }
 
 fn complain(text: &str) {

@@ -140,6 +140,55 @@ fn hash(key: Option<String>) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A key that was just made, and is shown once.
+pub(crate) struct NewKey {
+    /// The consumer group or the consumer that it is for.
+    pub(crate) owner: String,
+    key: String,
+    end: Option<String>,
+}
+
+impl NewKey {
+    /// One for each name, if they are `wanted`.
+    pub(crate) fn for_each(
+        wanted: bool,
+        names: &[String],
+        expires: Option<Duration>,
+    ) -> Result<Vec<Self>, Failure> {
+        let names = names.iter().filter(|_| wanted);
+        names
+            .map(|name| {
+                Ok(Self {
+                    owner: name.clone(),
+                    key: random_key(name)?,
+                    end: expires.map(|after| moment(clock::now(), after)),
+                })
+            })
+            .collect()
+    }
+
+    /// `api_keys` with its digest alone.
+    pub(crate) fn list(&self) -> Item {
+        Item::List(vec![new_entry(&self.key, None, self.end.clone())])
+    }
+
+    /// One is all that goes to stdout; several stand behind the names that they are for.
+    pub(crate) fn show(keys: &[Self]) -> Result<(), Failure> {
+        print(|out| match keys {
+            [one] => writeln!(out, "{}", one.key),
+            keys => keys
+                .iter()
+                .try_for_each(|key| writeln!(out, "{} {}", key.owner, key.key)),
+        })?;
+        match keys.len() {
+            0 => {}
+            1 => say("This key is shown once: the file has only its digest."),
+            _ => say("These keys are shown once: the file has only their digests."),
+        }
+        Ok(())
+    }
+}
+
 /// Where a group's or a consumer's entry is.
 type Owner<'a> = [Step<'a>; 2];
 

@@ -1,6 +1,6 @@
 //! The policy: read, judged as the filter judges it, and watched.
 
-use super::super::{diagnostics, lint};
+use super::super::{diagnostics, document};
 use crate::config::{self, Additions, Config, ConfigError, NOT_KEPT};
 use crate::policy::Policy;
 use std::fs;
@@ -50,7 +50,7 @@ impl Source {
             Self::Text(_, text) => ((*text).to_owned(), false),
         };
         let parsed = if json {
-            lint::from_json(&text)
+            document::from_json(&text)
         } else {
             Config::from_yaml(&text)
         };
