@@ -42,7 +42,7 @@
 //! | `exchange` | analytics, config, credential, guardrail, headers, inflate, limit, llm, policy, refusal, reply, service, spend, time |
 //! | `host` | analytics, config, credential, exchange, headers, limit, llm, policy, reply, service, time |
 //! | `render` | config, limit, service |
-//! | `cli` | analytics, config, credential, exchange, headers, limit, llm, policy, render, spend, time |
+//! | `cli` | analytics, config, credential, exchange, headers, limit, llm, policy, render, reply, spend, time |
 
 pub mod analytics;
 pub mod config;

@@ -10,6 +10,7 @@ mod diagnostics;
 mod document;
 mod edit;
 mod events;
+mod explain;
 mod group;
 mod key;
 mod limits;
@@ -39,6 +40,7 @@ const START_HERE: &str = "\
 Start here:
   cohort demo                               a gateway to try, with nothing to set up
   cohort lint policy-config.yaml            is this policy right?
+  cohort explain --group G --model M        what would become of a request, and why?
   cohort run --config policy-config.yaml    serve it
   cohort status                             what is used up, in the same folder
   cohort report --by model                  what it came to";
@@ -62,6 +64,7 @@ enum Command {
     /// Look at the event log
     #[command(subcommand)]
     Events(events::Command),
+    Explain(explain::Explain),
     /// List, add and remove the consumer groups of a policy file
     #[command(subcommand)]
     Group(group::Command),
@@ -105,6 +108,7 @@ pub fn run() -> ExitCode {
         Command::Consumer(command) => command.run(),
         Command::Demo(demo) => demo.run(),
         Command::Events(command) => command.run(),
+        Command::Explain(explain) => explain.run(),
         Command::Group(command) => command.run(),
         Command::Key(command) => command.run(),
         Command::Lint(args) => args.run(),

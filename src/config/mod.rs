@@ -23,6 +23,8 @@ mod protobuf;
 #[cfg(feature = "cli")]
 mod publish;
 mod rules;
+#[cfg(feature = "cli")]
+mod said;
 mod scalar;
 #[cfg(feature = "cli")]
 mod schema;

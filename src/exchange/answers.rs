@@ -20,6 +20,8 @@ pub(super) struct Screen {
     out: Vec<u8>,
     /// Nothing more of the answer goes to the client.
     stopped: bool,
+    /// The upstream's answer did not go on, or not to its end.
+    pub(super) cut: bool,
     /// What policies had to say of it.
     pub(super) hits: Vec<Hit>,
     /// Bytes of an answer that nobody read.
@@ -135,7 +137,7 @@ impl Exchange {
     pub(super) fn cut_answer(&mut self, refusal: &Refusal, now: Timestamp) -> Reply {
         let reply = self.reply_to(refusal, now);
         self.refusal = Some(refusal.code());
-        self.cut = true;
+        self.screen.cut = true;
         reply
     }
 

@@ -71,8 +71,6 @@ pub struct Exchange {
     charged: Option<(Charged, bool)>,
     /// What became of the upstream's answer, by its status.
     answered: u16,
-    /// The upstream's answer did not go on, or not to its end.
-    cut: bool,
     screen: answers::Screen,
     store_errors: u32,
     /// Whether the rate-limit service does not know a limit.
@@ -262,7 +260,6 @@ impl Exchange {
             announced: None,
             charged: None,
             answered: 0,
-            cut: false,
             screen: answers::Screen::default(),
             store_errors: 0,
             unmatched: false,

@@ -108,7 +108,7 @@ impl Exchange {
                 cost: charged.cost,
             };
             // Also where the answer is our own because the upstream's could not be filtered.
-            let sent = self.cut || (200..400).contains(&self.status) || reached();
+            let sent = self.screen.cut || (200..400).contains(&self.status) || reached();
             let ending = if sent {
                 Ending::Used(tokens)
             } else {
@@ -258,7 +258,7 @@ impl Exchange {
             (State::Start | State::Asking(_) | State::Inflating(..) | State::Reading(_), ..) => {
                 (Outcome::Error, Some("request_incomplete"))
             }
-            (State::Passed, Some(code), _) if self.cut => match code {
+            (State::Passed, Some(code), _) if self.screen.cut => match code {
                 "content_blocked" => (Outcome::Blocked, Some(code)),
                 _ => (Outcome::Error, Some(code)),
             },

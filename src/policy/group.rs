@@ -58,7 +58,7 @@ pub(super) struct Level {
 }
 
 impl Level {
-    /// Of a group, as it is on one route.
+    /// Of a group, by what its own entry says.
     pub(super) fn compile(name: &str, rules: &Rules) -> Self {
         let name: Rc<str> = name.into();
         let budgets = rules.spend.budgets.as_deref().unwrap_or_default();

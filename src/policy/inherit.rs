@@ -34,6 +34,8 @@ pub(super) struct Inheritance {
     routes: Vec<Entry>,
     ceilings: Rules,
     ceiling: Rc<Level>,
+    /// What each group says itself, which holds below it too.
+    levels: Vec<Rc<Level>>,
     /// Sorted.
     known: RefCell<Vec<(Case, Rc<Group>)>>,
 }
@@ -48,6 +50,9 @@ impl Inheritance {
         Self {
             mode,
             ceiling: Rc::new(Level::ceilings(&ceilings)),
+            levels: (groups.iter())
+                .map(|entry| Rc::new(Level::compile(&entry.name, &entry.rules)))
+                .collect(),
             groups,
             defaults,
             services,
@@ -128,7 +133,7 @@ impl Inheritance {
             Err(at) => at,
         };
         let own = consumer.map(|(_, rules)| rules);
-        let Some(resolved) = self.compile(group.index, own, place, &[], search) else {
+        let Some(resolved) = self.compile(group.index, own, place, search) else {
             return Rc::clone(group);
         };
         let resolved = resolved.labelled(Rc::clone(&group.labels));
@@ -141,14 +146,12 @@ impl Inheritance {
         resolved
     }
 
-    /// A group at a place, for a consumer with these rules. `levels`: those of all groups at no place, where they were
-    /// made already.
+    /// A group at a place, for a consumer with these rules.
     pub(super) fn compile(
         &self,
         index: usize,
         consumer: Option<&Rules>,
         place: Place,
-        levels: &[Rc<Level>],
         search: &Search,
     ) -> Option<Group> {
         let entry = self.groups.get(index)?;
@@ -180,10 +183,7 @@ impl Inheritance {
             && ancestors.len() < self.groups.len()
             && let Some(above) = self.groups.get(at)
         {
-            ancestors.push(match levels.get(at) {
-                Some(level) => Rc::clone(level),
-                None => Rc::new(self.level(above, place)),
-            });
+            ancestors.extend(self.levels.get(at).cloned());
             parent = above.parent.as_deref();
         }
         ancestors.push(Rc::clone(&self.ceiling));
@@ -195,11 +195,6 @@ impl Inheritance {
             ancestors,
             search,
         ))
-    }
-
-    /// What of a group holds for the groups below it too.
-    pub(super) fn level(&self, entry: &ConsumerGroup, place: Place) -> Level {
-        Level::compile(&entry.name, &self.rules(entry, place))
     }
 
     /// What a group's stats may name: the models of every scope that a request to it can fall under, but for its

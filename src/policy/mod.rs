@@ -169,12 +169,9 @@ impl Policy {
             (config.services, config.routes),
         );
         let search = gather(&inheritance, &config.consumers, &mut errors);
-        let levels: Vec<_> = (inheritance.groups.iter())
-            .map(|entry| Rc::new(inheritance.level(entry, Place::default())))
-            .collect();
         let compile = |(index, entry)| {
             let at = Place::default();
-            let group = inheritance.compile(index, None, at, &levels, &search)?;
+            let group = inheritance.compile(index, None, at, &search)?;
             Some(group.labelled(inheritance.labels(entry)))
         };
         let groups: Vec<_> = (inheritance.groups.iter().enumerate())

@@ -158,7 +158,7 @@ impl Screening {
         for rule in self.rules.iter().filter(|rule| !rule.shadow) {
             match (rule.action, &rule.looks_for) {
                 (PolicyAction::Block, LooksFor::Entities(entities)) => {
-                    stops.entities.add(*entities)
+                    stops.entities.add(*entities);
                 }
                 (PolicyAction::Block, LooksFor::Words(list)) => stops.add(&Findings {
                     words: vec![*list],

@@ -11,6 +11,8 @@ mod request;
 mod show;
 mod store;
 
+pub(super) use store::Store;
+
 use super::document::Document;
 use super::{Failure, clock, print};
 use difference::Difference;

@@ -4,7 +4,7 @@ use crate::limit::{Cas, CasMismatch, SharedData};
 use std::collections::HashMap;
 
 #[derive(Default)]
-pub(super) struct Store {
+pub(in crate::cli) struct Store {
     values: HashMap<String, (Vec<u8>, u32)>,
     versions: u32,
 }

@@ -425,7 +425,7 @@ impl Core {
     fn read_wrapped(&mut self, data: &[u8], span: Span, event: &mut Event) -> bool {
         let mut inner = Vec::new();
         base64::decode(span.says(data).as_bytes(), |part| {
-            inner.extend_from_slice(part)
+            inner.extend_from_slice(part);
         });
         let Some(document) = texts::read(&inner) else {
             event.pieces.push(self.piece(1, &inner, None));
@@ -526,10 +526,10 @@ impl Event {
                 .span
                 .map(|span| span.says(&self.data))
                 .unwrap_or_default();
-            let changed = texts
+            let left = texts
                 .get(piece.text)
                 .and_then(|running| (running.changes).of(piece.start, piece.end, text.as_bytes()));
-            match (changed, piece.span) {
+            match (left, piece.span) {
                 (None, _) => {}
                 (Some(_), None) => return false,
                 (Some(left), Some(span)) => {
