@@ -124,7 +124,7 @@ impl Past {
 
     /// What a request used, or would have: that of an average one of its group and model, or of its model.
     pub(super) fn usage(&self, request: &Request) -> (Usage, u64) {
-        if !matches!(request.fate, Fate::Refused(_)) {
+        if !matches!(request.fate, Fate::Refused(_)) || request.was_answered() {
             return (request.usage, request.latency_ms);
         }
         let of = |group: Option<String>| {
@@ -159,10 +159,15 @@ impl Usage {
 }
 
 impl Request {
+    /// Whether it was let through and answered, whatever became of the answer: its policies may have refused that.
+    pub(super) const fn was_answered(&self) -> bool {
+        self.usage.total > 0
+    }
+
     fn of(line: Line) -> Option<Self> {
         let time = Timestamp::parse_rfc3339(&line.time, UtcOffset(0))?;
         let reason = line.reason.unwrap_or_default();
-        let content = matches!(&*reason, "content_flagged" | "content_blocked");
+        let content = reason.starts_with("content_");
         let fate = match &*line.result {
             "allowed" => Fate::Passed,
             "flagged" if content => Fate::Passed,
@@ -174,7 +179,7 @@ impl Request {
         };
         let judged = match &fate {
             Fate::Passed | Fate::Failed | Fate::Spared(_) => true,
-            Fate::Refused(code) => JUDGED.contains(&&**code),
+            Fate::Refused(code) => JUDGED.contains(&&**code) || line.usage.total > 0,
         };
         let status = match &fate {
             Fate::Failed => line.status,

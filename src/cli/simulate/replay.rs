@@ -146,7 +146,7 @@ impl<'a> Replay<'a> {
                 usage,
             } = entry.remove();
             let status = match request.fate {
-                Fate::Failed => request.status,
+                Fate::Failed if !request.was_answered() => request.status,
                 _ => 200,
             };
             if status != 0 {
@@ -162,7 +162,13 @@ impl<'a> Replay<'a> {
             }
             let reached = || status != 0;
             let settlement = exchange.finish(&reached, end, &mut self.store);
-            to.add(request, &outcome(&settlement, None));
+            let mut outcome = outcome(&settlement, None);
+            let answer = matches!(request.fate, Fate::Failed | Fate::Refused(_));
+            if outcome.fate == Fate::Passed && answer && request.was_answered() {
+                // What its answer came to, it comes to again.
+                outcome.fate = request.fate.clone();
+            }
+            to.add(request, &outcome);
         }
     }
 

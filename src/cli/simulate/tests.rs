@@ -316,6 +316,38 @@ fn what_cannot_be_judged_again_stays() {
     assert_eq!(changes(&document), ["1 m missing_api_key > allowed -"]);
 }
 
+/// An answer that a policy held back was paid for all the same.
+#[test]
+fn answers_that_did_not_get_through_count() {
+    let mut blocked = past(0, "m", "allowed", None);
+    blocked["result"] = json!("blocked");
+    blocked["reason"] = json!("content_blocked");
+    let mut cut = past(10, "m", "allowed", None);
+    cut["result"] = json!("error");
+    cut["reason"] = json!("response_too_large");
+    cut["status"] = json!(502);
+    let redacted = past(20, "m", "flagged", Some("content_redacted"));
+    let log = [blocked, cut, redacted, past(60, "m", "allowed", None)];
+    let document = simulated("answers", &log, &policy(""), false);
+    assert_eq!(changes(&document), [""; 0]);
+    assert_eq!(document["before"], with_cost(&document["after"], 2));
+    assert_eq!(document["after"]["total_tokens"], 400);
+    assert_eq!(document["kept"], 0);
+    let limits = "rate_limits: {tokens_per_hour: 350}";
+    let document = simulated("answered", &log, &policy(limits), false);
+    assert_eq!(
+        changes(&document),
+        ["1 m allowed > rate_limit_exceeded tokens_per_hour"]
+    );
+}
+
+/// The policy has no prices.
+fn with_cost(side: &Value, cost: u64) -> Value {
+    let mut side = side.clone();
+    side["cost_usd"] = json!(cost);
+    side
+}
+
 /// Whatever told the filter then; one of them is in two groups.
 #[test]
 fn who_asks_may_be_what_a_filter_before_has_said() {
