@@ -41,7 +41,7 @@ pub(super) fn text(explained: &Explained, out: &mut dyn Write) -> io::Result<()>
     });
     table(
         "Limits that apply, as if nothing were used",
-        rows.collect(),
+        &rows.collect::<Vec<_>>(),
         out,
     )?;
     let policies = event.get("policies").and_then(Value::as_array);
