@@ -25,6 +25,8 @@ const MAX_WAYS: usize = 4096;
 pub struct Pattern {
     source: Box<str>,
     positions: Vec<Position>,
+    /// The characters of ASCII that a match begins with.
+    starts: u128,
     /// Whether it may only begin, and only end, where a word does.
     bounded: (bool, bool),
 }
@@ -84,9 +86,11 @@ impl Pattern {
             return Err(PatternError::Empty);
         }
         let mut positions = builder.positions;
+        let mut starts = 0;
         for at in all.first {
             if let Some(position) = positions.get_mut(usize::from(at)) {
                 position.first = true;
+                starts |= position.class.ascii();
             }
         }
         for at in all.last {
@@ -97,6 +101,7 @@ impl Pattern {
         Ok(Self {
             source: source.into(),
             positions,
+            starts,
             bounded,
         })
     }

@@ -184,7 +184,7 @@ fn ends(node: &Node, text: &[char], at: usize) -> Vec<usize> {
     match node {
         Node::Class(class) => {
             let fits = text.get(at).is_some_and(|char| class.has(*char));
-            fits.then_some(at + 1).into_iter().collect()
+            fits.then_some(at.saturating_add(1)).into_iter().collect()
         }
         Node::Choice(nodes) => {
             let each = nodes.iter().flat_map(|node| ends(node, text, at));
@@ -247,7 +247,7 @@ fn patterns() -> impl Strategy<Value = String> {
             proptest::collection::vec(inner.clone(), 2..3)
                 .prop_map(|parts| format!("(?:{})", parts.join("|"))),
             (inner.clone(), 0_usize..3, 0_usize..3).prop_map(|(part, least, more)| {
-                format!("(?:{part}){{{least},{}}}", least + more)
+                format!("(?:{part}){{{least},{}}}", least.max(more))
             }),
             inner.prop_map(|part| format!("({part})?")),
         ]

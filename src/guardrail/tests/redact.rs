@@ -24,13 +24,10 @@ fn all() -> Redaction {
 fn redacted(what: &Redaction, pieces: &[&[u8]]) -> String {
     let mut redactor = Redactor::default();
     let mut out = Vec::new();
-    let mut sent = 0_usize;
     for piece in pieces {
         redactor.push(what, piece, &mut out);
-        sent += piece.len();
     }
     redactor.end(what, &mut out);
-    assert!(sent > 0 || out.is_empty());
     String::from_utf8_lossy(&out).into_owned()
 }
 
