@@ -10,15 +10,10 @@ mod parse;
 mod scan;
 
 use self::class::Class;
-use self::parse::{Node, Parser};
+use self::parse::Parser;
 pub(super) use self::scan::Scan;
 use super::words::Words;
 use std::fmt;
-
-/// More characters, counted ones each time, are refused…
-const MAX_POSITIONS: usize = 256;
-/// … and so are more ways from one to another.
-const MAX_WAYS: usize = 4096;
 
 /// A regular expression of bounded length, whatever the case of ASCII letters.
 #[derive(Clone, Debug)]
@@ -76,26 +71,16 @@ impl Pattern {
 
     /// From a regular expression.
     pub fn new(source: &str) -> Result<Self, PatternError> {
-        let (node, bounded) = Parser::parse(source)?;
-        if node.longest()? > Self::MAX {
-            return Err(PatternError::Long);
-        }
-        let mut builder = Builder::default();
-        let all = builder.add(&node)?;
+        let (mut positions, all, bounded) = Parser::parse(source)?;
         if all.empty {
             return Err(PatternError::Empty);
         }
-        let mut positions = builder.positions;
         let mut starts = 0;
-        for at in all.first {
-            if let Some(position) = positions.get_mut(usize::from(at)) {
-                position.first = true;
+        for (at, position) in (0..).zip(&mut positions) {
+            position.first = all.first.contains(&at);
+            position.last = all.last.contains(&at);
+            if position.first {
                 starts |= position.class.ascii();
-            }
-        }
-        for at in all.last {
-            if let Some(position) = positions.get_mut(usize::from(at)) {
-                position.last = true;
             }
         }
         Ok(Self {
@@ -109,111 +94,6 @@ impl Pattern {
     /// As it was written.
     pub(super) fn source(&self) -> &str {
         &self.source
-    }
-}
-
-/// A part of the automaton.
-#[derive(Default)]
-struct Part {
-    first: Vec<u16>,
-    last: Vec<u16>,
-    /// Whether it matches the empty text.
-    empty: bool,
-}
-
-#[derive(Default)]
-struct Builder {
-    positions: Vec<Position>,
-    ways: usize,
-}
-
-impl Builder {
-    fn add(&mut self, node: &Node) -> Result<Part, PatternError> {
-        match node {
-            Node::Class(class) => {
-                let at = u16::try_from(self.positions.len()).unwrap_or(u16::MAX);
-                if self.positions.len() >= MAX_POSITIONS {
-                    return Err(PatternError::Large);
-                }
-                self.positions.push(Position {
-                    class: class.clone(),
-                    before: Vec::new(),
-                    first: false,
-                    last: false,
-                });
-                Ok(Part {
-                    first: vec![at],
-                    last: vec![at],
-                    empty: false,
-                })
-            }
-            Node::Sequence(nodes) => {
-                let mut all = Part::nothing();
-                for node in nodes {
-                    let next = self.add(node)?;
-                    all = self.join(all, next)?;
-                }
-                Ok(all)
-            }
-            Node::Choice(nodes) => {
-                let mut all = Part::default();
-                for node in nodes {
-                    let one = self.add(node)?;
-                    all.first.extend(one.first);
-                    all.last.extend(one.last);
-                    all.empty |= one.empty;
-                }
-                Ok(all)
-            }
-            Node::Repeat(node, least, most) => {
-                // `a{2,4}` is `aa(a(a)?)?`: from each there is one way on.
-                let mut all = Part::nothing();
-                for count in (0..*most).rev() {
-                    let one = self.add(node)?;
-                    all = self.join(one, all)?;
-                    all.empty |= count >= *least;
-                }
-                Ok(all)
-            }
-        }
-    }
-
-    fn join(&mut self, one: Part, next: Part) -> Result<Part, PatternError> {
-        for to in &next.first {
-            let Some(position) = self.positions.get_mut(usize::from(*to)) else {
-                continue;
-            };
-            for from in &one.last {
-                if !position.before.contains(from) {
-                    position.before.push(*from);
-                    self.ways = self.ways.saturating_add(1);
-                }
-            }
-            if self.ways > MAX_WAYS {
-                return Err(PatternError::Large);
-            }
-        }
-        let mut all = Part {
-            first: one.first,
-            last: next.last,
-            empty: one.empty && next.empty,
-        };
-        if one.empty {
-            all.first.extend(next.first);
-        }
-        if next.empty {
-            all.last.extend(one.last);
-        }
-        Ok(all)
-    }
-}
-
-impl Part {
-    fn nothing() -> Self {
-        Self {
-            empty: true,
-            ..Self::default()
-        }
     }
 }
 
