@@ -13,6 +13,7 @@ mod number;
 mod pattern;
 mod redact;
 mod secret;
+mod settled;
 mod window;
 mod words;
 
@@ -154,7 +155,8 @@ impl Screen {
         } = self;
         scan.read(search, window.text(), end);
         let known = findings.entities.without(wanted.entities);
-        window.each(end, |text, at| {
+        let held = |_: &[u8], _| false;
+        window.each(end, held, |text, at| {
             let missing = search.entities.without(known).without(here.entities);
             visit(search, missing, scan, text, at, &mut |kind, _| {
                 here.insert(kind);

@@ -9,7 +9,7 @@ const MAX_DEPTH: usize = 16;
 /// More characters, counted ones each time, are refused…
 const MAX_POSITIONS: usize = 256;
 /// … and so are more ways from one to another, and more to read.
-const MAX_STEPS: usize = 4096;
+const MAX_STEPS: usize = 2048;
 
 /// A part of the automaton.
 #[derive(Default)]
@@ -36,8 +36,6 @@ impl Part {
 /// Reads a pattern.
 pub(super) struct Parser<'a> {
     rest: &'a str,
-    /// Where the end of `rest` is in the source.
-    end: usize,
     depth: usize,
     positions: Vec<Position>,
     steps: usize,
@@ -59,10 +57,8 @@ impl Parser<'_> {
             .strip_suffix(r"\b")
             .filter(|rest| !rest.ends_with('\\'));
         let rest = ends.unwrap_or(rest);
-        let cut = if ends.is_some() { r"\b".len() } else { 0 };
         let mut parser = Parser {
             rest,
-            end: source.len().saturating_sub(cut),
             depth: 0,
             positions: Vec::new(),
             steps: 0,
@@ -70,12 +66,12 @@ impl Parser<'_> {
         };
         let all = parser.choice()?;
         if !parser.rest.is_empty() {
-            return Err(parser.wrong("has a `)` too many"));
+            return Err(PatternError("has a `)` too many"));
         }
         // `\ba|b\b` would be bound at one end of each.
         let bounded = (begins.is_some(), ends.is_some());
         if bounded != (false, false) && parser.splits {
-            return Err(parser.wrong("needs a group around `|` beside `\\b`"));
+            return Err(PatternError("needs a group around `|` beside `\\b`"));
         }
         Ok((parser.positions, all, bounded))
     }
@@ -104,12 +100,11 @@ impl Parser<'_> {
             let mut one = Some(one);
             let mut part = Part::NOTHING;
             for count in (0..most).rev() {
-                let next = match one.take() {
-                    Some(one) => one,
-                    None => {
-                        self.rest = start;
-                        self.one()?
-                    }
+                let next = if let Some(one) = one.take() {
+                    one
+                } else {
+                    self.rest = start;
+                    self.one()?
                 };
                 part = self.join(next, part)?;
                 part.empty |= count >= least;
@@ -145,9 +140,9 @@ impl Parser<'_> {
             all.last.extend(one.last);
         }
         if all.longest > Pattern::MAX {
-            Err(PatternError::Long)
+            Err(PatternError::LONG)
         } else if self.steps > MAX_STEPS {
-            Err(PatternError::Large)
+            Err(PatternError::LARGE)
         } else {
             Ok(all)
         }
@@ -156,7 +151,6 @@ impl Parser<'_> {
     /// A character, a set of them, or a group.
     fn one(&mut self) -> Result<Part, PatternError> {
         self.steps = self.steps.saturating_add(1);
-        let before = self.rest;
         let class = match self.next() {
             Some('(') => return self.group(),
             Some('[') => self.class()?,
@@ -166,14 +160,12 @@ impl Parser<'_> {
                 Escape::Class(class) => class,
             },
             Some('*' | '+' | '?' | '{') => {
-                self.rest = before;
-                return Err(
-                    self.wrong("has nothing to repeat (a character itself has a `\\` before it)")
-                );
+                return Err(PatternError(
+                    "has nothing to repeat (a character itself has a `\\` before it)",
+                ));
             }
             Some('^' | '$') => {
-                self.rest = before;
-                return Err(self.wrong(
+                return Err(PatternError(
                     "has `^` or `$`, and a text that arrives in pieces has no lines; `\\b` is where a word begins or ends",
                 ));
             }
@@ -189,7 +181,7 @@ impl Parser<'_> {
             last: false,
         });
         if self.positions.len() > MAX_POSITIONS {
-            return Err(PatternError::Large);
+            return Err(PatternError::LARGE);
         }
         Ok(Part {
             first: at.clone(),
@@ -201,10 +193,12 @@ impl Parser<'_> {
 
     fn group(&mut self) -> Result<Part, PatternError> {
         if self.depth >= MAX_DEPTH {
-            return Err(PatternError::Large);
+            return Err(PatternError::LARGE);
         }
         if self.eat('?') && !self.eat(':') {
-            return Err(self.wrong("has a group of a kind that is not known; `(?:…)` is"));
+            return Err(PatternError(
+                "has a group of a kind that is not known; `(?:…)` is",
+            ));
         }
         self.depth = self.depth.saturating_add(1);
         let part = self.choice()?;
@@ -212,7 +206,7 @@ impl Parser<'_> {
         if self.eat(')') {
             Ok(part)
         } else {
-            Err(self.wrong("has a `(` too many"))
+            Err(PatternError("has a `(` too many"))
         }
     }
 
@@ -224,7 +218,7 @@ impl Parser<'_> {
             let least = self.number();
             let most = if self.eat(',') {
                 if self.rest.starts_with('}') {
-                    return Err(PatternError::Unbounded);
+                    return Err(PatternError::UNBOUNDED);
                 }
                 self.number()
             } else {
@@ -232,10 +226,10 @@ impl Parser<'_> {
             };
             match (least, most) {
                 (Some(least), Some(most)) if least <= most && self.eat('}') => (least, most),
-                _ => return Err(self.wrong("has a `{…}` that is not `{2}` or `{2,4}`")),
+                _ => return Err(PatternError("has a `{…}` that is not `{2}` or `{2,4}`")),
             }
         } else if self.rest.starts_with(['*', '+']) {
-            return Err(PatternError::Unbounded);
+            return Err(PatternError::UNBOUNDED);
         } else {
             return Ok((1, 1));
         };
@@ -251,15 +245,17 @@ impl Parser<'_> {
         let mut empty = true;
         loop {
             let one = match self.next() {
-                None => return Err(self.wrong("has a `[` too many")),
+                None => return Err(PatternError("has a `[` too many")),
                 Some(']') if !empty => break,
-                Some('[') => return Err(self.wrong("has a `[` inside of `[…]`: write `\\[`")),
+                Some('[') => return Err(PatternError("has a `[` inside of `[…]`: write `\\[`")),
                 Some('\\') => match self.escaped()? {
                     Escape::Char(char) => char,
                     Escape::Class(named) => {
                         empty = false;
                         if !class.merge(named) {
-                            return Err(self.wrong("has a class that cannot be joined with others"));
+                            return Err(PatternError(
+                                "has a class that cannot be joined with others",
+                            ));
                         }
                         continue;
                     }
@@ -274,13 +270,13 @@ impl Parser<'_> {
                 last = match self.next() {
                     Some('\\') => match self.escaped()? {
                         Escape::Char(char) => char,
-                        Escape::Class(_) => return Err(self.wrong("has a range without an end")),
+                        Escape::Class(_) => return Err(PatternError("has a range without an end")),
                     },
                     last => last.unwrap_or(one),
                 };
             }
             if last < one {
-                return Err(self.wrong("has a range from high to low"));
+                return Err(PatternError("has a range from high to low"));
             }
             class.add(one, last);
         }
@@ -294,16 +290,16 @@ impl Parser<'_> {
             Some('r') => Escape::Char('\r'),
             Some('t') => Escape::Char('\t'),
             Some('b') => {
-                return Err(
-                    self.wrong("has a `\\b` inside: it may stand at the beginning and at the end")
-                );
+                return Err(PatternError(
+                    "has a `\\b` inside: it may stand at the beginning and at the end",
+                ));
             }
             Some(char) if char.is_ascii_punctuation() || char == ' ' => Escape::Char(char),
             Some(char) => match Class::named(char) {
                 Some(class) => Escape::Class(class),
-                None => return Err(self.wrong("has an escape that is not known")),
+                None => return Err(PatternError("has an escape that is not known")),
             },
-            None => return Err(self.wrong("ends with a backslash")),
+            None => return Err(PatternError("ends with a backslash")),
         })
     }
 
@@ -326,10 +322,6 @@ impl Parser<'_> {
         let rest = self.rest.strip_prefix(wanted);
         self.rest = rest.unwrap_or(self.rest);
         rest.is_some()
-    }
-
-    fn wrong(&self, what: &'static str) -> PatternError {
-        PatternError::Syntax(what, self.end.saturating_sub(self.rest.len()))
     }
 }
 

@@ -71,6 +71,12 @@ impl Scan {
         }
     }
 
+    /// Whether all matches that begin at a place are known, whatever follows.
+    pub(in crate::guardrail) fn is_settled(&self, at: usize) -> bool {
+        let mut live = self.states.iter().filter(|state| state.live);
+        self.at > at && !live.any(|state| state.began.contains(&at))
+    }
+
     /// Whether no match is known that is not visited.
     pub(in crate::guardrail) const fn is_empty(&self) -> bool {
         self.matches.is_empty()
