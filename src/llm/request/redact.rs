@@ -4,7 +4,7 @@ use crate::guardrail::{Out, Redaction, Redactor};
 use crate::json::{Span, Writer};
 
 /// What is to be written in place of the value at `span`, as JSON; nothing where it has nothing in it to take out.
-pub(super) fn redacted(body: &[u8], span: Span, redaction: &Redaction) -> Option<String> {
+pub(crate) fn redacted(body: &[u8], span: Span, redaction: &Redaction) -> Option<String> {
     let text = span.says(body);
     let mut redactor = Redactor::default();
     let mut new = Redacted {
@@ -20,7 +20,7 @@ pub(super) fn redacted(body: &[u8], span: Span, redaction: &Redaction) -> Option
 }
 
 /// A JSON string. A number that becomes a label becomes one, too.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut json = Writer::default();
     json.string(text);
     json.finish()
