@@ -36,11 +36,6 @@ const ADVICE: &[(&str, &str)] = &[
         "asks no moderation endpoint",
         "until then a `keyword_filter` or a `pii_detector` can block",
     ),
-    ("not for `patterns`", "write the `words` out"),
-    (
-        "takes nothing out",
-        "say `action: block`, which is what is done",
-    ),
     (
         "on answers",
         "say `input_policies` for what holds on prompts",
@@ -114,7 +109,7 @@ consumer_groups:
   - {name: c, parent: a, allowed_models: [o1]}
 policies:
   - {name: m, type: content_filter}
-  - {name: w, type: keyword_filter, action: redact, config: {patterns: [x]}}
+  - {name: w, type: keyword_filter, config: {words: [x]}}
 ",
         "
 version: '1'
