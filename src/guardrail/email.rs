@@ -14,9 +14,12 @@ const fn is_local(byte: u8) -> bool {
 /// Whether the local part of an address could begin here: at the beginning of a run of its characters, or, of one that is
 /// too long, so far from its end as it may be.
 pub(super) fn may_begin(text: &[u8], at: usize, byte: u8, before: Option<u8>) -> bool {
-    is_local(byte)
-        && (!before.is_some_and(is_local)
-            || text.get(at.saturating_add(LONGEST_LOCAL)) == Some(&b'@'))
+    is_local(byte) && (!before.is_some_and(is_local) || ends_far(text, at))
+}
+
+/// Whether a local part that begins here and is as long as can be would be one.
+pub(super) fn ends_far(text: &[u8], at: usize) -> bool {
+    text.get(at.saturating_add(LONGEST_LOCAL)) == Some(&b'@')
 }
 
 /// An address from here on: a local part, then a domain with a top level.
@@ -24,15 +27,15 @@ pub(super) fn address(text: &[u8], at: usize) -> Option<Extent> {
     let rest = text.get(at..)?;
     let local = rest.iter().take_while(|byte| is_local(**byte)).count();
     let (local, behind) = rest.split_at_checked(local)?;
-    // `git@github.com` is a place, nobody gets mail there.
-    if local.eq_ignore_ascii_case(b"git") || is_user(text.get(..at)?) {
-        return None;
-    }
-    // A dot is neither last nor alone.
-    if local.len() > LONGEST_LOCAL || local.last().is_none_or(|last| *last == b'.') {
-        return None;
-    }
     let domain = behind.strip_prefix(b"@")?;
+    // A dot is neither last nor alone. `git@github.com` is a place, nobody gets mail there.
+    if local.len() > LONGEST_LOCAL
+        || local.last().is_none_or(|last| *last == b'.')
+        || local.eq_ignore_ascii_case(b"git")
+        || is_user(text.get(..at)?)
+    {
+        return None;
+    }
     let end = domain
         .iter()
         .position(|byte| !byte.is_ascii_alphanumeric() && !b".-".contains(byte));

@@ -111,15 +111,31 @@ impl Extent {
     }
 }
 
+/// Whether something could begin here at all. Most bytes are spaces, and letters inside a word, and this is asked of each.
+#[inline]
+pub(super) fn may_begin(text: &[u8], at: usize) -> bool {
+    match text.get(at) {
+        Some(b'A'..=b'Z' | b'a'..=b'z') => {
+            let last = at.checked_sub(1).and_then(|last| text.get(last));
+            // Of these, some are escapes.
+            !last.is_some_and(u8::is_ascii_alphanumeric)
+                || matches!(last, Some(b'n' | b'r' | b't'))
+                || email::ends_far(text, at)
+        }
+        Some(b'0'..=b'9' | b'+' | b'(' | b':' | b'-' | b'.' | b'_' | b'%' | 0xef) => true,
+        _ => false,
+    }
+}
+
 /// Tells of the kinds, of those that are looked for, of which one begins here.
 pub(super) fn at(text: &[u8], at: usize, wanted: Entities, found: &mut dyn FnMut(Entity, Extent)) {
     let Some(&byte) = text.get(at) else {
         return;
     };
+    let last = at.checked_sub(1).and_then(|last| text.get(last)).copied();
+    let inside = last.is_some_and(|last| last.is_ascii_alphanumeric());
     let before = text.get(..at).unwrap_or_default();
-    let last = before.last().copied();
-    // Most bytes are letters inside a word.
-    let starts = !last.is_some_and(|last| last.is_ascii_alphanumeric()) || is_escape(before);
+    let starts = !inside || is_escape(before);
     let mut check = |entity, extent: fn(&[u8], usize) -> Option<Extent>| {
         if wanted.contains(entity)
             && let Some(extent) = extent(text, at)

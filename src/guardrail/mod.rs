@@ -13,6 +13,7 @@ mod number;
 mod pattern;
 mod redact;
 mod secret;
+mod settled;
 mod window;
 mod words;
 
@@ -154,7 +155,8 @@ impl Screen {
         } = self;
         scan.read(search, window.text(), end);
         let known = findings.entities.without(wanted.entities);
-        window.each(end, |text, at| {
+        let held = |_: &[u8], _| false;
+        window.each(end, held, |text, at| {
             let missing = search.entities.without(known).without(here.entities);
             visit(search, missing, scan, text, at, &mut |kind, _| {
                 here.insert(kind);
@@ -165,6 +167,11 @@ impl Screen {
 }
 
 /// Tells of what begins at a place.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "comes for every byte of every text, and as a rule there is nothing to do"
+)]
 fn visit(
     search: &Search,
     entities: Entities,
@@ -173,16 +180,20 @@ fn visit(
     at: usize,
     found: &mut dyn FnMut(Kind, Extent),
 ) {
-    entity::at(text, at, entities, &mut |entity, extent| {
-        found(Kind::Entity(entity), extent);
-    });
+    if entity::may_begin(text, at) {
+        entity::at(text, at, entities, &mut |entity, extent| {
+            found(Kind::Entity(entity), extent);
+        });
+    }
     for (list, words) in search.words.iter().enumerate() {
         if let Some(len) = words.words.at(text, at) {
             found(Kind::Words(list), Extent::of(len));
         }
     }
-    for (list, len) in scan.at(at) {
-        found(Kind::Words(list), Extent::of(len));
+    if !scan.is_empty() {
+        for (list, len) in scan.at(at) {
+            found(Kind::Words(list), Extent::of(len));
+        }
     }
 }
 

@@ -47,21 +47,19 @@ fn separator(text: &[u8]) -> Option<usize> {
         [b' ' | b'-' | b'.', ..] => Some(1),
         // U+00A0; what is between U+2000 and U+2015, spaces and hyphens; U+202F; U+2212; U+3000; U+FF0D.
         [0xc2, 0xa0, ..] => Some(2),
-        [0xe2, 0x80, 0x80..=0x95 | 0xaf, ..] | [0xe2, 0x88, 0x92, ..] => Some(3),
-        [0xe3, 0x80, 0x80, ..] | [0xef, 0xbc, 0x8d, ..] => Some(3),
+        [0xe2, 0x80, 0x80..=0x95 | 0xaf, ..]
+        | [0xe2, 0x88, 0x92, ..]
+        | [0xe3, 0x80, 0x80, ..]
+        | [0xef, 0xbc, 0x8d, ..] => Some(3),
         _ => None,
     }
 }
 
 /// Groups of digits as a pattern has them, with separators that are all the same; what follows is no digit. The groups, and
 /// where they end.
-fn groups<const N: usize>(
-    text: &[u8],
-    at: usize,
-    lengths: [usize; N],
-) -> Option<([u32; N], usize)> {
+fn groups(text: &[u8], at: usize, lengths: &[usize]) -> Option<([u32; 3], usize)> {
     let mut rest = text.get(at..)?;
-    let mut values = [0; N];
+    let mut values = [0; 3];
     let mut between: Option<&[u8]> = None;
     for (index, (value, len)) in values.iter_mut().zip(lengths).enumerate() {
         if index > 0 {
@@ -72,7 +70,7 @@ fn groups<const N: usize>(
             between = Some(separator);
             rest = tail;
         }
-        for _ in 0..len {
+        for _ in 0..*len {
             let (digit, len) = digit(rest)?;
             *value = u32::saturating_mul(*value, 10).saturating_add(digit.into());
             rest = rest.get(len..)?;
@@ -119,10 +117,10 @@ pub(super) fn ssn(text: &[u8], at: usize) -> Option<Extent> {
     let valid = |area: u32, group: u32, serial: u32| {
         !matches!(area, 0 | 666 | 900..) && group != 0 && serial != 0
     };
-    let (is, end) = if let Some(([area, group, serial], end)) = groups(text, at, [3, 2, 4]) {
+    let (is, end) = if let Some(([area, group, serial], end)) = groups(text, at, &[3, 2, 4]) {
         (valid(area, group, serial), end)
     } else {
-        let ([number], end) = groups(text, at, [9])?;
+        let ([number, ..], end) = groups(text, at, &[9])?;
         let (area, rest) = (number / 1_000_000, number % 1_000_000);
         let is = valid(area, rest / 10_000, rest % 10_000)
             && is_named(
@@ -165,12 +163,12 @@ pub(super) fn phone(text: &[u8], at: usize) -> Option<Extent> {
             };
             let space = usize::from(behind.first() == Some(&b' '));
             let number = open.saturating_add(4).saturating_add(space);
-            let ([office, _], end) = groups(text, number, [3, 4])?;
+            let ([office, ..], end) = groups(text, number, &[3, 4])?;
             (is_area(area) && office >= 200).then_some(end)
         }
         _ => {
             let area = rest.get(..3).unwrap_or_default();
-            let ([_, office, _], end) = groups(text, at, [3, 3, 4])?;
+            let ([_, office, _], end) = groups(text, at, &[3, 3, 4])?;
             (is_area(area) && office >= 200 && !continues(text, at)).then_some(end)
         }
     };
@@ -211,10 +209,7 @@ fn international(text: &[u8], at: usize) -> Option<usize> {
 /// An address of the Internet from here on that is not part of something longer, as a version is.
 pub(super) fn ip_address(text: &[u8], at: usize) -> Option<Extent> {
     const LONGEST: usize = 45;
-    if is_version(text.get(..at).unwrap_or_default()) {
-        return None;
-    }
-    let rest = text.get(at..)?;
+    let (before, rest) = text.split_at_checked(at)?;
     let part = |byte: &u8| byte.is_ascii_hexdigit() || b".:".contains(byte);
     let len = rest
         .iter()
@@ -230,14 +225,16 @@ pub(super) fn ip_address(text: &[u8], at: usize) -> Option<Extent> {
         // A port may follow.
         let address = token.split(|byte| *byte == b':').next();
         let address = address.unwrap_or_default();
-        return is_ipv4(address).then(|| Extent::of(address.len()));
+        let is = is_ipv4(address) && !is_version(before);
+        return is.then(|| Extent::of(address.len()));
     }
     let text = std::str::from_utf8(token).unwrap_or_default();
     let text = text
         .strip_suffix(':')
         .filter(|text| !text.ends_with(':'))
         .unwrap_or(text);
-    (text.parse::<Ipv6Addr>().is_ok()).then(|| Extent::of(text.len()))
+    let is = text.parse::<Ipv6Addr>().is_ok() && !is_version(before);
+    is.then(|| Extent::of(text.len()))
 }
 
 /// Whether what stands before makes it a version, or part of something longer.

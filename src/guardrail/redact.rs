@@ -6,8 +6,10 @@
 use super::entity::{Entity, Extent};
 use super::pattern::Scan;
 use super::secret::{is_token, run};
+use super::settled::is_settled;
 use super::window::{REACH, Window};
 use super::{Findings, Kind, Search, visit};
+use std::cell::Cell;
 use std::rc::Rc;
 
 /// What is taken out of a text.
@@ -19,7 +21,8 @@ pub struct Redaction {
     pub kinds: Findings,
 }
 
-/// Takes out of texts what must not be in them. At most [`Redactor::HELD`] bytes of a text are held back.
+/// Takes out of texts what must not be in them. At most [`Redactor::HELD`] bytes of a text are held back; of prose it is the
+/// last word.
 #[derive(Debug, Default)]
 pub struct Redactor {
     window: Window,
@@ -88,7 +91,7 @@ impl Redactor {
         self.findings
     }
 
-    fn look(&mut self, what: &Redaction, end: bool, out: &mut impl Out) {
+    fn look(&mut self, what: &Redaction, end: bool, out: &mut dyn Out) {
         let Self {
             window,
             scan,
@@ -99,11 +102,15 @@ impl Redactor {
         } = self;
         let place = |at: usize| before.saturating_add(at as u64);
         scan.read(&what.search, window.text(), end);
-        window.each(end, |text, at| {
+        // What goes on beyond what can be seen takes steps that are the same however the text is cut.
+        let goes_on = Cell::new(*tail != Tail::Nothing);
+        let settled = |text: &[u8], at| !goes_on.get() && is_settled(&what.search, scan, text, at);
+        window.each(end, settled, |text, at| {
             if *done == at {
                 let (len, rest) = tail.take(text.get(at..).unwrap_or_default());
                 *done = at.saturating_add(len);
                 *tail = rest;
+                goes_on.set(*tail != Tail::Nothing);
             }
             let mut longest: Option<(Kind, Extent)> = None;
             visit(
@@ -131,6 +138,7 @@ impl Redactor {
             if end > *done || (end == *done && *tail == Tail::Nothing) {
                 *done = end;
                 *tail = extent.tail;
+                goes_on.set(*tail != Tail::Nothing);
             }
         });
         let seen = window.seen();

@@ -28,15 +28,21 @@ impl Window {
         self.at = 0;
     }
 
-    /// Visits the places that were not visited yet, as far as it can be known what begins there. What is shown of the text
+    /// Visits the places that were not visited yet, as far as it can be known what begins there: enough of the text is there,
+    /// or its end, or the place is settled without. What is shown of the text
     /// reaches no further than can be seen wherever it was cut: nothing must hang on that.
-    pub(super) fn each(&mut self, end: bool, mut visit: impl FnMut(&[u8], usize)) {
+    pub(super) fn each(
+        &mut self,
+        end: bool,
+        mut settled: impl FnMut(&[u8], usize) -> bool,
+        mut visit: impl FnMut(&[u8], usize),
+    ) {
         let until = if end {
             self.bytes.len()
         } else {
             self.bytes.len().saturating_sub(REACH)
         };
-        while self.at < until {
+        while self.at < until || (self.at < self.bytes.len() && settled(&self.bytes, self.at)) {
             let reach = self.bytes.get(..self.at.saturating_add(REACH));
             visit(reach.unwrap_or(&self.bytes), self.at);
             self.at = self.at.saturating_add(1);

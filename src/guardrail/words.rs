@@ -38,14 +38,30 @@ impl Words {
         list
     }
 
+    /// Whether it is known which of them begins at this place, whatever follows.
+    pub(super) fn is_settled(&self, text: &[u8], at: usize) -> bool {
+        // With what decides whether a word goes on behind it.
+        let longest = self
+            .lengths
+            .last()
+            .map_or(0, |longest| longest.saturating_add(1));
+        text.len() >= at.saturating_add(longest) || !self.may_begin(text, at)
+    }
+
+    fn may_begin(&self, text: &[u8], at: usize) -> bool {
+        let Some(first) = text.get(at).map(u8::to_ascii_lowercase) else {
+            return false;
+        };
+        let block = self.first.get(usize::from(first >> 6)).copied();
+        block.unwrap_or_default() >> (first & 63) & 1 != 0 && !is_inside(text, at)
+    }
+
     /// The length of the longest of them that begins at this place.
     pub(super) fn at(&self, text: &[u8], at: usize) -> Option<usize> {
-        let rest = text.get(at..).unwrap_or_default();
-        let first = rest.first()?.to_ascii_lowercase();
-        let block = self.first.get(usize::from(first >> 6)).copied();
-        if block.unwrap_or_default() >> (first & 63) & 1 == 0 || is_inside(text, at) {
+        if !self.may_begin(text, at) {
             return None;
         }
+        let rest = text.get(at..).unwrap_or_default();
         let mut text_here = [0; Self::MAX];
         let longest = rest.len().min(Self::MAX);
         for (to, from) in text_here.iter_mut().zip(rest) {

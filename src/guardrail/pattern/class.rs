@@ -77,6 +77,11 @@ impl Class {
         }
     }
 
+    /// Those of ASCII, a bit each.
+    pub(super) const fn ascii(&self) -> u128 {
+        self.ascii
+    }
+
     /// Whether a character is in it.
     pub(super) fn has(&self, char: char) -> bool {
         if char.is_ascii() {
@@ -89,9 +94,10 @@ impl Class {
     /// The bytes of its longest character.
     pub(super) fn longest(&self) -> usize {
         let ends = self.ranges.iter().map(|(_, last)| last.len_utf8());
-        match self.others {
-            true => 4,
-            false => ends.max().unwrap_or(1),
+        if self.others {
+            4
+        } else {
+            ends.max().unwrap_or(1)
         }
     }
 }

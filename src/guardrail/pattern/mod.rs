@@ -10,21 +10,18 @@ mod parse;
 mod scan;
 
 use self::class::Class;
-use self::parse::{Node, Parser};
+use self::parse::Parser;
 pub(super) use self::scan::Scan;
 use super::words::Words;
 use std::fmt;
-
-/// More characters, counted ones each time, are refused…
-const MAX_POSITIONS: usize = 256;
-/// … and so are more ways from one to another.
-const MAX_WAYS: usize = 4096;
 
 /// A regular expression of bounded length, whatever the case of ASCII letters.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     source: Box<str>,
     positions: Vec<Position>,
+    /// The characters of ASCII that a match begins with.
+    starts: u128,
     /// Whether it may only begin, and only end, where a word does.
     bounded: (bool, bool),
 }
@@ -41,30 +38,20 @@ struct Position {
 
 /// Why a pattern is none.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum PatternError {
-    /// It matches the empty text, which is everywhere.
-    Empty,
-    /// It is too large.
-    Large,
-    /// It matches more than [`Pattern::MAX`] bytes.
-    Long,
-    /// What is wrong, and at which byte.
-    Syntax(&'static str, usize),
-    /// It matches text of any length.
-    Unbounded,
+pub struct PatternError(&'static str);
+
+impl PatternError {
+    const EMPTY: Self = Self("matches the empty text, which is everywhere");
+    const LARGE: Self = Self("is too large: counted repetitions count each time");
+    /// [`Pattern::MAX`]
+    const LONG: Self = Self("can match more than 156 bytes");
+    const UNBOUNDED: Self =
+        Self("can match text of any length: say how much at most, like `{1,20}`");
 }
 
 impl fmt::Display for PatternError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("matches the empty text, which is everywhere"),
-            Self::Large => f.write_str("is too large: counted repetitions count each time"),
-            Self::Long => write!(f, "can match more than {} bytes", Pattern::MAX),
-            Self::Syntax(what, at) => write!(f, "{what}, at byte {at}"),
-            Self::Unbounded => {
-                f.write_str("can match text of any length: say how much at most, like `{1,20}`")
-            }
-        }
+        f.write_str(self.0)
     }
 }
 
@@ -74,29 +61,22 @@ impl Pattern {
 
     /// From a regular expression.
     pub fn new(source: &str) -> Result<Self, PatternError> {
-        let (node, bounded) = Parser::parse(source)?;
-        if node.longest()? > Self::MAX {
-            return Err(PatternError::Long);
-        }
-        let mut builder = Builder::default();
-        let all = builder.add(&node)?;
+        let (mut positions, all, bounded) = Parser::parse(source)?;
         if all.empty {
-            return Err(PatternError::Empty);
+            return Err(PatternError::EMPTY);
         }
-        let mut positions = builder.positions;
-        for at in all.first {
-            if let Some(position) = positions.get_mut(usize::from(at)) {
-                position.first = true;
-            }
-        }
-        for at in all.last {
-            if let Some(position) = positions.get_mut(usize::from(at)) {
-                position.last = true;
+        let mut starts = 0;
+        for (at, position) in (0..).zip(&mut positions) {
+            position.first = all.first.contains(&at);
+            position.last = all.last.contains(&at);
+            if position.first {
+                starts |= position.class.ascii();
             }
         }
         Ok(Self {
             source: source.into(),
             positions,
+            starts,
             bounded,
         })
     }
@@ -104,111 +84,6 @@ impl Pattern {
     /// As it was written.
     pub(super) fn source(&self) -> &str {
         &self.source
-    }
-}
-
-/// A part of the automaton.
-#[derive(Default)]
-struct Part {
-    first: Vec<u16>,
-    last: Vec<u16>,
-    /// Whether it matches the empty text.
-    empty: bool,
-}
-
-#[derive(Default)]
-struct Builder {
-    positions: Vec<Position>,
-    ways: usize,
-}
-
-impl Builder {
-    fn add(&mut self, node: &Node) -> Result<Part, PatternError> {
-        match node {
-            Node::Class(class) => {
-                let at = u16::try_from(self.positions.len()).unwrap_or(u16::MAX);
-                if self.positions.len() >= MAX_POSITIONS {
-                    return Err(PatternError::Large);
-                }
-                self.positions.push(Position {
-                    class: class.clone(),
-                    before: Vec::new(),
-                    first: false,
-                    last: false,
-                });
-                Ok(Part {
-                    first: vec![at],
-                    last: vec![at],
-                    empty: false,
-                })
-            }
-            Node::Sequence(nodes) => {
-                let mut all = Part::nothing();
-                for node in nodes {
-                    let next = self.add(node)?;
-                    all = self.join(all, next)?;
-                }
-                Ok(all)
-            }
-            Node::Choice(nodes) => {
-                let mut all = Part::default();
-                for node in nodes {
-                    let one = self.add(node)?;
-                    all.first.extend(one.first);
-                    all.last.extend(one.last);
-                    all.empty |= one.empty;
-                }
-                Ok(all)
-            }
-            Node::Repeat(node, least, most) => {
-                // `a{2,4}` is `aa(a(a)?)?`: from each there is one way on.
-                let mut all = Part::nothing();
-                for count in (0..*most).rev() {
-                    let one = self.add(node)?;
-                    all = self.join(one, all)?;
-                    all.empty |= count >= *least;
-                }
-                Ok(all)
-            }
-        }
-    }
-
-    fn join(&mut self, one: Part, next: Part) -> Result<Part, PatternError> {
-        for to in &next.first {
-            let Some(position) = self.positions.get_mut(usize::from(*to)) else {
-                continue;
-            };
-            for from in &one.last {
-                if !position.before.contains(from) {
-                    position.before.push(*from);
-                    self.ways = self.ways.saturating_add(1);
-                }
-            }
-            if self.ways > MAX_WAYS {
-                return Err(PatternError::Large);
-            }
-        }
-        let mut all = Part {
-            first: one.first,
-            last: next.last,
-            empty: one.empty && next.empty,
-        };
-        if one.empty {
-            all.first.extend(next.first);
-        }
-        if next.empty {
-            all.last.extend(one.last);
-        }
-        Ok(all)
-    }
-}
-
-impl Part {
-    fn nothing() -> Self {
-        Self {
-            empty: true,
-            ..Self::default()
-        }
     }
 }
 

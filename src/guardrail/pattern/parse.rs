@@ -1,54 +1,54 @@
 //! Regular expressions as they are written: what all engines read alike, and nothing that would need more than one look.
+//! The automaton comes of it at once: what is repeated is read so many times.
 
-use super::PatternError;
 use super::class::Class;
+use super::{Pattern, PatternError, Position};
 
 /// Groups in groups.
 const MAX_DEPTH: usize = 16;
+/// More characters, counted ones each time, are refused…
+const MAX_POSITIONS: usize = 256;
+/// … and so are more ways from one to another, and more to read.
+const MAX_STEPS: usize = 2048;
 
-/// A part of a pattern.
-#[derive(Debug)]
-pub(super) enum Node {
-    Choice(Vec<Self>),
-    Class(Class),
-    Repeat(Box<Self>, usize, usize),
-    Sequence(Vec<Self>),
+/// A part of the automaton.
+#[derive(Default)]
+pub(super) struct Part {
+    /// Where it may begin…
+    pub(super) first: Vec<u16>,
+    /// … and end.
+    pub(super) last: Vec<u16>,
+    /// Whether it matches the empty text.
+    pub(super) empty: bool,
+    /// The most bytes that it can match.
+    longest: usize,
 }
 
-impl Node {
-    /// The most bytes that it can match.
-    pub(super) fn longest(&self) -> Result<usize, PatternError> {
-        let mut longest = 0_usize;
-        match self {
-            Self::Choice(nodes) => {
-                for node in nodes {
-                    longest = longest.max(node.longest()?);
-                }
-            }
-            Self::Class(class) => longest = class.longest(),
-            Self::Repeat(_, _, usize::MAX) => return Err(PatternError::Unbounded),
-            Self::Repeat(node, _, most) => longest = node.longest()?.saturating_mul(*most),
-            Self::Sequence(nodes) => {
-                for node in nodes {
-                    longest = longest.saturating_add(node.longest()?);
-                }
-            }
-        }
-        Ok(longest)
-    }
+impl Part {
+    const NOTHING: Self = Self {
+        first: Vec::new(),
+        last: Vec::new(),
+        empty: true,
+        longest: 0,
+    };
 }
 
 /// Reads a pattern.
 pub(super) struct Parser<'a> {
     rest: &'a str,
-    /// Where the end of `rest` is in the source.
-    end: usize,
     depth: usize,
+    positions: Vec<Position>,
+    steps: usize,
+    /// There are alternatives outside of all groups.
+    splits: bool,
 }
 
+/// Whether a match may only begin, and only end, where a word does.
+type Bounded = (bool, bool);
+
 impl Parser<'_> {
-    /// The pattern, and whether it may only begin, and only end, where a word does.
-    pub(super) fn parse(source: &str) -> Result<(Node, (bool, bool)), PatternError> {
+    /// The automaton.
+    pub(super) fn parse(source: &str) -> Result<(Vec<Position>, Part, Bounded), PatternError> {
         // Said of every pattern anyway.
         let rest = source.strip_prefix("(?i)").unwrap_or(source);
         let begins = rest.strip_prefix(r"\b");
@@ -57,124 +57,185 @@ impl Parser<'_> {
             .strip_suffix(r"\b")
             .filter(|rest| !rest.ends_with('\\'));
         let rest = ends.unwrap_or(rest);
-        let cut = if ends.is_some() { r"\b".len() } else { 0 };
         let mut parser = Parser {
             rest,
-            end: source.len().saturating_sub(cut),
             depth: 0,
+            positions: Vec::new(),
+            steps: 0,
+            splits: false,
         };
-        let node = parser.choice()?;
+        let all = parser.choice()?;
         if !parser.rest.is_empty() {
-            return Err(parser.wrong("has a `)` too many"));
+            return Err(PatternError("has a `)` too many"));
         }
         // `\ba|b\b` would be bound at one end of each.
         let bounded = (begins.is_some(), ends.is_some());
-        if bounded != (false, false) && matches!(node, Node::Choice(_)) {
-            return Err(parser.wrong("needs a group around `|` beside `\\b`"));
+        if bounded != (false, false) && parser.splits {
+            return Err(PatternError("needs a group around `|` beside `\\b`"));
         }
-        Ok((node, bounded))
+        Ok((parser.positions, all, bounded))
     }
 
-    fn choice(&mut self) -> Result<Node, PatternError> {
-        let mut nodes = vec![self.sequence()?];
+    fn choice(&mut self) -> Result<Part, PatternError> {
+        let mut all = self.sequence()?;
         while self.eat('|') {
-            nodes.push(self.sequence()?);
+            self.splits |= self.depth == 0;
+            let one = self.sequence()?;
+            all.first.extend(one.first);
+            all.last.extend(one.last);
+            all.empty |= one.empty;
+            all.longest = all.longest.max(one.longest);
         }
-        match nodes.pop() {
-            Some(only) if nodes.is_empty() => Ok(only),
-            last => {
-                nodes.extend(last);
-                Ok(Node::Choice(nodes))
-            }
-        }
+        Ok(all)
     }
 
-    fn sequence(&mut self) -> Result<Node, PatternError> {
-        let mut nodes = Vec::new();
+    fn sequence(&mut self) -> Result<Part, PatternError> {
+        let mut all = Part::NOTHING;
         while !self.rest.is_empty() && !self.rest.starts_with(['|', ')']) {
-            let node = self.one()?;
-            nodes.push(self.repeated(node)?);
+            let start = self.rest;
+            let one = self.one()?;
+            let (least, most) = self.times()?;
+            let behind = self.rest;
+            // `a{2,4}` is `aa(a(a)?)?`: from each there is one way on.
+            let mut one = Some(one);
+            let mut part = Part::NOTHING;
+            for count in (0..most).rev() {
+                let next = if let Some(one) = one.take() {
+                    one
+                } else {
+                    self.rest = start;
+                    self.one()?
+                };
+                part = self.join(next, part)?;
+                part.empty |= count >= least;
+            }
+            self.rest = behind;
+            all = self.join(all, part)?;
         }
-        Ok(Node::Sequence(nodes))
+        Ok(all)
     }
 
-    fn one(&mut self) -> Result<Node, PatternError> {
-        let before = self.rest;
-        let Some(char) = self.next() else {
-            return Err(self.wrong("ends too early"));
-        };
-        let class = match char {
-            '(' => return self.group(),
-            '[' => self.class()?,
-            '.' => Class::any(),
-            '\\' => self.escape()?,
-            '*' | '+' | '?' | '{' => {
-                self.rest = before;
-                return Err(
-                    self.wrong("has nothing to repeat (a character itself has a `\\` before it)")
-                );
+    fn join(&mut self, one: Part, next: Part) -> Result<Part, PatternError> {
+        for to in &next.first {
+            let Some(position) = self.positions.get_mut(usize::from(*to)) else {
+                continue;
+            };
+            for from in &one.last {
+                if !position.before.contains(from) {
+                    position.before.push(*from);
+                    self.steps = self.steps.saturating_add(1);
+                }
             }
-            '^' | '$' => {
-                self.rest = before;
-                return Err(self.wrong(
+        }
+        let mut all = Part {
+            first: one.first,
+            last: next.last,
+            empty: one.empty && next.empty,
+            longest: one.longest.saturating_add(next.longest),
+        };
+        if one.empty {
+            all.first.extend(next.first);
+        }
+        if next.empty {
+            all.last.extend(one.last);
+        }
+        if all.longest > Pattern::MAX {
+            Err(PatternError::LONG)
+        } else if self.steps > MAX_STEPS {
+            Err(PatternError::LARGE)
+        } else {
+            Ok(all)
+        }
+    }
+
+    /// A character, a set of them, or a group.
+    fn one(&mut self) -> Result<Part, PatternError> {
+        self.steps = self.steps.saturating_add(1);
+        let class = match self.next() {
+            Some('(') => return self.group(),
+            Some('[') => self.class()?,
+            Some('.') => Class::any(),
+            Some('\\') => match self.escaped()? {
+                Escape::Char(char) => Class::of(char),
+                Escape::Class(class) => class,
+            },
+            Some('*' | '+' | '?' | '{') => {
+                return Err(PatternError(
+                    "has nothing to repeat (a character itself has a `\\` before it)",
+                ));
+            }
+            Some('^' | '$') => {
+                return Err(PatternError(
                     "has `^` or `$`, and a text that arrives in pieces has no lines; `\\b` is where a word begins or ends",
                 ));
             }
-            char => Class::of(char),
+            Some(char) => Class::of(char),
+            None => return Ok(Part::NOTHING),
         };
-        Ok(Node::Class(class))
+        let at = vec![u16::try_from(self.positions.len()).unwrap_or(u16::MAX)];
+        let longest = class.longest();
+        self.positions.push(Position {
+            class,
+            before: Vec::new(),
+            first: false,
+            last: false,
+        });
+        if self.positions.len() > MAX_POSITIONS {
+            return Err(PatternError::LARGE);
+        }
+        Ok(Part {
+            first: at.clone(),
+            last: at,
+            empty: false,
+            longest,
+        })
     }
 
-    fn group(&mut self) -> Result<Node, PatternError> {
+    fn group(&mut self) -> Result<Part, PatternError> {
         if self.depth >= MAX_DEPTH {
-            return Err(PatternError::Large);
+            return Err(PatternError::LARGE);
         }
         if self.eat('?') && !self.eat(':') {
-            return Err(self.wrong("has a group of a kind that is not known; `(?:…)` is"));
+            return Err(PatternError(
+                "has a group of a kind that is not known; `(?:…)` is",
+            ));
         }
         self.depth = self.depth.saturating_add(1);
-        let node = self.choice()?;
+        let part = self.choice()?;
         self.depth = self.depth.saturating_sub(1);
         if self.eat(')') {
-            Ok(node)
+            Ok(part)
         } else {
-            Err(self.wrong("has a `(` too many"))
+            Err(PatternError("has a `(` too many"))
         }
     }
 
-    /// With how often it may come.
-    fn repeated(&mut self, mut node: Node) -> Result<Node, PatternError> {
-        loop {
-            let (least, most) = match self.rest.chars().next() {
-                Some('*') => (0, usize::MAX),
-                Some('+') => (1, usize::MAX),
-                Some('?') => (0, 1),
-                Some('{') => {
-                    self.next();
-                    let least = self.number();
-                    let most = match (least, self.eat(',')) {
-                        (least, false) => least,
-                        (_, true) if self.rest.starts_with('}') => Some(usize::MAX),
-                        (_, true) => self.number(),
-                    };
-                    let (Some(least), Some(most)) = (least, most) else {
-                        return Err(self.wrong("has no number between `{` and `}`"));
-                    };
-                    if !self.rest.starts_with('}') || least > most {
-                        return Err(self.wrong("has a `{…}` that is not `{2}` or `{2,4}`"));
-                    }
-                    (least, most)
+    /// How often what was read may come.
+    fn times(&mut self) -> Result<(usize, usize), PatternError> {
+        let (least, most) = if self.eat('?') {
+            (0, 1)
+        } else if self.eat('{') {
+            let least = self.number();
+            let most = if self.eat(',') {
+                if self.rest.starts_with('}') {
+                    return Err(PatternError::UNBOUNDED);
                 }
-                _ => return Ok(node),
+                self.number()
+            } else {
+                least
             };
-            self.next();
-            // Lazy or not: what is found is the longest.
-            self.eat('?');
-            if most > super::MAX_POSITIONS && most != usize::MAX {
-                return Err(PatternError::Large);
+            match (least, most) {
+                (Some(least), Some(most)) if least <= most && self.eat('}') => (least, most),
+                _ => return Err(PatternError("has a `{…}` that is not `{2}` or `{2,4}`")),
             }
-            node = Node::Repeat(Box::new(node), least, most);
-        }
+        } else if self.rest.starts_with(['*', '+']) {
+            return Err(PatternError::UNBOUNDED);
+        } else {
+            return Ok((1, 1));
+        };
+        // Lazy or not: what is found is the longest.
+        self.eat('?');
+        Ok((least, most))
     }
 
     /// `[a-z_]`, whose bracket is behind.
@@ -184,15 +245,17 @@ impl Parser<'_> {
         let mut empty = true;
         loop {
             let one = match self.next() {
-                None => return Err(self.wrong("has a `[` too many")),
+                None => return Err(PatternError("has a `[` too many")),
                 Some(']') if !empty => break,
-                Some('[') => return Err(self.wrong("has a `[` inside of `[…]`: write `\\[`")),
+                Some('[') => return Err(PatternError("has a `[` inside of `[…]`: write `\\[`")),
                 Some('\\') => match self.escaped()? {
                     Escape::Char(char) => char,
                     Escape::Class(named) => {
                         empty = false;
                         if !class.merge(named) {
-                            return Err(self.wrong("has a class that cannot be joined with others"));
+                            return Err(PatternError(
+                                "has a class that cannot be joined with others",
+                            ));
                         }
                         continue;
                     }
@@ -207,24 +270,17 @@ impl Parser<'_> {
                 last = match self.next() {
                     Some('\\') => match self.escaped()? {
                         Escape::Char(char) => char,
-                        Escape::Class(_) => return Err(self.wrong("has a range without an end")),
+                        Escape::Class(_) => return Err(PatternError("has a range without an end")),
                     },
                     last => last.unwrap_or(one),
                 };
             }
             if last < one {
-                return Err(self.wrong("has a range from high to low"));
+                return Err(PatternError("has a range from high to low"));
             }
             class.add(one, last);
         }
         Ok(if inverted { class.inverted() } else { class })
-    }
-
-    fn escape(&mut self) -> Result<Class, PatternError> {
-        Ok(match self.escaped()? {
-            Escape::Char(char) => Class::of(char),
-            Escape::Class(class) => class,
-        })
     }
 
     /// What stands for itself behind a backslash, and what does not.
@@ -234,16 +290,16 @@ impl Parser<'_> {
             Some('r') => Escape::Char('\r'),
             Some('t') => Escape::Char('\t'),
             Some('b') => {
-                return Err(
-                    self.wrong("has a `\\b` inside: it may stand at the beginning and at the end")
-                );
+                return Err(PatternError(
+                    "has a `\\b` inside: it may stand at the beginning and at the end",
+                ));
             }
             Some(char) if char.is_ascii_punctuation() || char == ' ' => Escape::Char(char),
             Some(char) => match Class::named(char) {
                 Some(class) => Escape::Class(class),
-                None => return Err(self.wrong("has an escape that is not known")),
+                None => return Err(PatternError("has an escape that is not known")),
             },
-            None => return Err(self.wrong("ends with a backslash")),
+            None => return Err(PatternError("ends with a backslash")),
         })
     }
 
@@ -252,7 +308,7 @@ impl Parser<'_> {
         let end = self.rest.find(digit).unwrap_or(self.rest.len());
         let (number, rest) = self.rest.split_at_checked(end)?;
         self.rest = rest;
-        number.parse().ok().filter(|number| *number < usize::MAX)
+        number.parse().ok()
     }
 
     fn next(&mut self) -> Option<char> {
@@ -266,10 +322,6 @@ impl Parser<'_> {
         let rest = self.rest.strip_prefix(wanted);
         self.rest = rest.unwrap_or(self.rest);
         rest.is_some()
-    }
-
-    fn wrong(&self, what: &'static str) -> PatternError {
-        PatternError::Syntax(what, self.end.saturating_sub(self.rest.len()))
     }
 }
 

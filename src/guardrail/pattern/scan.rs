@@ -14,6 +14,8 @@ pub(in crate::guardrail) struct Scan {
     at: usize,
     /// For each pattern of each list in turn: for each position where a match began that has come to it.
     states: Vec<State>,
+    /// Whether one of them has a match under way.
+    live: bool,
     /// Matches by their beginning, of which not all may be visited yet.
     matches: Vec<Match>,
 }
@@ -36,15 +38,23 @@ struct Match {
 impl Scan {
     /// Reads on in the text of the window.
     pub(in crate::guardrail) fn read(&mut self, search: &Search, text: &[u8], end: bool) {
-        let lists = search.words.iter().enumerate();
-        let patterns = lists
-            .flat_map(|(list, words)| words.patterns.iter().map(move |pattern| (list, pattern)));
-        if patterns.clone().next().is_none() {
+        let starts = patterns(search).fold(0, |starts, (_, pattern)| starts | pattern.starts);
+        if starts == 0 && patterns(search).next().is_none() {
             return;
         }
-        while let Some((char, len)) = character(text.get(self.at..).unwrap_or_default(), end) {
+        while let Some(rest) = text.get(self.at..) {
+            if !self.live {
+                // Most characters begin nothing.
+                let begins = |byte: &u8| !byte.is_ascii() || starts >> byte & 1 != 0;
+                let skipped = rest.iter().position(begins).unwrap_or(rest.len());
+                self.at = self.at.saturating_add(skipped);
+            }
+            let Some((char, len)) = character(text.get(self.at..).unwrap_or_default(), end) else {
+                break;
+            };
             let behind = self.at.saturating_add(len);
-            for (place, (list, pattern)) in patterns.clone().enumerate() {
+            self.live = false;
+            for (place, (list, pattern)) in patterns(search).enumerate() {
                 if self.states.len() <= place {
                     self.states.push(State::default());
                 }
@@ -52,18 +62,24 @@ impl Scan {
                     continue;
                 };
                 if let Some(start) = state.step(pattern, char, text, (self.at, behind)) {
-                    note(
-                        &mut self.matches,
-                        Match {
-                            start,
-                            end: behind,
-                            list,
-                        },
-                    );
+                    let end = behind;
+                    note(&mut self.matches, Match { start, end, list });
                 }
+                self.live |= state.live;
             }
             self.at = behind;
         }
+    }
+
+    /// Whether all matches that begin at a place are known, whatever follows.
+    pub(in crate::guardrail) fn is_settled(&self, at: usize) -> bool {
+        let mut live = self.states.iter().filter(|state| state.live);
+        self.at > at && !live.any(|state| state.began.contains(&at))
+    }
+
+    /// Whether no match is known that is not visited.
+    pub(in crate::guardrail) const fn is_empty(&self) -> bool {
+        self.matches.is_empty()
     }
 
     /// The matches that begin at a place: list and length.
@@ -95,6 +111,7 @@ impl Scan {
     /// The text is over.
     pub(in crate::guardrail) fn clear(&mut self) {
         self.at = 0;
+        self.live = false;
         self.matches.clear();
         for state in &mut self.states {
             state.live = false;
@@ -113,11 +130,7 @@ impl State {
     ) -> Option<usize> {
         let positions = &pattern.positions;
         if !self.live {
-            // Most characters begin nothing.
-            if !positions
-                .iter()
-                .any(|position| position.first && position.class.has(char))
-            {
+            if char.is_ascii() && pattern.starts >> u32::from(char) & 1 == 0 {
                 return None;
             }
             self.began.clear();
@@ -149,6 +162,12 @@ impl State {
         std::mem::swap(&mut self.began, &mut self.next);
         (found != NONE).then_some(found)
     }
+}
+
+/// All patterns, with the places of their lists.
+fn patterns(search: &Search) -> impl Iterator<Item = (usize, &Pattern)> {
+    let lists = search.words.iter().enumerate();
+    lists.flat_map(|(list, words)| words.patterns.iter().map(move |pattern| (list, pattern)))
 }
 
 /// Of what begins at one place in one list, the longest is kept.

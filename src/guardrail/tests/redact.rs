@@ -4,10 +4,17 @@ use proptest::prelude::*;
 use std::rc::Rc;
 
 const WORDS: [&str; 3] = ["Falcon", "Falcon Nine", "机密"];
+const PATTERNS: [&str; 2] = [r"\bproj-\d{2,4}\b", "zz[a-z ]{0,9}!"];
 
 fn taking(entities: Entities) -> Redaction {
     let mut search = everything();
-    search.words = vec![Keywords::new(Words::new(WORDS.map(str::to_owned)), &[]).unwrap()];
+    search.words = vec![
+        Keywords::new(
+            Words::new(WORDS.map(str::to_owned)),
+            &PATTERNS.map(str::to_owned),
+        )
+        .unwrap(),
+    ];
     Redaction {
         search: Rc::new(search),
         kinds: Findings {
@@ -24,13 +31,10 @@ fn all() -> Redaction {
 fn redacted(what: &Redaction, pieces: &[&[u8]]) -> String {
     let mut redactor = Redactor::default();
     let mut out = Vec::new();
-    let mut sent = 0_usize;
     for piece in pieces {
         redactor.push(what, piece, &mut out);
-        sent += piece.len();
     }
     redactor.end(what, &mut out);
-    assert!(sent > 0 || out.is_empty());
     String::from_utf8_lossy(&out).into_owned()
 }
 
@@ -131,7 +135,11 @@ fn long_things_are_taken_out_whole() {
 fn cuts_change_nothing() {
     let what = all();
     let long = format!("-----BEGIN PRIVATE KEY----- {}.", "MIIE/+ab\n".repeat(60));
-    let further = [&long, "FALCON nine, falcon-9; 这是机密文件"];
+    let further = [
+        &long,
+        "FALCON nine, falcon-9; 这是机密文件",
+        "Falcon Nin zz and so! zz and on, proj-12 proj-12345",
+    ];
     for text in corpus().map(|(_, text)| text).chain(further) {
         let text = format!("{text} | {text}");
         let bytes = text.as_bytes();
@@ -166,28 +174,30 @@ fn nothing_is_left_and_nothing_else_is_gone() {
 #[test]
 fn little_is_held_back() {
     let what = all();
+    let pieces = ["plain words ", "with a 4111111111", "111111 inside"];
     let mut redactor = Redactor::default();
-    let mut out = Vec::new();
-    let mut sent = 0;
-    for piece in ["plain words ", "with a 4111111111", "111111 inside"]
-        .into_iter()
-        .cycle()
-        .take(3000)
-    {
+    let (mut out, mut sent) = (Vec::new(), 0);
+    for piece in pieces.into_iter().cycle().take(600) {
         redactor.push(&what, piece.as_bytes(), &mut out);
         sent += piece.len();
-        let labels = out
-            .windows(10)
-            .filter(|part| *part == b"[REDACTED_")
-            .count();
-        // A label is six bytes longer than the number.
-        assert!(out.len() + Redactor::HELD >= sent, "{labels}");
-        if out.len() > 10_000 {
-            out.clear();
-            sent = 0;
-            redactor.end(&what, &mut out);
-            out.clear();
+        // A label is longer than the number.
+        assert!(out.len() + Redactor::HELD >= sent);
+    }
+    // Of prose it is a word, of whatever language, or what a pattern might go on with.
+    for text in [
+        "In 2026 we sold 1,234 units (most of them in May), see chapter 4.1 of the fine report - and so on. ",
+        "Le café n’est pas cher : 3,50 € à la gare, fermée le 24/12/2026 à 18 h 30 précises. ",
+        "今天是2026年11月29日，温度是23.5度。你好，世界。",
+        "fn main() { println!(\"{}\", a[0] + b.c - d::e); } // done ",
+    ] {
+        let mut redactor = Redactor::default();
+        let (mut out, mut sent, mut held) = (Vec::new(), 0, 0);
+        for char in text.repeat(5).chars() {
+            redactor.push(&what, char.encode_utf8(&mut [0; 4]).as_bytes(), &mut out);
+            sent += char.len_utf8();
+            held = held.max(sent - out.len());
         }
+        assert!(held <= 40, "{held}: {text}");
     }
 }
 
@@ -198,7 +208,9 @@ proptest! {
             Just("4111 1111 1111 1111".to_owned()), Just("jane@example.com".to_owned()), Just("@".to_owned()),
             Just("sk-abcdefghijklmnopqrstuvwx1234567890".to_owned()), Just("x".repeat(150)), Just("1".repeat(170)),
             Just("-----BEGIN PRIVATE KEY-----".to_owned()), Just("-----END".to_owned()), Just(".".to_owned()),
-            Just("falcon nine".to_owned()), Just("机密".to_owned()), Just(" ".to_owned()), Just("::1".to_owned()),
+            Just("falcon nine".to_owned()), Just("proj-123".to_owned()), Just("zz".to_owned()), Just("!".to_owned()),
+            Just("DE89 3704 0044 0532 0130 00".to_owned()), Just("(415) 555-2671".to_owned()), Just("10.0.0.1".to_owned()),
+            Just("2001:db8::1".to_owned()), Just("536-90-4399".to_owned()), Just("４１１１".to_owned()), Just("4111 ".to_owned()), Just("机密".to_owned()), Just(" ".to_owned()), Just("::1".to_owned()),
             Just("eyJhbGciOiJIUzI1NiJ9.eyJhbGciOiJIUzI1NiJ9".to_owned()), "[ -~]{0,9}", "\\PC{0,5}",
         ],
         0..30,

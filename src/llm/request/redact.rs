@@ -1,14 +1,22 @@
 //! Redacted texts of a JSON body.
 
-use crate::guardrail::{Redaction, Redactor};
-use crate::json::{Scalar, Scanner, Sink, Span, Text, Writer, edited};
+use crate::guardrail::{Out, Redaction, Redactor};
+use crate::json::{Span, Writer};
 
 /// What is to be written in place of the value at `span`, as JSON; nothing where it has nothing in it to take out.
 pub(crate) fn redacted(body: &[u8], span: Span, redaction: &Redaction) -> Option<String> {
     let text = span.says(body);
-    let inside = document(&text, redaction);
-    let new = plain(inside.as_deref().unwrap_or(&text), redaction).or(inside)?;
-    Some(quoted(&new))
+    let mut redactor = Redactor::default();
+    let mut new = Redacted {
+        text: Vec::with_capacity(text.len()),
+        document: text.trim_ascii_start().starts_with(['{', '[']),
+        inside: false,
+        escaped: false,
+    };
+    redactor.push(redaction, text.as_bytes(), &mut new);
+    redactor.end(redaction, &mut new);
+    let changed = new.text != text.as_bytes();
+    changed.then(|| quoted(&String::from_utf8_lossy(&new.text)))
 }
 
 /// A JSON string. A number that becomes a label becomes one, too.
@@ -18,55 +26,35 @@ pub(crate) fn quoted(text: &str) -> String {
     json.finish()
 }
 
-fn plain(text: &str, redaction: &Redaction) -> Option<String> {
-    let mut redactor = Redactor::default();
-    let mut new = Vec::with_capacity(text.len());
-    redactor.push(redaction, text.as_bytes(), &mut new);
-    redactor.end(redaction, &mut new);
-    (new != text.as_bytes()).then(|| String::from_utf8_lossy(&new).into_owned())
+/// A redacted text. A document in a string, as the arguments of tools are, stays one, for some servers parse it: labels in
+/// place of numbers become strings.
+struct Redacted {
+    text: Vec<u8>,
+    /// It may be a document.
+    document: bool,
+    /// Inside a string of it.
+    inside: bool,
+    /// Behind a backslash there.
+    escaped: bool,
 }
 
-/// A text that is JSON, as the arguments of tools are, stays JSON: some servers parse it.
-fn document(text: &str, redaction: &Redaction) -> Option<String> {
-    if !text.trim_ascii_start().starts_with(['{', '[']) {
-        return None;
-    }
-    let mut values = Values {
-        document: text.as_bytes(),
-        redaction,
-        changes: Vec::new(),
-    };
-    let mut scanner = Scanner::new();
-    scanner.push(text.as_bytes(), &mut values).ok()?;
-    scanner.finish(&mut values).ok()?;
-    if values.changes.is_empty() {
-        return None;
-    }
-    String::from_utf8(edited(text.as_bytes(), values.changes)?).ok()
-}
-
-struct Values<'a> {
-    document: &'a [u8],
-    redaction: &'a Redaction,
-    changes: Vec<(Span, String)>,
-}
-
-impl Values<'_> {
-    fn take(&mut self, span: Span) {
-        if let Some(new) = plain(&span.says(self.document), self.redaction) {
-            self.changes.push((span, quoted(&new)));
+impl Out for Redacted {
+    fn keep(&mut self, _: u64, text: &[u8]) {
+        for byte in text {
+            self.inside ^= *byte == b'"' && !self.escaped;
+            self.escaped = self.inside && *byte == b'\\' && !self.escaped;
         }
-    }
-}
-
-impl Sink for Values<'_> {
-    fn key(&mut self, _: Text<'_>, span: Span) {
-        self.take(span);
+        self.text.extend_from_slice(text);
     }
 
-    fn scalar(&mut self, value: Scalar<'_>, span: Span) {
-        if matches!(value, Scalar::Number(_) | Scalar::String(_)) {
-            self.take(span);
+    fn label(&mut self, _: u64, label: &[u8]) {
+        let quote: &[u8] = if self.document && !self.inside {
+            b"\""
+        } else {
+            b""
+        };
+        for part in [quote, label, quote] {
+            self.text.extend_from_slice(part);
         }
     }
 }
