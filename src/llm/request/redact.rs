@@ -1,7 +1,7 @@
 //! Redacted texts of a JSON body.
 
 use crate::guardrail::{Redaction, Redactor};
-use crate::json::{Scalar, Scanner, Sink, Span, Text, Writer, edited};
+use crate::json::{Scalar, Sink, Span, Text, Writer, edited, scan};
 
 /// What is to be written in place of the value at `span`, as JSON; nothing where it has nothing in it to take out.
 pub(crate) fn redacted(body: &[u8], span: Span, redaction: &Redaction) -> Option<String> {
@@ -36,9 +36,7 @@ fn document(text: &str, redaction: &Redaction) -> Option<String> {
         redaction,
         changes: Vec::new(),
     };
-    let mut scanner = Scanner::new();
-    scanner.push(text.as_bytes(), &mut values).ok()?;
-    scanner.finish(&mut values).ok()?;
+    scan(text.as_bytes(), &mut values).ok()?;
     if values.changes.is_empty() {
         return None;
     }
