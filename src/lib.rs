@@ -26,7 +26,7 @@
 //! | `time` | |
 //! | `headers` | |
 //! | `credential` | headers |
-//! | `guardrail` | |
+//! | `guardrail` | json |
 //! | `inflate` | |
 //! | `json` | |
 //! | `protobuf` | |
@@ -40,7 +40,7 @@
 //! | `reply` | config, headers, json, limit, llm, refusal, spend |
 //! | `analytics` | json, limit, policy, refusal, reply, spend, time |
 //! | `exchange` | analytics, config, credential, guardrail, headers, inflate, limit, llm, policy, refusal, reply, service, spend, time |
-//! | `host` | analytics, config, credential, exchange, headers, limit, llm, policy, reply, service, time |
+//! | `host` | analytics, config, credential, exchange, guardrail, headers, limit, llm, policy, reply, service, time |
 //! | `render` | config, limit, service |
 //! | `cli` | analytics, config, credential, exchange, headers, limit, llm, policy, render, reply, spend, time |
 

@@ -36,6 +36,8 @@ pub enum Refusal {
         /// The kinds of what it found.
         found: Option<Found>,
     },
+    /// The moderation endpoint that was to judge the prompt did not.
+    ContentFilterUnavailable,
     /// The endpoint is closed unless `allowed_endpoints` opens it.
     EndpointNotAllowed,
     /// More output is asked for than a limit has at all.
@@ -134,6 +136,7 @@ impl Refusal {
             Self::ConsumerGroupNotAllowed => "consumer_group_not_allowed",
             Self::BudgetExceeded { .. } => "budget_exceeded",
             Self::AnswerBlocked { .. } | Self::ContentBlocked { .. } => "content_blocked",
+            Self::ContentFilterUnavailable => "content_filter_unavailable",
             Self::EndpointNotAllowed => "endpoint_not_allowed",
             Self::ExceedsLimit { .. } => "request_exceeds_limit",
             Self::Internal => "internal_error",
@@ -155,6 +158,16 @@ impl Refusal {
             Self::TooManyAtOnce(_) => "concurrency_limit_exceeded",
             Self::UnsupportedEncoding(_) => "unsupported_content_encoding",
             Self::UnsupportedType(_) => "unsupported_content_type",
+        }
+    }
+
+    /// Of what a policy found.
+    pub fn kinds(&self) -> Vec<&str> {
+        match self {
+            Self::AnswerBlocked { found, .. } | Self::ContentBlocked { found, .. } => {
+                found.as_ref().map(Found::names).unwrap_or_default()
+            }
+            _ => Vec::new(),
         }
     }
 
@@ -180,7 +193,7 @@ impl Refusal {
             Self::BudgetExceeded { .. } | Self::RateLimited { .. } | Self::TooManyAtOnce(_) => 429,
             Self::Internal => 500,
             Self::ResponseTooLarge | Self::ResponseUnreadable => 502,
-            Self::LimiterUnavailable => 503,
+            Self::ContentFilterUnavailable | Self::LimiterUnavailable => 503,
         }
     }
 }

@@ -148,6 +148,7 @@ async fn exchange(
         body: answer.body,
         upstream: reached,
         event,
+        late: Vec::new(),
     }
 }
 

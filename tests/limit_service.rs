@@ -20,6 +20,8 @@ mod failures;
 mod leases;
 #[path = "limit_service/levels.rs"]
 mod levels;
+#[path = "limit_service/moderated.rs"]
+mod moderated;
 #[path = "limit_service/requests.rs"]
 mod requests;
 #[path = "limit_service/tokens.rs"]

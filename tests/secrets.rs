@@ -50,6 +50,8 @@ async fn start() -> Option<(Upstream, Running)> {
                 "rate_limits": {"requests_per_minute": 60, "tokens_per_minute": 100_000},
                 "input_policies": [
                     {"name": "ids", "type": "pii_detector", "config": {"entities": ["ssn"]}},
+                    {"name": "hate", "type": "content_filter", "config": {"categories": ["hate"]}},
+                    {"name": "other", "type": "content_filter", "action": "flag", "config": {"path": "/other"}},
                 ],
             },
             {"name": "retired", "api_keys": [{"id": "old", "sha256": digest(SECOND_KEY), "enabled": false}]},
@@ -175,6 +177,16 @@ async fn nothing_confidential_is_said() {
         assert!(statuses(status) > 0, "no request ended with {status}");
     }
     gateway.assert_healthy().await;
+
+    // The moderation endpoint is told the prompt, by both policies, and has the provider's key.
+    let questions = upstream.questions();
+    for path in ["/v1/moderations", "/other"] {
+        let mut asked = questions.iter().filter(|seen| seen.path == path);
+        let asked = asked.next().expect("it was asked");
+        assert!(asked.json()["input"].as_str().unwrap().contains(PROMPT));
+        let key = format!("Bearer {PROVIDER_KEY}");
+        assert_eq!(asked.header("authorization"), Some(key.as_bytes()));
+    }
 
     let mut said = gateway.everything_said().await;
     for page in [

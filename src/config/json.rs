@@ -1,7 +1,7 @@
 //! A document in JSON, as Envoy hands it over. Nodes get no positions.
 
 use super::node::{Member, Node, Span, Value};
-use crate::json::{self, Container, JsonError, JsonErrorKind, Scalar, Scanner, Sink, Text};
+use crate::json::{self, Container, JsonError, JsonErrorKind, Scalar, Sink, Text};
 
 /// The document; or what keeps it from being JSON, and where.
 pub(super) fn decode(document: &[u8]) -> Result<Node, String> {
@@ -11,9 +11,7 @@ pub(super) fn decode(document: &[u8]) -> Result<Node, String> {
         keys: Vec::new(),
         root: Value::Null,
     };
-    let mut scanner = Scanner::new();
-    let read = scanner.push(document, &mut tree);
-    match read.and_then(|()| scanner.finish(&mut tree)) {
+    match json::scan(document, &mut tree) {
         Ok(()) => Ok(plain(tree.root)),
         Err(error) => Err(explain(document, error)),
     }

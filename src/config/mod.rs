@@ -52,7 +52,7 @@ pub(crate) use warning::NOT_KEPT;
 pub use warning::Warning;
 
 use crate::credential::KeyDigest;
-use crate::guardrail::Entities;
+use crate::guardrail::{Criteria, Entities};
 use crate::limit::counter::Budget;
 use crate::limit::seed::Seed;
 use crate::limit::{Limit, Window};
@@ -415,7 +415,7 @@ pub enum ServiceDialect {
     Kuadrant,
 }
 
-/// `counters.failure_mode`.
+/// `failure_mode` of `counters` and of a `content_filter`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum FailureMode {
     /// Requests pass unlimited.
@@ -499,8 +499,8 @@ pub struct PolicyRule {
 /// `type` of a policy.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum PolicyKind {
-    /// `content_filter`: what a moderation endpoint says (validated, not enforced yet).
-    ContentFilter,
+    /// `content_filter`: what a moderation endpoint says.
+    ContentFilter(Box<Moderation>),
     /// `keyword_filter`: words and patterns of them.
     KeywordFilter {
         /// `config.words`
@@ -510,6 +510,33 @@ pub enum PolicyKind {
     },
     /// `pii_detector`: kinds of personal data.
     PiiDetector(Entities),
+}
+
+/// `config` of a `content_filter`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Moderation {
+    /// The Envoy cluster; `None`: that of the first target of provider `openai`.
+    pub cluster: Option<String>,
+    /// Where in it the endpoint is.
+    pub path: String,
+    /// How long its answer is waited for, in milliseconds.
+    pub timeout_ms: u32,
+    /// What holds where there is none: [`FailureMode::Allow`] or [`FailureMode::Deny`].
+    pub failure_mode: FailureMode,
+    /// What of it is a finding.
+    pub criteria: Criteria,
+}
+
+impl Default for Moderation {
+    fn default() -> Self {
+        Self {
+            cluster: None,
+            path: "/v1/moderations".to_owned(),
+            timeout_ms: 1_000,
+            failure_mode: FailureMode::Allow,
+            criteria: Criteria::default(),
+        }
+    }
 }
 
 /// `action` of a policy.

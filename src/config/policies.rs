@@ -3,7 +3,7 @@
 use super::decode::{Decoder, Fields, Map};
 use super::document::{cluster, mode};
 use super::node::{Node, Value};
-use super::{PolicyAction, PolicyKind, PolicyRule};
+use super::{FailureMode, Moderation, PolicyAction, PolicyKind, PolicyRule};
 use crate::guardrail::{Entities, Entity, Pattern, Words};
 
 pub(super) const RULE: Fields = Fields {
@@ -72,7 +72,7 @@ pub(super) fn policies(d: &mut Decoder, node: &Node) -> Option<Vec<PolicyRule>> 
             // All that is said of it is that it is not wanted.
             return Some(PolicyRule {
                 name: name?,
-                kind: PolicyKind::ContentFilter,
+                kind: PolicyKind::ContentFilter(Box::default()),
                 action,
                 mode,
                 enabled,
@@ -93,8 +93,9 @@ pub(super) fn policies(d: &mut Decoder, node: &Node) -> Option<Vec<PolicyRule>> 
 fn config(d: &mut Decoder, rule: &Map<'_>, kind: Kind) -> Option<PolicyKind> {
     match kind {
         Kind::ContentFilter => {
-            d.field(rule, "config", content);
-            Some(PolicyKind::ContentFilter)
+            let mut config: Box<Moderation> = Box::default();
+            d.field(rule, "config", |d, node| content(d, node, &mut config));
+            Some(PolicyKind::ContentFilter(config))
         }
         Kind::KeywordFilter => d.required(rule, "config", keywords),
         Kind::PiiDetector => d.required(rule, "config", |d, node| {
@@ -142,40 +143,62 @@ fn keywords(d: &mut Decoder, node: &Node) -> Option<PolicyKind> {
     Some(PolicyKind::KeywordFilter { words, patterns })
 }
 
-fn content(d: &mut Decoder, node: &Node) -> Option<()> {
+fn content(d: &mut Decoder, node: &Node, config: &mut Moderation) -> Option<()> {
     let map = d.map(node, &CONTENT)?;
-    d.field(&map, "cluster", cluster);
+    d.field(&map, "cluster", |d, node| {
+        config.cluster = cluster(d, node);
+        Some(())
+    });
     d.field(&map, "path", |d, node| {
-        d.checked(
-            node,
-            |text| text.starts_with('/'),
-            "a path that begins with `/`",
-        )
+        let rule = |text: &str| {
+            text.starts_with('/')
+                && text.len() <= 256
+                && text.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        config.path = d.checked(node, rule, "a path that begins with `/`")?;
+        Some(())
     });
-    d.field(&map, "timeout", |d, node| d.milliseconds(node, 1..=60_000));
+    d.field(&map, "timeout", |d, node| {
+        config.timeout_ms = d.milliseconds(node, 1..=60_000)?;
+        Some(())
+    });
     d.field(&map, "failure_mode", |d, node| {
-        d.choice(node, &[("allow", ()), ("deny", ())])
+        let modes = [("allow", FailureMode::Allow), ("deny", FailureMode::Deny)];
+        config.failure_mode = d.choice(node, &modes)?;
+        Some(())
     });
+    let criteria = &mut config.criteria;
     d.field(&map, "categories", |d, node| {
         let category = |text: &str| {
             let byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-_/".contains(&byte);
             !text.is_empty() && text.bytes().all(byte)
         };
         some_of(d, node, |d, item| {
-            d.checked(item, category, "a moderation category, like `hate`")
-                .map(drop)
+            let category = d.checked(item, category, "a moderation category, like `hate`")?;
+            criteria.categories.push(category);
+            Some(())
         })
     });
-    d.field(&map, "threshold", threshold);
+    d.field(&map, "threshold", |d, node| {
+        criteria.threshold = threshold(d, node);
+        Some(())
+    });
     Some(())
 }
 
-/// `low`, `medium`, `high`, or a score from 0 to 1.
-fn threshold(d: &mut Decoder, node: &Node) -> Option<()> {
+/// `low`, `medium`, `high`, or a score from 0 to 1; in millionths.
+fn threshold(d: &mut Decoder, node: &Node) -> Option<u32> {
+    const NAMED: [(&str, u32); 3] = [("low", 250_000), ("medium", 500_000), ("high", 750_000)];
     match node.value {
-        Value::Integer(0 | 1) => Some(()),
-        Value::Float(score) if (0.0..=1.0).contains(&score) => Some(()),
-        Value::Text(_) => d.choice(node, &[("low", ()), ("medium", ()), ("high", ())]),
+        Value::Integer(0) => Some(0),
+        Value::Integer(1) => Some(1_000_000),
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "from nothing to a million"
+        )]
+        Value::Float(score) if (0.0..=1.0).contains(&score) => Some((score * 1e6).round() as u32),
+        Value::Text(_) => d.choice(node, &NAMED),
         _ => {
             d.error(
                 node.span,

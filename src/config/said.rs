@@ -111,7 +111,7 @@ fn policy(rule: &PolicyRule) -> String {
             format!("pii_detector ({})", names.join(", "))
         }
         PolicyKind::KeywordFilter { .. } => "keyword_filter".to_owned(),
-        PolicyKind::ContentFilter => "content_filter".to_owned(),
+        PolicyKind::ContentFilter(_) => "content_filter".to_owned(),
     };
     let action = match rule.action {
         PolicyAction::Block => "block",

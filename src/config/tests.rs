@@ -227,12 +227,98 @@ fn warnings_say_what_is_not_as_it_looks() {
             ""
         ]
     );
-    assert!(warnings[2].message.contains("NOT ENFORCED YET"));
+    assert!(warnings[2].message.contains("asks nobody"));
     assert!(
         Config::from_json(br#"{"version":"1"}"#).unwrap().warnings()[0]
             .message
             .contains("every request is refused")
     );
+}
+
+/// What is said of a `content_filter` among the `input_policies`.
+fn said_of_content(target: &str, rest: &str) -> Vec<String> {
+    let document = format!(
+        r#"{{"version":"1","providers":{{"targets":[{{"id":"t","provider":"{target}"}}]}},
+            "consumer_groups":[],"input_policies":[{{"name":"p","type":"content_filter"{rest}}}]}}"#
+    );
+    let warnings = Config::from_json(document.as_bytes()).unwrap().warnings();
+    let own = warnings
+        .into_iter()
+        .filter(|warning| warning.path == "input_policies[0]");
+    own.map(|warning| warning.message).collect()
+}
+
+#[test]
+fn a_content_filter_without_anyone_to_ask_is_warned_of() {
+    let cluster = r#","config":{"cluster":"m"}"#;
+    assert_eq!(said_of_content("openai", ""), [] as [String; 0]);
+    assert_eq!(said_of_content("anthropic", cluster), [] as [String; 0]);
+    let [alone] = &said_of_content("anthropic", "")[..] else {
+        panic!()
+    };
+    assert!(alone.starts_with("asks nobody"), "{alone}");
+    let idle = r#","action":"flag","config":{"failure_mode":"deny"}"#;
+    let [idle] = &said_of_content("openai", idle)[..] else {
+        panic!()
+    };
+    assert!(idle.starts_with("`failure_mode: deny` does nothing"));
+    let [redact] = &said_of_content("openai", r#","action":"redact""#)[..] else {
+        panic!()
+    };
+    assert!(redact.contains("`redact` is `block` here"));
+}
+
+#[test]
+fn a_content_filter_has_the_defaults_of_the_reference() {
+    let of = |config: &str| {
+        let document = format!(
+            r#"{{"version":"1","policies":[{{"name":"p","type":"content_filter"{config}}}]}}"#
+        );
+        let mut config = Config::from_json(document.as_bytes()).unwrap();
+        let rule = config.defaults.policies.remove(0);
+        assert_eq!(rule.action, PolicyAction::Block);
+        let PolicyKind::ContentFilter(moderation) = rule.kind else {
+            panic!()
+        };
+        *moderation
+    };
+    let default = Moderation {
+        cluster: None,
+        path: "/v1/moderations".to_owned(),
+        timeout_ms: 1_000,
+        failure_mode: FailureMode::Allow,
+        criteria: Criteria {
+            categories: Vec::new(),
+            threshold: None,
+        },
+    };
+    assert_eq!(of(""), default);
+    assert_eq!(of(r#","config":{}"#), default);
+    let all = r#","config":{"cluster":"m","path":"/x","timeout":"2s","failure_mode":"deny","categories":["hate","a/b"],"threshold":0.123456}"#;
+    assert_eq!(
+        of(all),
+        Moderation {
+            cluster: Some("m".to_owned()),
+            path: "/x".to_owned(),
+            timeout_ms: 2_000,
+            failure_mode: FailureMode::Deny,
+            criteria: Criteria {
+                categories: vec!["hate".to_owned(), "a/b".to_owned()],
+                threshold: Some(123_456),
+            },
+        }
+    );
+    for (threshold, millionths) in [
+        ("\"low\"", 250_000),
+        ("\"medium\"", 500_000),
+        ("\"high\"", 750_000),
+        ("0", 0),
+        ("1", 1_000_000),
+        ("0.7", 700_000),
+    ] {
+        let read = of(&format!(r#","config":{{"threshold":{threshold}}}"#));
+        assert_eq!(read.criteria.threshold, Some(millionths), "{threshold}");
+    }
 }
 
 fn with_service(fields: &str) -> Config {

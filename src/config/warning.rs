@@ -1,6 +1,9 @@
 //! What is valid, and still not what its author may expect.
 
-use super::{Config, ConsumerGroup, PolicyKind, PolicyRule, Rules, ScopeLimits, ServiceDialect};
+use super::{
+    Config, ConsumerGroup, FailureMode, PolicyAction, PolicyKind, PolicyRule, Provider, Rules,
+    ScopeLimits, ServiceDialect,
+};
 use crate::limit::{Limit, Unit, Window};
 use crate::time::UtcOffset;
 use std::fmt;
@@ -37,29 +40,31 @@ pub(super) fn of(config: &Config) -> Vec<Warning> {
             "there are none: every request is refused",
         );
     }
+    let mut targets = config.providers.iter();
+    let asks = targets.any(|target| target.provider == Provider::OpenAi);
     for (index, group) in config.consumer_groups.iter().enumerate() {
         let mut others = config.consumer_groups.iter();
         let is_parent = others.any(|other| other.parent.as_ref() == Some(&group.name));
         let rules = config.rules_of(group);
-        of_group(group, &rules, is_parent, |field, message| {
+        of_group(group, &rules, is_parent, asks, |field, message| {
             warn(format!("consumer_groups[{index}]{field}"), message);
         });
     }
     let scopes = [("", &config.defaults), ("ceilings.", &config.ceilings)];
     for (scope, rules) in scopes {
-        of_rules(rules, |field, message| {
+        of_rules(rules, asks, |field, message| {
             warn(format!("{scope}{field}"), message);
         });
     }
     for (list, entries) in [("services", &config.services), ("routes", &config.routes)] {
         for (index, entry) in entries.iter().enumerate() {
-            of_rules(&entry.rules, |field, message| {
+            of_rules(&entry.rules, asks, |field, message| {
                 warn(format!("{list}[{index}].{field}"), message);
             });
         }
     }
     for (index, consumer) in config.consumers.iter().enumerate() {
-        of_rules(&consumer.rules, |field, message| {
+        of_rules(&consumer.rules, asks, |field, message| {
             warn(format!("consumers[{index}].{field}"), message);
         });
     }
@@ -140,14 +145,33 @@ fn limits(scope: &ScopeLimits) -> Vec<Limit> {
 pub(crate) const NOT_KEPT: &str =
     "limits per day and month are counted in Envoy's memory: a restart of Envoy starts them anew";
 
-/// What policies do not do yet: silence would be a lie.
-fn of_policies(rules: &[PolicyRule], on_answers: bool, mut warn: impl FnMut(&str, &str)) {
+/// What policies do not do, or not yet: silence would be a lie. `asks`: there is someone to ask about contents.
+fn of_policies(
+    rules: &[PolicyRule],
+    on_answers: bool,
+    asks: bool,
+    mut warn: impl FnMut(&str, &str),
+) {
     for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.enabled) {
         let mut warn = |message| warn(&format!("[{index}]"), message);
-        if rule.kind == PolicyKind::ContentFilter {
-            warn(
-                "NOT ENFORCED YET: this version asks no moderation endpoint; events say `unevaluated`",
-            );
+        if let PolicyKind::ContentFilter(config) = &rule.kind {
+            if config.cluster.is_none() && !asks {
+                warn(
+                    "asks nobody: it has no `config.cluster`, and no target is of provider `openai`; events say `unevaluated`",
+                );
+                continue;
+            }
+            if config.failure_mode == FailureMode::Deny && rule.action == PolicyAction::Flag {
+                warn(
+                    "`failure_mode: deny` does nothing here: `flag` refuses no request and holds none",
+                );
+            }
+            if rule.action == PolicyAction::Redact {
+                warn("a `content_filter` takes nothing out: `redact` is `block` here");
+            }
+            if on_answers {
+                warn("a `content_filter` does nothing on answers: it looks at prompts only");
+            }
             continue;
         }
         if on_answers {
@@ -160,6 +184,7 @@ fn of_group(
     group: &ConsumerGroup,
     rules: &Rules,
     is_parent: bool,
+    asks: bool,
     mut warn: impl FnMut(&str, &str),
 ) {
     if group.keys.is_empty() && !is_parent {
@@ -189,19 +214,19 @@ fn of_group(
             "has a model with a space at an end: names are compared byte for byte",
         );
     }
-    of_rules(&group.rules, |field, message| {
+    of_rules(&group.rules, asks, |field, message| {
         warn(&format!(".{field}"), message);
     });
 }
 
-fn of_rules(rules: &Rules, mut warn: impl FnMut(&str, &str)) {
+fn of_rules(rules: &Rules, asks: bool, mut warn: impl FnMut(&str, &str)) {
     let lists = [
         ("policies", &rules.policies, true),
         ("input_policies", &rules.input_policies, false),
         ("output_policies", &rules.output_policies, true),
     ];
     for (list, rules, on_answers) in lists {
-        of_policies(rules, on_answers, |field, message| {
+        of_policies(rules, on_answers, asks, |field, message| {
             warn(&format!("{list}{field}"), message);
         });
     }

@@ -173,7 +173,7 @@ impl Exchange {
             .or_else(|| hits.find(|hit| hit.redacts()));
         hit.map_or(Refusal::ResponseUnreadable, |hit| Refusal::AnswerBlocked {
             policy: hit.policy.clone(),
-            found: hit.found,
+            found: hit.found.clone(),
         })
     }
 }

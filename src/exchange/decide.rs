@@ -32,10 +32,10 @@ impl Exchange {
         result.unwrap_or_else(|refusal| Step::Reply(self.refuse(&refusal, now)))
     }
 
-    /// Everything else: the models, where it goes, the limits.
+    /// Everything else: the models, where it goes, what is in the prompt; then the limits.
     fn judge(
         &mut self,
-        facts: Facts,
+        mut facts: Facts,
         plain: Option<Vec<u8>>,
         now: Timestamp,
         shared: &mut impl SharedData,
@@ -50,8 +50,8 @@ impl Exchange {
             identity.narrow(|group| allows(group, call, &facts.models, &in_headers));
         }
         let group = Rc::clone(&identity.group);
-        let consumer = Rc::clone(identity.consumer_id());
         let endpoint = call.endpoint;
+        let prompt = std::mem::take(&mut facts.prompt);
         self.prompt_estimate = facts.prompt_tokens();
         self.asked.stream = facts.stream;
         self.asked.background = facts.background;
@@ -78,6 +78,26 @@ impl Exchange {
         if self.target.is_none() && !policy.targets.is_empty() {
             return Err(Refusal::NoProvider);
         }
+        if self.consult(&group, prompt, &rewrite.facts().findings)? {
+            return Ok(self.await_moderators(rewrite, plain));
+        }
+        self.afford(rewrite, plain, now, shared)
+    }
+
+    /// What it may cost: budgets, and all that counts.
+    pub(super) fn afford(
+        &mut self,
+        rewrite: Rewrite,
+        plain: Option<Vec<u8>>,
+        now: Timestamp,
+        shared: &mut impl SharedData,
+    ) -> Result<Step, Refusal> {
+        let (Some(identity), Some(call)) = (&self.identity, &self.call) else {
+            return Err(Refusal::Internal);
+        };
+        let group = Rc::clone(&identity.group);
+        let consumer = Rc::clone(identity.consumer_id());
+        let endpoint = call.endpoint;
         if group.has_budgets()
             && endpoint.charged()
             && let Some(model) = self
@@ -186,32 +206,43 @@ impl Exchange {
     /// What the group's policies make of what was found in the prompt.
     fn screen(&mut self, group: &Group, rewrite: &mut Rewrite) -> Result<(), Refusal> {
         let findings = &rewrite.facts().findings;
-        self.hits = group.screening.judge(findings);
+        let hits = group.screening.judge(findings);
+        if hits.is_empty() {
+            return Ok(());
+        }
         let kinds = group.screening.redacted();
-        let enforced = |hit: &&Hit| !hit.shadow;
-        let mut refusing = self.hits.iter().filter(|hit| hit.refuses());
-        let mut redacting = self.hits.iter().filter(|hit| hit.redacts());
-        let mut refused = refusing.clone().find(enforced);
-        if refused.is_none() && kinds.meets(findings) {
+        let mut uncut = false;
+        if kinds.meets(findings) && !hits.iter().any(|hit| hit.refuses() && !hit.shadow) {
             let search = Rc::clone(&self.policy.search);
-            // What is to be taken out, and cannot be, must not go on.
-            if !rewrite.redact(Redaction { search, kinds }) {
-                refused = redacting.clone().find(enforced);
-            }
+            uncut = !rewrite.redact(Redaction { search, kinds });
         }
-        if let Some(hit) = refused {
-            return Err(Refusal::ContentBlocked {
-                policy: Rc::clone(&hit.policy),
-                found: hit.found,
-            });
+        self.heed_policies(hits, uncut)
+    }
+
+    /// Does what policies say. `uncut`: what is to be taken out cannot be, and must not go on.
+    pub(super) fn heed_policies(&mut self, hits: Vec<Hit>, uncut: bool) -> Result<(), Refusal> {
+        let enforced = |hit: &&Hit| !hit.shadow;
+        let mut refusing = hits.iter().filter(|hit| hit.refuses());
+        let mut redacting = hits.iter().filter(|hit| hit.redacts());
+        let mut refused = refusing.clone().find(enforced);
+        if refused.is_none() && uncut {
+            refused = redacting.clone().find(enforced);
         }
+        let refused = refused.map(|hit| Refusal::ContentBlocked {
+            policy: Rc::clone(&hit.policy),
+            found: hit.found.clone(),
+        });
         let noted = if refusing.next().is_some() {
             Some("content_blocked")
         } else if redacting.next().is_some() {
             Some("content_redacted")
         } else {
-            (self.hits.iter().any(|hit| hit.found.is_some())).then_some("content_flagged")
+            (hits.iter().any(|hit| hit.found.is_some())).then_some("content_flagged")
         };
+        self.hits.extend(hits);
+        if let Some(refusal) = refused {
+            return Err(refusal);
+        }
         self.shadowed = self.shadowed.or(noted);
         Ok(())
     }

@@ -7,11 +7,13 @@ mod admit;
 mod answers;
 mod bounds;
 mod decide;
+mod moderate;
 mod request;
 mod response;
 mod settle;
 mod worker;
 
+pub use moderate::Inquiry;
 pub use request::{Inbound, Property};
 pub use settle::Settlement;
 pub use worker::Worker;
@@ -46,6 +48,8 @@ pub struct Exchange {
     shadowed: Option<&'static str>,
     /// What policies had to say of it.
     hits: Vec<Hit>,
+    /// What is asked about its prompt, as long as nothing is known.
+    inquiries: Vec<Rc<Inquiry>>,
     /// Shares of budgets that it crossed.
     alerts: Vec<Alert>,
     standings: Vec<Standing>,
@@ -173,6 +177,8 @@ enum State {
     Asking(Box<admit::Pending>),
     /// The body is awaited, and comes compressed.
     Inflating(Coding, Vec<u8>, Box<Reader>),
+    /// Moderation endpoints are being asked.
+    Moderating(Box<moderate::Waiting>),
     /// The body is awaited.
     Reading(Box<Reader>),
     /// Refused by us: the answer is our own.
@@ -189,7 +195,10 @@ pub enum Step {
     Ask(Vec<ServiceCall>),
     /// Hold the request, and hand over its body.
     NeedBody,
-    /// Let it go on, changed like this.
+    /// Hold the request, ask moderation endpoints what it [waits for](Exchange::inquiries), and say when each has come to
+    /// something: [`Exchange::moderated`].
+    Moderate,
+    /// Let it go on, changed like this; then ask what is left of its [inquiries](Exchange::inquiries), for which nothing waits.
     Continue(Release),
     /// Answer it.
     Reply(Reply),
@@ -243,6 +252,7 @@ impl Exchange {
             detail: None,
             shadowed: None,
             hits: Vec::new(),
+            inquiries: Vec::new(),
             alerts: Vec::new(),
             standings: Vec::new(),
             standings_at: Timestamp::default(),

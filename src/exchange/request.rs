@@ -205,20 +205,20 @@ impl Exchange {
         let encoding = if coding.is_some() { None } else { encoding };
         let mut reader = Box::new(Reader::new(call, only(headers, "content-type")?, encoding)?);
         // Which of several groups is charged is not known yet: all look for the same, and judge what concerns them.
-        let groups = self.identity.iter();
-        let mut groups = groups.flat_map(|of| of.others.iter().chain([&of.group]));
-        let mut concerned = groups
-            .clone()
-            .filter(|group| group.screening.is_concerned())
-            .peekable();
-        if concerned.peek().is_some() {
-            let mut redacted = Findings::default();
-            for group in concerned {
-                redacted.add(&group.screening.redacted());
+        let (mut looks, mut keeps, mut tools) = (false, false, false);
+        let mut redacted = Findings::default();
+        if let Some(Identity { group, others, .. }) = &self.identity {
+            for group in others.iter().chain([group]) {
+                if group.screening.is_concerned() {
+                    looks = true;
+                    redacted.add(&group.screening.redacted());
+                }
+                keeps |= !group.screening.moderators.is_empty();
+                tools |= group.request_limits.iter().any(|limits| !limits.tools);
             }
-            reader.search(&self.policy.search, redacted);
         }
-        if groups.any(|group| group.request_limits.iter().any(|limits| !limits.tools)) {
+        reader.search(looks.then_some(&self.policy.search), redacted, keeps);
+        if tools {
             reader.watch_tools();
         }
         Ok(Body::Awaited(match coding {

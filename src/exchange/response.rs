@@ -38,7 +38,11 @@ impl Exchange {
         match self.state {
             State::Passed => {}
             State::Refused => return step,
-            State::Start | State::Asking(_) | State::Inflating(..) | State::Reading(_) => {
+            State::Start
+            | State::Asking(_)
+            | State::Inflating(..)
+            | State::Moderating(_)
+            | State::Reading(_) => {
                 // Envoy gave up before there was a decision: the body is over its buffer's limit.
                 if self.status == 413 {
                     step.reply = Some(self.refuse(&Refusal::RequestTooLarge, now));

@@ -16,7 +16,7 @@ use std::rc::Rc;
 /// What is left of an exchange when it is over.
 #[derive(Debug)]
 pub struct Settlement {
-    /// For the event log: one line of JSON.
+    /// For the event log: one line of JSON. Before it may stand further ones, of requests that are over.
     pub event: String,
     /// What became of the request.
     pub outcome: Outcome,
@@ -154,6 +154,10 @@ impl Exchange {
     ) -> Settlement {
         self.note_answer();
         self.settle(reached, now, shared);
+        if !self.inquiries.is_empty() {
+            // Whatever it is, it is too late to refuse the request.
+            let _ = self.take_findings();
+        }
         let (charged, estimated) = self.charged.unwrap_or_default();
         let group = self
             .identity
@@ -189,8 +193,16 @@ impl Exchange {
             answer_policies: &self.screen.hits,
             alerts: &self.alerts,
             usage: charged,
+        };
+        let mut event = event.to_json();
+        for inquiry in &self.inquiries {
+            inquiry.leave(&event);
         }
-        .to_json();
+        let mut late = self.worker.late.borrow_mut();
+        if !late.is_empty() {
+            event.insert_str(0, &late);
+            late.clear();
+        }
         let model = (group.as_ref()).map_or(0, |group| model_label(group, &self.models));
         Settlement {
             event,
@@ -255,9 +267,14 @@ impl Exchange {
         match (&self.state, self.refusal, self.shadowed) {
             (State::Refused, Some(code), _) if self.status < 500 => (Outcome::Blocked, Some(code)),
             (State::Refused, code, _) => (Outcome::Error, code),
-            (State::Start | State::Asking(_) | State::Inflating(..) | State::Reading(_), ..) => {
-                (Outcome::Error, Some("request_incomplete"))
-            }
+            (
+                State::Start
+                | State::Asking(_)
+                | State::Inflating(..)
+                | State::Moderating(_)
+                | State::Reading(_),
+                ..,
+            ) => (Outcome::Error, Some("request_incomplete")),
             (State::Passed, Some(code), _) if self.screen.cut => match code {
                 "content_blocked" => (Outcome::Blocked, Some(code)),
                 _ => (Outcome::Error, Some(code)),

@@ -25,9 +25,23 @@ pub struct Worker {
     pub(super) breaker: RefCell<Breaker>,
     /// Leases that tokens were taken from since the last report, and whose they are.
     leases: RefCell<Vec<(String, Vec<Rc<Counter>>)>>,
+    /// Lines that came too late for the event of their request, with their ends.
+    pub(super) late: RefCell<String>,
 }
 
+/// So much of late lines is kept until there is an event that they can go with.
+const MAX_LATE: usize = 64 * 1024;
+
 impl Worker {
+    /// Keeps a line for the event log until some request's event is written: only then the log can be written to.
+    pub fn keep_line(&self, line: &str) {
+        let mut late = self.late.borrow_mut();
+        if late.len() < MAX_LATE {
+            late.push_str(line);
+            late.push('\n');
+        }
+    }
+
     /// Keeps what requests under way hold from going out of date; to be called every
     /// [`RENEW_EVERY_MS`](crate::limit::holds::RENEW_EVERY_MS). Answers how many records could not be written.
     pub fn renew(&self, shared: &mut impl SharedData, clock: Clock) -> u32 {
@@ -234,6 +248,15 @@ mod tests {
     use crate::policy::Policy;
     use crate::service::lease;
     use crate::service::tests::{counter, limit, service, total};
+
+    #[test]
+    fn late_lines_do_not_pile_up() {
+        let worker = Worker::default();
+        for _ in 0..1_000 {
+            worker.keep_line(&"x".repeat(1_000));
+        }
+        assert!(worker.late.borrow().len() < MAX_LATE + 1_002);
+    }
 
     /// A timer does not go through all that ever had a lease.
     #[test]

@@ -1,16 +1,20 @@
 //! What may not be in a prompt: personal data, secrets, words. Text in, findings out.
 //!
 //! Text comes in pieces, cut anywhere, and is looked at once in a small window that moves with it: no copy of a prompt is
-//! kept. A finding says which kind of thing was there, never what: nobody downstream could tell it on. Knows no API and no
-//! request.
+//! kept. A finding says which kind of thing was there, never what: nobody downstream could tell it on. Knows no API of the
+//! caller's and no request.
+//!
+//! Only where a moderation endpoint is to be asked a copy of the text is kept, a bounded one.
 
 mod card;
 mod email;
 mod entity;
 mod iban;
 mod keywords;
+mod moderation;
 mod number;
 mod pattern;
+mod prompt;
 mod redact;
 mod secret;
 mod settled;
@@ -19,7 +23,9 @@ mod words;
 
 pub use entity::{Entities, Entity};
 pub use keywords::Keywords;
+pub use moderation::{Criteria, MAX_ANSWER, question};
 pub use pattern::{Pattern, PatternError};
+pub use prompt::Prompt;
 pub use redact::{Out, Redaction, Redactor};
 pub use words::Words;
 

@@ -16,6 +16,7 @@ use std::ptr;
 pub(super) enum Map {
     Request = 0,
     Response = 2,
+    CallAnswer = 6,
 }
 
 /// A body buffer of the current stream.
@@ -24,6 +25,7 @@ pub(super) enum Map {
 pub(super) enum Buffer {
     RequestBody = 0,
     ResponseBody = 1,
+    CallAnswer = 4,
     GrpcAnswer = 5,
 }
 
@@ -56,6 +58,11 @@ unsafe extern "C" {
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
     fn proxy_set_effective_context(id: u32) -> u32;
+}
+
+// Of this module: the SDK's dispatcher defines it.
+unsafe extern "C" {
+    fn proxy_on_queue_ready(root: u32, queue: u32);
 }
 
 /// Takes over what the host put into this module's memory.
@@ -238,6 +245,13 @@ pub(super) fn record_metric(id: u32, value: u64) {
 pub(super) fn act_as(context: u32) {
     // SAFETY: a plain number. Both contexts are there: they are those of a stream and of its configuration.
     unsafe { proxy_set_effective_context(context) };
+}
+
+/// Has a root's `on_queue_ready` run, out of a stream's callback. Calls that are made in there are the root's for the SDK,
+/// which has no other way to say so: their answers go to the root.
+pub(super) fn wake(root: u32) {
+    // SAFETY: plain numbers. The dispatcher borrows its streams while it calls one of them, not its roots.
+    unsafe { proxy_on_queue_ready(root, 0) };
 }
 
 /// Bytes of this VM's memory; it never shrinks.

@@ -29,14 +29,14 @@ pub(super) struct Http {
     /// When Envoy was last asked for the time. That costs, and most pieces of a body need no time of their own.
     clock: Timestamp,
     phase: Phase,
-    /// Calls to the rate-limit service that are under way, in the order in which they were asked for.
+    /// Calls that the request waits for, in the order in which they were asked for.
     calls: Vec<Option<u32>>,
 }
 
 /// What is left to do with the request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Phase {
-    /// The rate-limit service is being asked.
+    /// The rate-limit service is being asked, or moderation endpoints are.
     Asking,
     /// The body is awaited.
     Held,
@@ -73,11 +73,15 @@ impl Http {
     fn carry_out(&mut self, step: Step, body: usize) -> Action {
         match step {
             Step::Continue(release) => {
-                if let_go(release, body) {
-                    self.phase = Phase::Released;
-                    return Action::Continue;
+                if !let_go(release, body) {
+                    return self.fail("the request could not be changed", body);
                 }
-                self.fail("the request could not be changed", body)
+                self.phase = Phase::Released;
+                let inquiries = self.exchange.inquiries();
+                if !inquiries.is_empty() {
+                    super::moderation::ask_aside(&self.serving, self.id, inquiries);
+                }
+                Action::Continue
             }
             Step::Reply(reply) => {
                 self.phase = Phase::Answered;
@@ -88,6 +92,14 @@ impl Http {
             }
             Step::Ask(calls) => {
                 let step = self.ask(&calls);
+                self.carry_out(step, body)
+            }
+            Step::Moderate => {
+                self.phase = Phase::Asking;
+                let inquiries = self.exchange.inquiries();
+                self.calls = super::moderation::ask(&self.serving, self.id, inquiries);
+                let now = self.clock;
+                let step = self.exchange.moderated(now, &mut EnvoySharedData);
                 self.carry_out(step, body)
             }
             _ => Action::Pause,
@@ -114,6 +126,13 @@ impl Http {
             }
             None => Step::Wait,
         }
+    }
+
+    /// Which of the calls that the request waits for this is.
+    fn awaited(&self, token: u32) -> Option<usize> {
+        let mut calls = self.calls.iter();
+        let call = calls.position(|call| *call == Some(token));
+        call.filter(|_| self.phase == Phase::Asking)
     }
 
     /// Refuses a request with which Envoy did not do as told: what it would send on is not what was judged.
@@ -162,12 +181,23 @@ impl Http {
 }
 
 impl Context for Http {
-    fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
-        if self.phase != Phase::Asking {
+    fn on_http_call_response(&mut self, token: u32, _: usize, size: usize, _: usize) {
+        let Some(call) = self.awaited(token) else {
             return;
+        };
+        let answer = super::moderation::answer_to(&self.serving, self.id, size);
+        if let Some(inquiry) = self.exchange.inquiries().get(call) {
+            inquiry.answered(answer.as_deref());
         }
-        let mut calls = self.calls.iter();
-        let Some(call) = calls.position(|call| *call == Some(token)) else {
+        let now = self.now();
+        let step = self.exchange.moderated(now, &mut EnvoySharedData);
+        if self.carry_out(step, self.scanned) == Action::Continue {
+            self.resume_http_request();
+        }
+    }
+
+    fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
+        let Some(call) = self.awaited(token) else {
             return;
         };
         let answer = super::service::answer(self.serving.root, self.id, status, size);

@@ -4,6 +4,7 @@
 
 mod abi;
 mod http;
+mod moderation;
 mod pairs;
 mod readout;
 mod root;

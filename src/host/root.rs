@@ -2,6 +2,7 @@
 
 use super::http::Http;
 use super::http::now;
+use super::moderation::Asides;
 use super::readout::Readout;
 use super::shared_data::EnvoySharedData;
 use super::stats::Stats;
@@ -45,6 +46,8 @@ pub(super) struct Serving {
     pub(super) policy: Rc<Policy>,
     pub(super) worker: Rc<Worker>,
     pub(super) stats: Stats,
+    /// Calls to moderation endpoints that no stream waits for.
+    pub(super) asides: Asides,
     /// Whether it was said that the rate-limit service lacks a limit.
     warned: Cell<bool>,
 }
@@ -64,7 +67,15 @@ impl Serving {
     }
 }
 
-impl Context for Root {}
+impl Context for Root {
+    fn on_http_call_response(&mut self, number: u32, _: usize, size: usize, _: usize) {
+        if let Some(serving) = &self.serving
+            && let Some(line) = serving.asides.answered(number, size)
+        {
+            serving.worker.keep_line(&line);
+        }
+    }
+}
 
 impl RootContext for Root {
     /// Also runs in a throw-away VM when a configuration is only tried out. What it has counted before was counted all the
@@ -94,6 +105,7 @@ impl RootContext for Root {
                     policy: Rc::new(policy),
                     worker: Rc::default(),
                     stats: Stats::default(),
+                    asides: Asides::default(),
                     warned: Cell::default(),
                 }));
                 true
@@ -104,6 +116,13 @@ impl RootContext for Root {
                 }
                 false
             }
+        }
+    }
+
+    /// No queue of Envoy's: a stream has calls for the root to make.
+    fn on_queue_ready(&mut self, _: u32) {
+        if let Some(serving) = &self.serving {
+            serving.asides.make();
         }
     }
 

@@ -115,7 +115,7 @@ impl Scanner {
 
     /// Reads the next piece. Cutting the document elsewhere does not change what the sink sees.
     /// After an error the scanner stays at it.
-    pub fn push<S: Sink>(&mut self, bytes: &[u8], sink: &mut S) -> Result<(), JsonError> {
+    pub fn push<S: Sink + ?Sized>(&mut self, bytes: &[u8], sink: &mut S) -> Result<(), JsonError> {
         let mut rest = bytes;
         while !rest.is_empty() {
             match self.step(rest, sink) {
@@ -130,7 +130,7 @@ impl Scanner {
     }
 
     /// The input has ended: the document must be complete.
-    pub fn finish<S: Sink>(&mut self, sink: &mut S) -> Result<(), JsonError> {
+    pub fn finish<S: Sink + ?Sized>(&mut self, sink: &mut S) -> Result<(), JsonError> {
         if matches!(self.state, State::Number) && self.depth == 0 {
             self.end_number(sink).map_err(|fault| self.fail(fault))?;
         }
@@ -142,7 +142,7 @@ impl Scanner {
     }
 
     /// Consumes a part of `rest`, at least one byte unless the state changes.
-    fn step<S: Sink>(&mut self, rest: &[u8], sink: &mut S) -> Result<usize, Fault> {
+    fn step<S: Sink + ?Sized>(&mut self, rest: &[u8], sink: &mut S) -> Result<usize, Fault> {
         let Some(&byte) = rest.first() else {
             return Ok(0);
         };
@@ -189,7 +189,7 @@ impl Scanner {
     }
 
     /// A byte that is not whitespace, outside strings, numbers and literals.
-    fn structure_step<S: Sink>(&mut self, byte: u8, sink: &mut S) -> Result<usize, Fault> {
+    fn structure_step<S: Sink + ?Sized>(&mut self, byte: u8, sink: &mut S) -> Result<usize, Fault> {
         match (self.state, byte) {
             (State::Value | State::FirstElement, b'"') => self.begin_string(false),
             (State::Key | State::FirstKey, b'"') => self.begin_string(true),
@@ -237,7 +237,7 @@ impl Scanner {
         };
     }
 
-    fn open<S: Sink>(&mut self, container: Container, sink: &mut S) -> Result<(), Fault> {
+    fn open<S: Sink + ?Sized>(&mut self, container: Container, sink: &mut S) -> Result<(), Fault> {
         if self.depth >= MAX_DEPTH {
             return Err(Fault::here(JsonErrorKind::TooDeep));
         }
@@ -255,7 +255,7 @@ impl Scanner {
     }
 
     /// Of the innermost container, which the caller has checked to be of the right kind.
-    fn close<S: Sink>(&mut self, sink: &mut S) {
+    fn close<S: Sink + ?Sized>(&mut self, sink: &mut S) {
         let container = if self.in_object() {
             Container::Object
         } else {
@@ -275,7 +275,7 @@ impl Scanner {
         };
     }
 
-    fn end_number<S: Sink>(&mut self, sink: &mut S) -> Result<(), Fault> {
+    fn end_number<S: Sink + ?Sized>(&mut self, sink: &mut S) -> Result<(), Fault> {
         self.number.finish(&self.token).map_err(Fault::here)?;
         self.end_value();
         // A number ends at the byte after it, which may come with the next piece.
@@ -323,6 +323,14 @@ impl Default for Scanner {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Scans a whole document. For all that is not read on the way of every request: the scanner is compiled anew for each
+/// kind of sink that it knows, and but once for all that it does not.
+pub fn scan(document: &[u8], sink: &mut dyn Sink) -> Result<(), JsonError> {
+    let mut scanner = Scanner::new();
+    scanner.push(document, sink)?;
+    scanner.finish(sink)
 }
 
 /// What a [`Scanner`] reports to. `at` and spans are offsets into the document.

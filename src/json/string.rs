@@ -88,7 +88,11 @@ impl StringState {
 impl Scanner {
     /// Reads a string that may begin here and is all there, short and without escapes, as most are: nothing is gathered
     /// and no state is kept. `None`: it takes a closer look.
-    pub(super) fn whole_string<S: Sink>(&mut self, rest: &[u8], sink: &mut S) -> Option<usize> {
+    pub(super) fn whole_string<S: Sink + ?Sized>(
+        &mut self,
+        rest: &[u8],
+        sink: &mut S,
+    ) -> Option<usize> {
         let key = match self.state {
             State::Key | State::FirstKey => true,
             State::Value | State::FirstElement => false,
@@ -120,7 +124,7 @@ impl Scanner {
     }
 
     /// Reads the string on, at most to its end.
-    pub(super) fn string_step<S: Sink>(
+    pub(super) fn string_step<S: Sink + ?Sized>(
         &mut self,
         rest: &[u8],
         key: bool,
@@ -227,7 +231,7 @@ impl Scanner {
         Ok(Some(character))
     }
 
-    fn end_string<S: Sink>(&mut self, key: bool, end: u64, sink: &mut S) {
+    fn end_string<S: Sink + ?Sized>(&mut self, key: bool, end: u64, sink: &mut S) {
         let span = self.span_to(end);
         if key {
             self.state = State::Colon;

@@ -5,7 +5,7 @@
 //! no group: what is allowed is asked.
 
 use super::endpoint::Dialect;
-use crate::json::{Container, Scalar, Scanner, Sink, Span, Text, Writer, edited};
+use crate::json::{Container, Scalar, Sink, Span, Text, Writer, edited, scan};
 
 /// The answer to `GET /v1/models` without the models that are not `allowed`; `None` if it is no list of
 /// models.
@@ -25,9 +25,7 @@ pub fn filter(body: &[u8], dialect: Dialect, allowed: &dyn Fn(&str) -> bool) -> 
         is_list: true, // `{}` is Gemini's empty list
         refused: false,
     };
-    let mut scanner = Scanner::new();
-    scanner.push(body, &mut answer).ok()?;
-    scanner.finish(&mut answer).ok()?;
+    scan(body, &mut answer).ok()?;
     answer.filtered()
 }
 

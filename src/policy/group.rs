@@ -1,7 +1,7 @@
 //! A consumer group with everything that holds for it.
 
 use super::counters::{Scope, Scopes};
-use super::{Dates, ModelPattern, ModelRules, OTHER_MODEL, Pricing, Screening};
+use super::{Dates, ModelPattern, ModelRules, OTHER_MODEL, Pricing, Screening, Target};
 use crate::config::{ConsumerGroup, Mode, RequestLimits, Rules, Warning};
 use crate::guardrail::Search;
 use crate::limit::counter::Counter;
@@ -91,7 +91,7 @@ impl Group {
         (own, ceilings): (&Rules, &Rules),
         scope: Scope,
         ancestors: Vec<Rc<Level>>,
-        search: &Search,
+        (search, targets): (&Search, &[Rc<Target>]),
     ) -> Self {
         let mut scopes = vec![Rc::new(scope)];
         scopes.extend(ancestors.iter().map(|level| Rc::clone(&level.scope)));
@@ -129,8 +129,8 @@ impl Group {
             scopes: Scopes::new(scopes),
             ancestors,
             pricing: Pricing::compile(&own.spend),
-            screening: Screening::compile(&input, mode, search),
-            answers: Screening::compile(&output, mode, search),
+            screening: Screening::compile(&input, mode, Some(targets), search),
+            answers: Screening::compile(&output, mode, None, search),
         }
     }
 

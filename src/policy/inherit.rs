@@ -3,6 +3,7 @@
 //! consumer > consumer group > route > service > defaults, field by field; the ceilings on top of all. What depends on
 //! the group alone is put together when the configuration is loaded; what depends on more, when it is first asked for.
 
+use super::Target;
 use super::consumer::Consumer;
 use super::counters::{Own, Scope};
 use super::group::{Group, Level};
@@ -36,6 +37,8 @@ pub(super) struct Inheritance {
     ceiling: Rc<Level>,
     /// What each group says itself, which holds below it too.
     levels: Vec<Rc<Level>>,
+    /// Whom a `content_filter` may ask.
+    targets: Vec<Rc<Target>>,
     /// Sorted.
     known: RefCell<Vec<(Case, Rc<Group>)>>,
 }
@@ -46,6 +49,7 @@ impl Inheritance {
         groups: Vec<ConsumerGroup>,
         (defaults, ceilings): (Rules, Rules),
         (services, routes): (Vec<Entry>, Vec<Entry>),
+        targets: Vec<Rc<Target>>,
     ) -> Self {
         Self {
             mode,
@@ -58,6 +62,7 @@ impl Inheritance {
             services,
             routes,
             ceilings,
+            targets,
             known: RefCell::default(),
         }
     }
@@ -193,7 +198,7 @@ impl Inheritance {
             (&own, &self.ceilings),
             scope,
             ancestors,
-            search,
+            (search, &self.targets),
         ))
     }
 

@@ -3,6 +3,7 @@
 //! Immutable, shared by every request of a VM. Knows no request and no Envoy.
 
 mod consumer;
+mod content;
 mod counters;
 mod group;
 mod inherit;
@@ -13,6 +14,7 @@ mod provider;
 mod screening;
 
 pub use consumer::{Consumer, Dates};
+pub use content::Moderator;
 pub use group::Group;
 pub use inherit::Place;
 pub use model::{ModelPattern, ModelRules, OTHER_MODEL};
@@ -167,6 +169,7 @@ impl Policy {
             config.consumer_groups,
             (config.defaults, config.ceilings),
             (config.services, config.routes),
+            targets.clone(),
         );
         let search = gather(&inheritance, &config.consumers, &mut errors);
         let compile = |(index, entry)| {

@@ -14,7 +14,9 @@ pub struct Target {
     pub id: String,
     /// What is put in for the caller's credential, if anything.
     pub injection: Option<Injection>,
-    provider: Provider,
+    pub(super) provider: Provider,
+    /// The Envoy cluster.
+    pub(super) cluster: String,
     models: Option<Vec<ModelPattern>>,
 }
 
@@ -31,6 +33,11 @@ impl fmt::Debug for Injection {
 }
 
 impl Injection {
+    /// The field, for a request of our own.
+    pub fn field(&self) -> (&'static str, &[u8]) {
+        (self.header, &self.value)
+    }
+
     /// Puts the credential into a request.
     pub fn apply(&self, edits: &mut HeaderEdits) {
         edits.set(self.header, &self.value);
@@ -61,6 +68,7 @@ impl Target {
             id: target.id,
             injection,
             provider: target.provider,
+            cluster: target.cluster,
             models: target
                 .models
                 .map(|list| list.into_iter().map(ModelPattern::new).collect()),

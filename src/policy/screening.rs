@@ -1,5 +1,6 @@
 //! What a group's prompts are looked through for, and what follows from what was found.
 
+use super::{Moderator, Target};
 use crate::config::{Mode, PolicyAction, PolicyKind, PolicyRule};
 use crate::guardrail::{Entities, Findings, Keywords, Redaction, Search, Words};
 use crate::llm::response::screen::Order;
@@ -9,6 +10,8 @@ use std::rc::Rc;
 #[derive(Debug, Default)]
 pub struct Screening {
     rules: Vec<Rule>,
+    /// Whom further policies ask; what those say comes later, and is not [judged](Self::judge) here.
+    pub moderators: Vec<Rc<Moderator>>,
 }
 
 #[derive(Debug)]
@@ -43,8 +46,10 @@ pub struct Hit {
 }
 
 /// What a policy found: kinds, never the thing itself.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Found {
+    /// What a moderation endpoint calls it, commas between them.
+    Categories(Rc<str>),
     /// Personal data of these kinds.
     Entities(Entities),
     /// One of its words.
@@ -53,12 +58,22 @@ pub enum Found {
 
 impl Found {
     /// The kinds' names.
-    pub fn names(self) -> impl Iterator<Item = &'static str> {
-        let (entities, keyword) = match self {
-            Self::Entities(entities) => (entities, None),
-            Self::Keyword => (Entities::default(), Some("keyword")),
-        };
-        entities.names().chain(keyword)
+    pub fn names(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        match self {
+            Self::Categories(categories) => {
+                for name in categories.split(',') {
+                    names.push(name);
+                }
+            }
+            Self::Entities(entities) => {
+                for name in entities.names() {
+                    names.push(name);
+                }
+            }
+            Self::Keyword => names.push("keyword"),
+        }
+        names
     }
 }
 
@@ -89,7 +104,7 @@ pub(super) fn gather(rules: &[PolicyRule], search: &mut Search) {
                 }
             }
             PolicyKind::PiiDetector(entities) => search.entities.add(*entities),
-            PolicyKind::ContentFilter => {}
+            PolicyKind::ContentFilter(_) => {}
         }
     }
 }
@@ -107,24 +122,51 @@ fn of(words: &[String]) -> Words {
 
 impl Screening {
     /// From lists of policies, each of which was put together already. `search` has what all of them look for: see
-    /// [`gather`].
-    pub(super) fn compile(lists: &[&Vec<PolicyRule>], mode: Mode, search: &Search) -> Self {
+    /// [`gather`]; `targets`: whom a `content_filter` may ask, where it may at all.
+    pub(super) fn compile(
+        lists: &[&Vec<PolicyRule>],
+        mode: Mode,
+        targets: Option<&[Rc<Target>]>,
+        search: &Search,
+    ) -> Self {
+        let mut moderators = Vec::new();
         let rules = lists.iter().copied().flatten();
-        let rules = rules.filter(|rule| rule.enabled).map(|rule| Rule {
-            name: rule.name.as_str().into(),
-            action: rule.action,
-            shadow: rule.mode.unwrap_or(mode) == Mode::Shadow,
-            looks_for: match &rule.kind {
-                PolicyKind::ContentFilter => LooksFor::Unevaluated,
+        let rules = rules.filter(|rule| rule.enabled).filter_map(|rule| {
+            let name: Rc<str> = rule.name.as_str().into();
+            let shadow = rule.mode.unwrap_or(mode) == Mode::Shadow;
+            let looks_for = match &rule.kind {
+                PolicyKind::ContentFilter(config) => {
+                    let hit = Hit {
+                        policy: Rc::clone(&name),
+                        // It says what is wrong, but not where.
+                        action: match rule.action {
+                            PolicyAction::Redact => PolicyAction::Block,
+                            action => action,
+                        },
+                        shadow,
+                        found: None,
+                    };
+                    if Moderator::add(&mut moderators, config, targets?, hit).is_some() {
+                        return None;
+                    }
+                    LooksFor::Unevaluated
+                }
                 PolicyKind::KeywordFilter { words, patterns } => {
                     let place = place(search, words, patterns);
                     place.map_or(LooksFor::Unevaluated, LooksFor::Words)
                 }
                 PolicyKind::PiiDetector(entities) => LooksFor::Entities(*entities),
-            },
+            };
+            Some(Rule {
+                name,
+                action: rule.action,
+                shadow,
+                looks_for,
+            })
         });
         Self {
             rules: rules.collect(),
+            moderators: moderators.into_iter().map(Rc::new).collect(),
         }
     }
 

@@ -59,7 +59,9 @@ impl Reply {
             Refusal::BudgetExceeded { wait_ms, .. } | Refusal::RateLimited { wait_ms, .. } => {
                 Some(wait_ms.div_ceil(1_000).max(1))
             }
-            Refusal::LimiterUnavailable | Refusal::TooManyAtOnce(_) => Some(1),
+            Refusal::ContentFilterUnavailable
+            | Refusal::LimiterUnavailable
+            | Refusal::TooManyAtOnce(_) => Some(1),
             _ => None,
         };
         if let Some(seconds) = retry_after {
@@ -226,10 +228,10 @@ fn facts(json: &mut Writer, refusal: &Refusal, audience: Audience<'_>) {
                 json.key("scope").string(scope);
             }
         }
-        Refusal::AnswerBlocked { policy, found } | Refusal::ContentBlocked { policy, found } => {
+        Refusal::AnswerBlocked { policy, .. } | Refusal::ContentBlocked { policy, .. } => {
             json.key("policy").string(policy);
             json.key("entities").open('[');
-            for name in found.iter().flat_map(|found| found.names()) {
+            for name in refusal.kinds() {
                 json.string(name);
             }
             json.close(']');
@@ -253,10 +255,11 @@ fn message(refusal: &Refusal, audience: Audience<'_>) -> String {
         Refusal::ConsumerGroupNotAllowed => {
             "This API key does not belong to the consumer group that the x-consumer-group header asks for. Leave the header out, or name a group of the key's own.".to_owned()
         }
-        Refusal::ContentBlocked { policy, found } => {
-            let names: Vec<&str> = found.iter().flat_map(|found| found.names()).collect();
-            format!("The request was blocked by policy '{policy}', which found: {}. Take that out and send it again.", names.join(", "))
+        Refusal::ContentBlocked { policy, .. } => {
+            let kinds = refusal.kinds().join(", ");
+            format!("The request was blocked by policy '{policy}', which found: {kinds}. Take that out and send it again.")
         }
+        Refusal::ContentFilterUnavailable => "The request's content could not be checked. Try again shortly.".to_owned(),
         Refusal::EndpointNotAllowed => format!("Consumer group '{group}' does not have access to this endpoint"),
         Refusal::Internal => "The gateway failed to handle this request.".to_owned(),
         Refusal::InvalidBody { message, .. }

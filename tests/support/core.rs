@@ -3,7 +3,7 @@
 use super::scenario::ROUTE;
 use super::scenario::{Answer, Outcome, Request, Seen};
 use cohort::config::Config;
-use cohort::exchange::{Exchange, Inbound, NewBody, Property, Release, Step, Worker};
+use cohort::exchange::{Exchange, Inbound, Inquiry, NewBody, Property, Release, Step, Worker};
 use cohort::headers::{HeaderEdits, Headers};
 use cohort::limit::{Cas, CasMismatch, SharedData};
 use cohort::llm::response::Forward;
@@ -53,6 +53,31 @@ pub(crate) struct Core {
     pub(crate) chunk: usize,
     /// Clusters by the names of routes, as a scenario has them.
     pub(crate) routes: BTreeMap<String, String>,
+    pub(crate) moderation: Moderation,
+}
+
+/// The moderation endpoints.
+#[derive(Debug)]
+pub(crate) struct Moderation {
+    /// What one says to a question; `None`: nothing that can be used.
+    pub(crate) answer: fn(&str) -> Option<Vec<u8>>,
+    /// Where no request waits: whether the answer comes when the request is over.
+    pub(crate) late: bool,
+    /// Clusters that were asked, and what they were asked.
+    pub(crate) asked: Vec<(String, Value)>,
+    /// What was asked aside in the exchange under way.
+    open: Vec<Rc<Inquiry>>,
+}
+
+impl Moderation {
+    fn ask(&mut self, inquiry: &Inquiry) -> Option<Vec<u8>> {
+        let question = inquiry.take_body();
+        let answer = (self.answer)(&question);
+        let question = serde_json::from_str(&question).expect("a question is JSON");
+        self.asked
+            .push((inquiry.moderator.cluster.clone(), question));
+        answer
+    }
 }
 
 type Fields = Vec<(String, String)>;
@@ -69,6 +94,12 @@ impl Core {
             store: Store::default(),
             chunk: usize::MAX,
             routes: BTreeMap::new(),
+            moderation: Moderation {
+                answer: |_| None,
+                late: false,
+                asked: Vec::new(),
+                open: Vec::new(),
+            },
         })
     }
 
@@ -97,7 +128,18 @@ impl Core {
             }
         };
         let settlement = exchange.finish(&|| true, now, &mut self.store);
-        outcome.event = serde_json::from_str(&settlement.event).expect("the event is JSON");
+        for inquiry in std::mem::take(&mut self.moderation.open) {
+            let answer = self.moderation.ask(&inquiry);
+            if let Some(line) = inquiry.answered(answer.as_deref()) {
+                self.worker.keep_line(&line);
+            }
+        }
+        let mut lines = settlement.event.rsplit('\n');
+        let event = lines.next().unwrap_or_default();
+        outcome.event = serde_json::from_str(event).expect("the event is JSON");
+        outcome.late = lines
+            .map(|line| serde_json::from_str(line).expect("each line is JSON"))
+            .collect();
         outcome
     }
 
@@ -129,6 +171,14 @@ impl Core {
             match step {
                 Step::Continue(Release { edits, body: new }) => {
                     apply(fields, &edits);
+                    for inquiry in exchange.inquiries().iter().cloned() {
+                        if self.moderation.late {
+                            self.moderation.open.push(inquiry);
+                            continue;
+                        }
+                        let answer = self.moderation.ask(&inquiry);
+                        assert_eq!(inquiry.answered(answer.as_deref()), None);
+                    }
                     return Ok(match new {
                         None => body.to_vec(),
                         Some(NewBody::Rewritten(rewrite)) => {
@@ -138,6 +188,20 @@ impl Core {
                     });
                 }
                 Step::Reply(reply) => return Err(reply),
+                Step::Moderate => {
+                    step = Step::Wait;
+                    let inquiries = exchange.inquiries().to_vec();
+                    // In whatever order they come.
+                    for inquiry in inquiries.iter().rev() {
+                        if inquiry.moderator.holds() {
+                            assert!(matches!(step, Step::Wait), "it does not wait for all");
+                            let answer = self.moderation.ask(inquiry);
+                            assert_eq!(inquiry.answered(answer.as_deref()), None);
+                            step = exchange.moderated(now, &mut self.store);
+                        }
+                    }
+                    continue;
+                }
                 Step::NeedBody => {}
                 other => panic!("unexpected step {other:?}"),
             }

@@ -224,6 +224,8 @@ pub(crate) struct Outcome {
     /// What the upstream saw, if it was reached.
     pub(crate) upstream: Option<Seen>,
     pub(crate) event: Value,
+    /// Further lines that came with it, of requests before.
+    pub(crate) late: Vec<Value>,
 }
 
 /// A request as the upstream saw it.

@@ -78,6 +78,12 @@ pub(crate) fn chat_of(seen: &Seen, prompt: u64, completion: u64) -> Answer {
     Answer::sse(events.collect::<String>() + "data: [DONE]\n\n")
 }
 
+/// What a moderation endpoint says of a text that nobody minds.
+fn clean() -> Answer {
+    let result = json!({"flagged": false, "categories": {"hate": false}, "category_scores": {"hate": 0.0001}});
+    Answer::json(&json!({"id": "modr-1", "results": [result]}))
+}
+
 /// Holds answers back until it is opened; open it stays.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Gate(watch::Sender<bool>);
@@ -267,6 +273,7 @@ type Record = Arc<Mutex<Vec<Seen>>>;
 pub(crate) struct Upstream {
     address: SocketAddr,
     record: Record,
+    questions: Record,
     task: JoinHandle<()>,
 }
 
@@ -275,16 +282,16 @@ impl Upstream {
     pub(crate) async fn start(answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let record = Record::default();
+        let (record, questions) = (Record::default(), Record::default());
         let answer = Arc::new(answer);
         let task = tokio::spawn({
-            let record = Arc::clone(&record);
+            let records = (Arc::clone(&record), Arc::clone(&questions));
             async move {
                 loop {
                     let (stream, _) = listener.accept().await.unwrap();
-                    let (record, answer) = (Arc::clone(&record), Arc::clone(&answer));
+                    let (records, answer) = (records.clone(), Arc::clone(&answer));
                     let service = service_fn(move |request| {
-                        respond(request, Arc::clone(&record), Arc::clone(&answer))
+                        respond(request, records.clone(), Arc::clone(&answer))
                     });
                     tokio::spawn(
                         http1::Builder::new().serve_connection(TokioIo::new(stream), service),
@@ -295,6 +302,7 @@ impl Upstream {
         Self {
             address,
             record,
+            questions,
             task,
         }
     }
@@ -306,6 +314,11 @@ impl Upstream {
     /// Every request so far, also those whose body never came.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.record.lock().unwrap().clone()
+    }
+
+    /// What the gateway itself asked of it as `OpenAI`'s moderation endpoint, and heard that nothing is wrong.
+    pub(crate) fn questions(&self) -> Vec<Seen> {
+        self.questions.lock().unwrap().clone()
     }
 
     pub(crate) fn last(&self) -> Seen {
@@ -330,10 +343,13 @@ impl Drop for Upstream {
 
 async fn respond<F: Fn(&Seen) -> Answer>(
     request: hyper::Request<Incoming>,
-    record: Record,
+    (record, questions): (Record, Record),
     answer: Arc<F>,
 ) -> io::Result<Response<Steps>> {
     let (head, body) = request.into_parts();
+    let is = |name: &str, value: &str| head.headers.get(name).is_some_and(|is| is == value);
+    let own = is("user-agent", "cohort") && is("host", "api.openai.com");
+    let record = if own { questions } else { record };
     let headers = head
         .headers
         .iter()
@@ -359,7 +375,7 @@ async fn respond<F: Fn(&Seen) -> Answer>(
     if let Some(recorded) = record.lock().unwrap().get_mut(index) {
         *recorded = seen.clone();
     }
-    let mut answer = answer(&seen);
+    let mut answer = if own { clean() } else { answer(&seen) };
     if let Some(gate) = answer.late.take() {
         gate.passed().await;
     }

@@ -84,6 +84,7 @@ fn answer(method: &Method, path: &str, body: &[u8]) -> Answer {
         "/v1/responses" => call.response(),
         "/v1/embeddings" => call.embeddings(),
         "/v1/messages" => call.message(),
+        "/v1/moderations" => moderation(&body),
         _ => Answer::error(StatusCode::NOT_FOUND, "There is no such path."),
     }
 }
@@ -278,6 +279,22 @@ impl<'a> Call<'a> {
         ]);
         typed_stream(events.into_iter())
     }
+}
+
+/// Minds one word only.
+fn moderation(body: &Value) -> Answer {
+    let text = body.get("input").and_then(Value::as_str);
+    let mut words = text.unwrap_or_default().split(|c: char| !c.is_alphabetic());
+    let hate = words.any(|word| word.eq_ignore_ascii_case("hate"));
+    let score = if hate { 0.9 } else { 0.001 };
+    Answer::ok(json!({
+        "id": "modr-demo", "model": "omni-moderation-latest",
+        "results": [{
+            "flagged": hate,
+            "categories": {"hate": hate, "violence": false},
+            "category_scores": {"hate": score, "violence": 0.001},
+        }],
+    }))
 }
 
 /// A stream whose events carry their type twice, as Anthropic's and the Responses API's do.

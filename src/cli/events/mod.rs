@@ -36,7 +36,7 @@ pub(super) struct Tail {
     /// Go on with what comes, until interrupted
     #[arg(long, short)]
     follow: bool,
-    /// Also those that no group was found for
+    /// Also those that no group was found for, and what policies found later
     #[arg(long)]
     all: bool,
     /// The event log
@@ -129,7 +129,9 @@ impl Tail {
             Some(wanted) => group == Some(wanted),
             None => self.all || group.is_some(),
         };
-        wanted.then_some(Event { line, fields })
+        // A line about a request whose event stands before: not one more request.
+        let late = fields.get("late") == Some(&Value::Bool(true));
+        (wanted && (self.all || !late)).then_some(Event { line, fields })
     }
 }
 

@@ -33,8 +33,12 @@ const ADVICE: &[(&str, &str)] = &[
     ),
     ("has a model with a space at an end", "take the space out"),
     (
-        "asks no moderation endpoint",
-        "until then a `keyword_filter` or a `pii_detector` can block",
+        "asks nobody",
+        "name a `cluster` in its `config`, or add a target with `provider: openai`",
+    ),
+    (
+        "`failure_mode: deny` does nothing",
+        "say `action: block`, or take `failure_mode` out",
     ),
     (
         "on answers",

@@ -172,7 +172,11 @@ impl Event {
             "allowed" | "flagged" => true,
             // Failed upstream, but for what the filter itself could not do.
             "error" => {
-                let own = ["internal_error", "limiter_unavailable"];
+                let own = [
+                    "content_filter_unavailable",
+                    "internal_error",
+                    "limiter_unavailable",
+                ];
                 !self
                     .reason
                     .as_deref()

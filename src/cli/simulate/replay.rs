@@ -192,11 +192,18 @@ impl<'a> Replay<'a> {
         if matches!(step, Step::NeedBody) {
             step = exchange.request_body(&message.body, true, now, &mut self.store);
         }
+        if matches!(step, Step::Moderate) {
+            // What it said, it said of a text that is in no log.
+            for inquiry in exchange.inquiries() {
+                inquiry.pass();
+            }
+            step = exchange.moderated(now, &mut self.store);
+        }
         match step {
             Step::Continue(_) => Ok(()),
             Step::Reply(reply) => Err(limit(&reply.body)),
             // A service would be asked, and there is none.
-            Step::Ask(_) | Step::NeedBody | Step::Wait => Err(None),
+            Step::Ask(_) | Step::Moderate | Step::NeedBody | Step::Wait => Err(None),
         }
     }
 

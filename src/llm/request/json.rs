@@ -150,7 +150,7 @@ impl Visitor {
     fn into_found(self) -> Found {
         let mut found = self.found;
         if let Some(searched) = self.searched {
-            found.findings = searched.screen.into_findings();
+            searched.finish(&mut found);
         }
         if let Some(main) = self.main {
             // Stable for the rest: the others keep their order.
@@ -305,6 +305,27 @@ impl Visitor {
         }
     }
 
+    /// A value is over, of which whatever is text was looked through; whether it has something in it to remember the place of.
+    fn end_of_text(&mut self, value: Scalar<'_>) -> bool {
+        let depth = self.path.depth();
+        // Lists of tokens, or lists of those; further inside are the arguments of tools.
+        let tokens = |field: TextField| field.tokens && depth <= field.depth.saturating_add(2);
+        let tokens = self.text.is_some_and(tokens);
+        let media = self.media_key;
+        let Some(searched) = &mut self.searched else {
+            return false;
+        };
+        if let Some(prompt) = &mut searched.prompt {
+            match value {
+                Scalar::String(text) if is_media(text, media) => prompt.discard(),
+                // Text that only the model's own tokenizer can read.
+                Scalar::Number(_) if tokens => prompt.lack(),
+                _ => {}
+            }
+        }
+        searched.end()
+    }
+
     fn text_field(&self, bits: u64) -> Option<TextField> {
         let bits = bits & self.fields.text_bits();
         if bits == 0 {
@@ -453,9 +474,7 @@ impl Sink for Visitor {
         {
             self.look_through(number.bytes);
         }
-        if let Some(searched) = &mut self.searched
-            && searched.end()
-        {
+        if self.searched.is_some() && self.end_of_text(value) {
             let model = self.path.matches() & self.fields.model_bits() != 0;
             self.found.marks.add(span, !model);
         }

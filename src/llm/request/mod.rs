@@ -26,7 +26,7 @@ pub(crate) use self::redact::{quoted, redacted};
 pub use self::rewrite::Rewrite;
 
 use super::endpoint::{Body, Call, Streams};
-use crate::guardrail::{Findings, Screen, Search};
+use crate::guardrail::{Findings, Prompt, Screen, Search};
 use crate::json::Span;
 use std::rc::Rc;
 
@@ -58,6 +58,8 @@ pub struct Facts {
     pub tools: bool,
     /// The bounds that `max_output_tokens` is the largest of.
     outputs: Vec<Stated>,
+    /// Its text, where it was to be kept.
+    pub prompt: Prompt,
     /// Where a JSON body can be changed.
     edits: Option<Spans>,
     /// Where its text is that may have to be redacted.
@@ -202,14 +204,16 @@ impl Reader {
     }
 
     /// Has the text that the model reads looked through, and remembered where these kinds are in it: only there it can be
-    /// redacted.
-    pub fn search(&mut self, search: &Rc<Search>, marked: Findings) {
-        if search.is_empty() {
+    /// redacted. `keep`: and kept.
+    pub fn search(&mut self, search: Option<&Rc<Search>>, marked: Findings, keep: bool) {
+        let search = search.filter(|search| !search.is_empty());
+        if search.is_none() && !keep {
             return;
         }
         let searched = Some(Box::new(Searched {
-            search: Rc::clone(search),
+            search: search.cloned(),
             screen: Screen::telling(marked),
+            prompt: keep.then(Prompt::default),
         }));
         match &mut self.kind {
             ReaderKind::Form(reader) => reader.searched = searched,
@@ -299,6 +303,7 @@ impl Reader {
             findings: found.findings,
             tools: found.tools,
             outputs: found.outputs,
+            prompt: found.prompt,
             edits,
             marks: found.marks,
         })
@@ -321,6 +326,7 @@ struct Found {
     findings: Findings,
     tools: bool,
     outputs: Vec<Stated>,
+    prompt: Prompt,
     edits: Option<Spans>,
     marks: Marks,
 }
@@ -328,18 +334,35 @@ struct Found {
 /// Text that is looked through as it is read.
 #[derive(Debug)]
 struct Searched {
-    search: Rc<Search>,
+    search: Option<Rc<Search>>,
     screen: Screen,
+    /// The text itself, where it is kept.
+    prompt: Option<Prompt>,
 }
 
 impl Searched {
     fn push(&mut self, piece: &[u8]) {
-        self.screen.push(&self.search, piece);
+        if let Some(search) = &self.search {
+            self.screen.push(search, piece);
+        }
+        if let Some(prompt) = &mut self.prompt {
+            prompt.push(piece);
+        }
     }
 
     /// Whether the text that is over has something in it to remember the place of.
     fn end(&mut self) -> bool {
-        self.screen.end(&self.search)
+        if let Some(prompt) = &mut self.prompt {
+            prompt.end();
+        }
+        let search = self.search.as_ref();
+        search.is_some_and(|search| self.screen.end(search))
+    }
+
+    /// What it has come to.
+    fn finish(self, found: &mut Found) {
+        found.findings = self.screen.into_findings();
+        found.prompt = self.prompt.unwrap_or_default();
     }
 }
 

@@ -6,7 +6,7 @@
     reason = "these documents are made here, and a test makes them all"
 )]
 
-use crate::config::{Config, Provider};
+use crate::config::{Config, PolicyKind, Provider, Rules};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -198,6 +198,14 @@ pub(crate) fn addresses(
         })?;
         addresses.insert(DEFAULT.to_owned(), Address::local(demo));
     }
+    for cluster in moderators(config) {
+        if !addresses.contains_key(cluster) {
+            let demo = demo.ok_or_else(|| {
+                format!("content_filter: say where its cluster '{cluster}' is with --upstream {cluster}=URL")
+            })?;
+            addresses.insert(cluster.to_owned(), Address::local(demo));
+        }
+    }
     if let Some(service) = &config.counters.service {
         let address = addresses.get_mut(&service.cluster).ok_or_else(|| {
             format!(
@@ -208,6 +216,24 @@ pub(crate) fn addresses(
         address.http2 = true;
     }
     Ok(addresses)
+}
+
+/// The clusters that policies name to ask about contents.
+fn moderators<'a>(config: &'a Config) -> impl Iterator<Item = &'a str> {
+    let groups = config.consumer_groups.iter().map(|group| &group.rules);
+    let consumers = config.consumers.iter().map(|consumer| &consumer.rules);
+    let places = config.services.iter().chain(&config.routes);
+    let rules = [&config.defaults, &config.ceilings].into_iter();
+    let rules = rules.chain(groups).chain(consumers);
+    let rules = rules.chain(places.map(|place| &place.rules));
+    let lists = |rules: &'a Rules| [&rules.policies, &rules.input_policies];
+    let policies = rules.flat_map(lists).flatten();
+    policies
+        .filter(|rule| rule.enabled)
+        .filter_map(|rule| match &rule.kind {
+            PolicyKind::ContentFilter(content) => content.cluster.as_deref(),
+            _ => None,
+        })
 }
 
 /// Where requests go without `providers`.
@@ -307,6 +333,27 @@ mod tests {
         assert_eq!(found["a"], Address::local(demo));
         assert_eq!(found["east"], Address::local(demo));
         assert!(addresses(&config("mode: shadow"), &[], None).is_err());
+    }
+
+    #[test]
+    fn a_moderation_endpoint_has_an_address_like_every_other() {
+        let filter = "[{name: p, type: content_filter, config: {cluster: m}}]";
+        for place in [
+            format!("policies: {filter}"),
+            format!("consumer_groups: [{{name: a, api_key: key-of-a, input_policies: {filter}}}]"),
+            format!("routes: [{{name: a, policies: {filter}}}]"),
+        ] {
+            let config = config(&format!(
+                "providers: {{targets: [{{id: a, provider: openai}}]}}\n{place}"
+            ));
+            let error = addresses(&config, &[], None).unwrap_err();
+            assert!(error.contains("--upstream m=URL"), "{error}");
+            let given = "m=10.0.0.7:8081".parse().unwrap();
+            assert_eq!(addresses(&config, &[given], None).unwrap().len(), 2);
+            let demo = "127.0.0.1:9".parse().unwrap();
+            let found = addresses(&config, &[], Some(demo)).unwrap();
+            assert_eq!(found["m"], Address::local(demo));
+        }
     }
 
     #[test]

@@ -149,11 +149,11 @@ impl FormReader {
             choices: self.choices.unwrap_or(1),
             text_bytes: self.text_bytes,
             media: self.media,
-            findings: (self.searched)
-                .map(|searched| searched.screen.into_findings())
-                .unwrap_or_default(),
             ..Found::default()
         };
+        if let Some(searched) = self.searched {
+            searched.finish(&mut found);
+        }
         if let Some(index) = self.model.and_then(|model| found.names.add(&model)) {
             found.models.push((index, Span::default()));
         }

@@ -31,7 +31,7 @@ fn read(target: &str, content_type: &str, pieces: &[&[u8]]) -> Facts {
     let what = what();
     let call = call("POST", target);
     let mut reader = Reader::new(&call, Some(content_type.as_bytes()), None).unwrap();
-    reader.search(&what.search, what.kinds);
+    reader.search(Some(&what.search), what.kinds, false);
     for piece in pieces {
         reader.push(piece).unwrap();
     }

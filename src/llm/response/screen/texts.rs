@@ -4,7 +4,7 @@
 //! knew its names. In the events of a stream a text comes in pieces. Pieces belong together that stand at the same place
 //! and under the same numbers: of the choice, of the block, of the tool call.
 
-use crate::json::{Container, Scalar, Scanner, Sink, Span, Text};
+use crate::json::{Container, Scalar, Sink, Span, Text, scan};
 
 /// A string of the answer, or a number in it.
 #[derive(Debug)]
@@ -40,9 +40,7 @@ pub(super) fn read(document: &[u8]) -> Option<Document> {
         ends: false,
         wrapped: None,
     };
-    let mut scanner = Scanner::new();
-    scanner.push(document, &mut walk).ok()?;
-    scanner.finish(&mut walk).ok()?;
+    scan(document, &mut walk).ok()?;
     let texts = walk.found.iter().map(|(name, node, span)| Found {
         key: walk.key(*name, *node),
         span: *span,

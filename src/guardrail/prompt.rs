@@ -1,0 +1,122 @@
+//! The text of a prompt, kept for someone who is to be shown all of it.
+
+use std::fmt;
+
+/// A prompt's text. Kept only where a policy has it judged elsewhere.
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct Prompt {
+    text: Vec<u8>,
+    /// Where the string that is being read begins.
+    start: usize,
+    /// It has become too long, and may still turn out to be a picture.
+    spilt: bool,
+    /// Some text is not here.
+    lacks: bool,
+}
+
+impl fmt::Debug for Prompt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Prompt({} bytes)", self.text.len())
+    }
+}
+
+impl Prompt {
+    /// The longest text that is kept, in bytes.
+    pub const MAX: usize = 128 * 1024;
+
+    /// Takes the next piece of a string.
+    pub fn push(&mut self, piece: &[u8]) {
+        let len = self.text.len().saturating_add(piece.len());
+        self.spilt |= len > Self::MAX;
+        if !self.spilt && !self.lacks {
+            self.text.extend_from_slice(piece);
+        }
+    }
+
+    /// The string is over; the next one begins on a line of its own.
+    pub fn end(&mut self) {
+        if std::mem::take(&mut self.spilt) {
+            self.lack();
+        }
+        if self.text.len() > self.start {
+            self.text.push(b'\n');
+            self.start = self.text.len();
+        }
+    }
+
+    /// The string is over, and was no text.
+    pub fn discard(&mut self) {
+        self.text.truncate(self.start);
+        self.spilt = false;
+    }
+
+    /// There was text that cannot be read. What was kept is of no use any more.
+    pub fn lack(&mut self) {
+        *self = Self {
+            lacks: true,
+            ..Self::default()
+        };
+    }
+
+    /// All of the text; `None` where some is missing.
+    pub fn into_text(mut self) -> Option<String> {
+        // But for the last line's end.
+        self.text.pop();
+        if self.lacks {
+            return None;
+        }
+        // Of a form anything may come.
+        String::from_utf8(self.text).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(strings: &[&[&str]]) -> Prompt {
+        let mut prompt = Prompt::default();
+        for pieces in strings {
+            for piece in *pieces {
+                prompt.push(piece.as_bytes());
+            }
+            prompt.end();
+        }
+        prompt
+    }
+
+    #[test]
+    fn each_string_has_a_line_of_its_own() {
+        let prompt = of(&[&["one ", "two"], &[], &["three"], &[""]]);
+        assert_eq!(format!("{prompt:?}"), "Prompt(14 bytes)");
+        assert_eq!(prompt.into_text().as_deref(), Some("one two\nthree"));
+        assert_eq!(of(&[]).into_text().as_deref(), Some(""));
+    }
+
+    #[test]
+    fn what_is_too_long_is_missing() {
+        let half = "x".repeat(Prompt::MAX / 2);
+        let rest = "x".repeat(Prompt::MAX / 2 - 2);
+        let fits = of(&[&[&half], &[&rest]]);
+        assert_eq!(
+            fits.into_text().map(|text| text.len()),
+            Some(Prompt::MAX - 1)
+        );
+        let over = of(&[&[&half], &[&half, "y"], &["after"]]);
+        assert!(over.text.is_empty(), "nothing is kept in vain");
+        assert_eq!(over.into_text(), None);
+    }
+
+    #[test]
+    fn a_picture_is_no_text_however_large() {
+        let mut prompt = of(&[&["look:"]]);
+        for _ in 0..3 {
+            prompt.push(&vec![b'A'; Prompt::MAX]);
+        }
+        assert!(prompt.text.len() <= Prompt::MAX);
+        prompt.discard();
+        prompt.push(b"well?");
+        prompt.end();
+        assert_eq!(prompt.into_text().as_deref(), Some("look:\nwell?"));
+    }
+}

@@ -1,0 +1,49 @@
+//! `content_filter`: in the pure core, and in a real Envoy beside moderation endpoints that are good, slow, down and odd.
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+#[path = "moderation/core.rs"]
+mod in_core;
+#[path = "moderation/envoy.rs"]
+mod in_envoy;
+
+use serde_json::{Value, json};
+
+/// A group of one key, `key-of-a`, with these policies.
+fn policy(policies: &Value) -> Value {
+    json!({
+        "version": "1",
+        "consumer_groups": [{
+            "name": "a",
+            "api_key": "key-of-a",
+            "rate_limits": {"requests_per_minute": 1_000},
+            "input_policies": policies,
+        }],
+    })
+}
+
+/// One `content_filter` that asks the cluster `moderation`.
+fn content(action: &str, config: &Value) -> Value {
+    let mut config = config.clone();
+    config["cluster"] = json!("moderation");
+    json!({"name": format!("{action}-content"), "type": "content_filter", "action": action, "config": config})
+}
+
+/// As `omni-moderation-latest` answers.
+fn verdict(hate: f64) -> Value {
+    json!({"id": "modr-1", "model": "omni-moderation-latest", "results": [{
+        "flagged": hate > 0.5,
+        "categories": {"hate": hate > 0.5, "hate/threatening": false, "violence": false},
+        "category_scores": {"hate": hate, "hate/threatening": 0.0002, "violence": 1.5e-6},
+        "category_applied_input_types": {"hate": ["text"]},
+    }]})
+}
