@@ -8,6 +8,7 @@
     reason = "host functions are foreign functions; this file is the only one that calls them"
 )]
 
+use core::arch::wasm32::{u8x16_all_true, u8x16_eq, v128, v128_load};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::ptr;
@@ -366,4 +367,41 @@ unsafe impl GlobalAlloc for Allocator {
             }
         }
     }
+}
+
+/// What every comparison of names and texts comes to. The C library's takes the bytes one by one.
+///
+/// # Safety
+/// `size` bytes can be read at both.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, size: usize) -> i32 {
+    const BLOCK: usize = size_of::<v128>();
+    const WORD: usize = size_of::<u64>();
+    let mut at = 0_usize;
+    // SAFETY: `at` and what is read there are within the size.
+    unsafe {
+        let word = |of: *const u8, at| u64::from_le(of.add(at).cast::<u64>().read_unaligned());
+        let block = |of: *const u8, at| v128_load(of.add(at).cast());
+        while size.wrapping_sub(at) >= BLOCK && u8x16_all_true(u8x16_eq(block(a, at), block(b, at)))
+        {
+            at = at.wrapping_add(BLOCK);
+        }
+        while at < size {
+            let (x, y) = if size < WORD {
+                (u64::from(*a.add(at)), u64::from(*b.add(at)))
+            } else {
+                // What of the last word was compared before is the same.
+                let at = at.min(size.wrapping_sub(WORD));
+                (word(a, at), word(b, at))
+            };
+            if x != y {
+                // The lowest byte is the first.
+                let first = (x ^ y).trailing_zeros() & !7;
+                let byte = |word: u64| i32::from((word >> first).to_le_bytes()[0]);
+                return byte(x).wrapping_sub(byte(y));
+            }
+            at = at.wrapping_add(if size < WORD { 1 } else { WORD });
+        }
+    }
+    0
 }

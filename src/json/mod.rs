@@ -16,7 +16,6 @@ mod tests;
 mod token;
 mod write;
 
-pub use self::block::is_same;
 pub use self::edit::edited;
 use self::error::Fault;
 pub use self::error::{JsonError, JsonErrorKind};

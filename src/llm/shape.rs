@@ -5,7 +5,7 @@
 //! tenth of the time that reading takes. Knows no API; the caller learns it only from documents that said nothing that
 //! counts.
 
-use crate::json::{Span, is_same, simple_string};
+use crate::json::{Span, simple_string};
 
 /// Larger documents are read.
 const MAX_LEN: usize = 4096;
@@ -78,7 +78,7 @@ impl Shape {
             (_, rest) = rest.split_at_checked(used)?;
             from = usize::try_from(hole.span.end).ok()?.checked_sub(quoted)?;
         }
-        is_same(rest, self.document.get(from..)?).then_some(text)
+        (rest == self.document.get(from..)?).then_some(text)
     }
 
     /// The same for a document that differs in its one text and in nothing else, as most events of a stream do.
@@ -86,7 +86,7 @@ impl Shape {
         let (start, end) = self.only_text?;
         let rest = after(document, self.document.get(..start)?)?;
         let (used, text) = simple_string(rest)?;
-        is_same(rest.get(used..)?, self.document.get(end..)?).then_some(text)
+        (rest.get(used..)? == self.document.get(end..)?).then_some(text)
     }
 }
 
@@ -102,8 +102,7 @@ fn only_text(holes: &[Hole]) -> Option<(usize, usize)> {
 
 /// What follows a literal.
 fn after<'a>(bytes: &'a [u8], literal: &[u8]) -> Option<&'a [u8]> {
-    let (head, rest) = bytes.split_at_checked(literal.len())?;
-    is_same(head, literal).then_some(rest)
+    bytes.strip_prefix(literal)
 }
 
 /// The length of a number that has neither sign nor fraction nor exponent, and not too many digits.
