@@ -3,7 +3,7 @@
 use super::answers::Plan;
 use super::{Answer, Exchange, ResponseStep, State};
 use crate::config::Mode;
-use crate::headers::Headers;
+use crate::headers::{HeaderEdits, Headers};
 use crate::llm::models;
 use crate::llm::response::{Forward, Reader};
 use crate::refusal::Refusal;
@@ -34,7 +34,11 @@ impl Exchange {
         self.announced = headers
             .first("content-length")
             .and_then(|length| std::str::from_utf8(length).ok()?.parse().ok());
-        let mut step = ResponseStep::default();
+        // Who is charged, and two families of rate-limit headers.
+        let mut step = ResponseStep {
+            edits: HeaderEdits::with_capacity(12),
+            ..ResponseStep::default()
+        };
         match self.state {
             State::Passed => {}
             State::Refused => return step,
@@ -52,7 +56,7 @@ impl Exchange {
         let policy = &self.policy;
         for (name, _) in headers.iter() {
             let account = rate_limit::is_upstream_limit(name) || ACCOUNT_HEADERS.contains(&name);
-            if account && let Ok(name) = std::str::from_utf8(name) {
+            if account {
                 step.edits.remove(name);
             }
         }

@@ -119,7 +119,7 @@ pub(super) fn add_header(map: Map, name: &str, value: &[u8]) {
 }
 
 /// Takes a field out.
-pub(super) fn remove_header(map: Map, name: &str) -> bool {
+pub(super) fn remove_header(map: Map, name: &[u8]) -> bool {
     // SAFETY: as in `set_header`.
     let status = unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) };
     status == OK

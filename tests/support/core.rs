@@ -204,7 +204,7 @@ fn field(fields: &Fields, name: &str) -> String {
 }
 
 fn apply(fields: &mut Fields, edits: &HeaderEdits) {
-    fields.retain(|(name, _)| !edits.remove.contains(name));
+    fields.retain(|(name, _)| !edits.removed().any(|removed| removed == name.as_bytes()));
     for (name, value) in edits.fields() {
         fields.retain(|(n, _)| n != name);
         fields.push((name.to_owned(), String::from_utf8_lossy(value).into_owned()));

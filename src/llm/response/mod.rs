@@ -191,6 +191,9 @@ impl Reader {
 impl Body {
     /// By the content type, and whether that means a stream.
     fn of(content_type: &[u8]) -> (Self, bool) {
+        if content_type == b"application/json" {
+            return (Self::Untold(b"\xef\xbb\xbf \t\r\n"), false);
+        }
         let end = content_type.iter().position(|byte| *byte == b';');
         let essence = end
             .and_then(|end| content_type.get(..end))
