@@ -22,19 +22,20 @@ pub(super) enum BoundKind {
 impl Bound {
     /// The kind of a key, its folded form, and whether it is written as some API writes it.
     pub(super) fn of(key: Text<'_>) -> Option<(BoundKind, String, bool)> {
-        let mut buffer = [0; MAX_KEY];
-        let folded = fold(key, &mut buffer)?;
-        // Most keys are not worth a look at the lists.
-        if !matches!(
-            folded,
+        // Most keys are not worth a look at the lists, nor are `messages` and `model`; and folding changes no ASCII.
+        match key.bytes {
+            [b'm' | b'M', second, ..] if second.is_ascii() && !matches!(second, b'a' | b'A') => {
+                return None;
+            }
             [
                 b'b' | b'c' | b'm' | b'n' | b's' | b'B' | b'C' | b'M' | b'N' | b'S',
-                ..
-            ]
-        ) {
-            return None;
+                ..,
+            ] => {}
+            [first, ..] if !first.is_ascii() => {}
+            _ => return None,
         }
-        // Nor are `messages` and `model`.
+        let mut buffer = [0; MAX_KEY];
+        let folded = fold(key, &mut buffer)?;
         let max = folded.first_chunk::<3>();
         let max = max.is_some_and(|start| start.eq_ignore_ascii_case(b"max"));
         if matches!(folded, [b'm' | b'M', ..]) && !max {
