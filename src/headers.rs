@@ -147,7 +147,12 @@ impl HeaderEdits {
 
 /// Whether a value can stand in a header without being read as something else (RFC 9110 5.5, without `obs-text`).
 pub fn is_safe_value(value: &str) -> bool {
-    !value.is_empty() && value.bytes().all(|b| (0x20..0x7f).contains(&b)) && value.trim() == value
+    let bytes = value.as_bytes();
+    let at_ends = [bytes.first(), bytes.last()];
+    bytes.iter().all(|byte| matches!(byte, b' '..=b'~'))
+        && at_ends
+            .iter()
+            .all(|end| end.is_some_and(|byte| *byte != b' '))
 }
 
 #[cfg(test)]

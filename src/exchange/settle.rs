@@ -17,7 +17,7 @@ use std::rc::Rc;
 #[derive(Debug)]
 pub struct Settlement {
     /// For the event log: one line of JSON.
-    pub event: String,
+    pub event: Vec<u8>,
     /// What became of the request.
     pub outcome: Outcome,
     /// Why it was refused, if it was.

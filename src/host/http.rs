@@ -321,7 +321,7 @@ impl HttpContext for Http {
         let settlement = self
             .exchange
             .finish(&reached_upstream, now, &mut EnvoySharedData);
-        abi::set_property("cohort_event", settlement.event.as_bytes());
+        abi::set_property("cohort_event", &settlement.event);
         if let Some(service) = &self.serving.policy.service
             && !settlement.reports.is_empty()
         {

@@ -14,17 +14,9 @@ pub(super) fn decode(raw: &[u8]) -> Vec<(&[u8], &[u8])> {
         return Vec::new();
     };
     let mut fields = Vec::with_capacity(count);
-    for pair in sizes.chunks_exact(8) {
-        let Some((name_size, rest)) = take_u32(pair) else {
-            break;
-        };
-        let Some((value_size, _)) = take_u32(rest) else {
-            break;
-        };
-        let Some(name) = take(&mut data, name_size) else {
-            break;
-        };
-        let Some(value) = take(&mut data, value_size) else {
+    for size in sizes.as_chunks::<4>().0.as_chunks::<2>().0 {
+        let [name, value] = size.map(u32::from_le_bytes);
+        let (Some(name), Some(value)) = (take(&mut data, name), take(&mut data, value)) else {
             break;
         };
         fields.push((name, value));

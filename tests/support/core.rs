@@ -97,7 +97,7 @@ impl Core {
             }
         };
         let settlement = exchange.finish(&|| true, now, &mut self.store);
-        outcome.event = serde_json::from_str(&settlement.event).expect("the event is JSON");
+        outcome.event = serde_json::from_slice(&settlement.event).expect("the event is JSON");
         outcome
     }
 
