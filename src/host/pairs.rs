@@ -14,9 +14,13 @@ pub(super) fn decode(raw: &[u8]) -> Vec<(&[u8], &[u8])> {
         return Vec::new();
     };
     let mut fields = Vec::with_capacity(count);
-    for size in sizes.as_chunks::<4>().0.as_chunks::<2>().0 {
-        let [name, value] = size.map(u32::from_le_bytes);
-        let (Some(name), Some(value)) = (take(&mut data, name), take(&mut data, value)) else {
+    for size in sizes.as_chunks::<8>().0 {
+        // The name's is the lower half.
+        let sizes = u64::from_le_bytes(*size);
+        let Some(name) = take(&mut data, sizes & u64::from(u32::MAX)) else {
+            break;
+        };
+        let Some(value) = take(&mut data, sizes >> 32) else {
             break;
         };
         fields.push((name, value));
@@ -50,8 +54,8 @@ fn take_u32(raw: &[u8]) -> Option<(u32, &[u8])> {
     Some((u32::from_le_bytes(*bytes), rest))
 }
 
-fn take<'a>(data: &mut &'a [u8], size: u32) -> Option<&'a [u8]> {
-    let (field, rest) = data.split_at_checked(size as usize)?;
-    *data = rest.get(1..)?;
+fn take<'a>(data: &mut &'a [u8], size: u64) -> Option<&'a [u8]> {
+    let (field, rest) = data.split_at_checked(usize::try_from(size).ok()?)?;
+    (_, *data) = rest.split_first()?;
     Some(field)
 }

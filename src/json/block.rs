@@ -9,8 +9,15 @@ const BLOCK: usize = 16;
 /// The bytes up to the first that ends or interrupts plain text (a quote, a backslash, a control character), and
 /// whether all of them are ASCII.
 pub(super) fn plain_run(bytes: &[u8]) -> (&[u8], bool) {
-    let mut rest = bytes;
-    let mut ascii = true;
+    let (mut rest, mut ascii) = (bytes, true);
+    if let Some((block, tail)) = bytes.split_first_chunk::<BLOCK>() {
+        let (run, is_ascii) = plain_in(block);
+        // As most texts do.
+        if run < BLOCK {
+            return (block.get(..run).unwrap_or_default(), is_ascii);
+        }
+        (rest, ascii) = (tail, is_ascii);
+    }
     let last = loop {
         let Some((block, tail)) = rest.split_first_chunk::<BLOCK>() else {
             // What is filled up with interrupts nothing that is not there.

@@ -70,6 +70,8 @@ impl Documents {
 
     /// Takes the next bytes of documents that stand one behind the other.
     pub(crate) fn push_all(&mut self, mut part: &[u8]) {
+        // Nobody asks for the shape of these.
+        self.walk.ordinary = false;
         while let Some(next) = self.scan(part) {
             self.end();
             self.walk.list = true;

@@ -22,17 +22,20 @@ pub(super) enum BoundKind {
 impl Bound {
     /// The kind of a key, its folded form, and whether it is written as some API writes it.
     pub(super) fn of(key: Text<'_>) -> Option<(BoundKind, String, bool)> {
-        // Most keys are not worth a look at the lists, nor are `messages` and `model`; and folding changes no ASCII.
-        match key.bytes {
-            [b'm' | b'M', second, ..] if second.is_ascii() && !matches!(second, b'a' | b'A') => {
-                return None;
+        // Most keys are not worth a look at the lists: no name in them begins like this. To fold changes no ASCII, and ends
+        // a key only at a NUL.
+        let may_be_listed = match key.bytes {
+            [first, second, ..] if first.is_ascii() && matches!(second, 1..0x80) => matches!(
+                [*first | 0x20, *second | 0x20],
+                [b'b', b'e'] | [b'c' | b'm' | b's', b'a'] | [b'n', b'u']
+            ),
+            [first, ..] => {
+                !first.is_ascii() || matches!(first | 0x20, b'b' | b'c' | b'm' | b'n' | b's')
             }
-            [
-                b'b' | b'c' | b'm' | b'n' | b's' | b'B' | b'C' | b'M' | b'N' | b'S',
-                ..,
-            ] => {}
-            [first, ..] if !first.is_ascii() => {}
-            _ => return None,
+            [] => false,
+        };
+        if !may_be_listed {
+            return None;
         }
         let mut buffer = [0; MAX_KEY];
         let folded = fold(key, &mut buffer)?;
