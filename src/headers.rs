@@ -78,7 +78,7 @@ impl<'a> Iterator for Values<'a, '_> {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct HeaderEdits {
     /// In their order, and where in `text` each one's text ends.
-    edits: Vec<(Edit, usize)>,
+    edits: Vec<(Kind, usize)>,
     /// Names to take out and values to put in, one behind the other: a message gets a dozen of them, and no memory for
     /// each.
     text: Vec<u8>,
@@ -86,9 +86,18 @@ pub struct HeaderEdits {
 
 /// What is done, and for what is put in the field's name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Edit {
+enum Kind {
     Remove,
     Set(&'static str),
+}
+
+/// One change.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Edit<'a> {
+    /// Takes a field out, every value of it.
+    Remove(&'a [u8]),
+    /// Puts a field in, in place of whatever had its name.
+    Set(&'static str, &'a [u8]),
 }
 
 impl HeaderEdits {
@@ -105,7 +114,7 @@ impl HeaderEdits {
         let name = name.as_ref();
         if !self.removed().any(|known| known == name) {
             self.text.extend_from_slice(name);
-            self.edits.push((Edit::Remove, self.text.len()));
+            self.edits.push((Kind::Remove, self.text.len()));
         }
     }
 
@@ -118,29 +127,35 @@ impl HeaderEdits {
     /// The same of a value that is yet to be written, at the end of what is there.
     pub fn set_to(&mut self, name: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
         write(&mut self.text);
-        self.edits.push((Edit::Set(name), self.text.len()));
+        self.edits.push((Kind::Set(name), self.text.len()));
     }
 
-    /// Fields to take out, every value of them.
-    pub fn removed(&self) -> impl Iterator<Item = &[u8]> {
-        let all = self.all();
-        all.filter_map(|(edit, text)| (edit == Edit::Remove).then_some(text))
-    }
-
-    /// The fields to put in, in place of whatever had their names.
-    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &[u8])> + Clone {
-        self.all().filter_map(|(edit, text)| match edit {
-            Edit::Remove => None,
-            Edit::Set(name) => Some((name, text)),
+    /// All of them, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = Edit<'_>> + Clone {
+        let mut start = 0;
+        self.edits.iter().map(move |(kind, end)| {
+            let text = self.text.get(start..*end).unwrap_or_default();
+            start = *end;
+            match kind {
+                Kind::Remove => Edit::Remove(text),
+                Kind::Set(name) => Edit::Set(name, text),
+            }
         })
     }
 
-    fn all(&self) -> impl Iterator<Item = (Edit, &[u8])> + Clone {
-        let mut start = 0;
-        self.edits.iter().map(move |(edit, end)| {
-            let text = self.text.get(start..*end).unwrap_or_default();
-            start = *end;
-            (*edit, text)
+    /// The fields to take out.
+    pub fn removed(&self) -> impl Iterator<Item = &[u8]> {
+        self.iter().filter_map(|edit| match edit {
+            Edit::Remove(name) => Some(name),
+            Edit::Set(..) => None,
+        })
+    }
+
+    /// The fields to put in.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &[u8])> + Clone {
+        self.iter().filter_map(|edit| match edit {
+            Edit::Remove(_) => None,
+            Edit::Set(name, value) => Some((name, value)),
         })
     }
 }

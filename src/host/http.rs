@@ -5,7 +5,7 @@ use super::pairs;
 use super::root::Serving;
 use super::shared_data::EnvoySharedData;
 use crate::exchange::{Exchange, Inbound, NewBody, Property, Release, Step};
-use crate::headers::{HeaderEdits, Headers};
+use crate::headers::{Edit, HeaderEdits, Headers};
 use crate::llm::response::Forward as Chunk;
 use crate::reply::Reply;
 use crate::service::Call;
@@ -391,21 +391,23 @@ fn source_address() -> Vec<u8> {
 
 /// Makes every change; `false` where Envoy did not take one.
 fn apply(map: Map, edits: &HeaderEdits) -> bool {
-    let removed = edits.removed().all(|name| abi::remove_header(map, name));
-    let mut set = edits.fields();
-    removed && set.all(|(name, value)| abi::set_header(map, name, value))
+    edits.iter().all(|edit| match edit {
+        Edit::Remove(name) => abi::remove_header(map, name),
+        Edit::Set(name, value) => abi::set_header(map, name, value),
+    })
 }
 
 /// The same of a header whose fields are known: what none of them has the name of is only put in, which takes less.
 fn apply_to(map: Map, headers: Headers<'_>, edits: &HeaderEdits) {
-    for name in edits.removed() {
-        abi::remove_header(map, name);
-    }
-    for (name, value) in edits.fields() {
-        if headers.has(name.as_bytes()) {
-            abi::set_header(map, name, value);
-        } else {
-            abi::add_header(map, name, value);
+    for edit in edits.iter() {
+        match edit {
+            Edit::Remove(name) => {
+                abi::remove_header(map, name);
+            }
+            Edit::Set(name, value) if headers.has(name.as_bytes()) => {
+                abi::set_header(map, name, value);
+            }
+            Edit::Set(name, value) => abi::add_header(map, name, value),
         }
     }
 }
