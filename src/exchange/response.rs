@@ -9,6 +9,7 @@ use crate::llm::response::{Forward, Reader};
 use crate::refusal::Refusal;
 use crate::reply::{Reply, rate_limit};
 use crate::time::Timestamp;
+use std::rc::Rc;
 
 /// What an upstream's answer says of the shared account.
 const ACCOUNT_HEADERS: [&[u8]; 3] = [
@@ -91,6 +92,7 @@ impl Exchange {
                 headers.first("content-type"),
                 strip,
             );
+            reader.recall(Rc::clone(&self.worker.shapes));
             for (name, value) in headers.iter() {
                 reader.header(name, value);
             }

@@ -5,13 +5,14 @@
 //! tenth of the time that reading takes. Knows no API; the caller learns it only from documents that said nothing that
 //! counts.
 
+use super::usage::Count;
 use crate::json::{Span, simple_string};
 
 /// Larger documents are read.
 const MAX_LEN: usize = 4096;
 
 /// Documents with more values that may differ are read.
-pub(super) const MAX_HOLES: usize = 24;
+pub(super) const MAX_HOLES: usize = 40;
 
 /// The shape of the last document that has one.
 #[derive(Debug, Default)]
@@ -31,11 +32,31 @@ pub(super) struct Hole {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum HoleKind {
+    /// A number that counts.
+    Count(Count),
     Number,
     /// A string that is no part of the answer's text.
     String,
     /// One that is.
     Text,
+}
+
+impl HoleKind {
+    pub(super) fn is_quoted(self) -> bool {
+        matches!(self, Self::String | Self::Text)
+    }
+
+    /// How much of this fills the hole, if it is nothing that has to be read; adds to `text` what of it is text.
+    pub(super) fn fill(self, rest: &[u8], text: &mut u64) -> Option<usize> {
+        if !self.is_quoted() {
+            return whole_number(rest);
+        }
+        let (used, len) = simple_string(rest)?;
+        if self == Self::Text {
+            *text = text.saturating_add(len);
+        }
+        Some(used)
+    }
 }
 
 impl Shape {
@@ -63,18 +84,10 @@ impl Shape {
         let mut text = 0_u64;
         for hole in &self.holes {
             let start = usize::try_from(hole.span.start).ok()?;
-            let quoted = usize::from(hole.kind != HoleKind::Number);
+            let quoted = usize::from(hole.kind.is_quoted());
             let literal = self.document.get(from..start.checked_add(quoted)?)?;
             rest = after(rest, literal)?;
-            let used = if hole.kind == HoleKind::Number {
-                whole_number(rest)?
-            } else {
-                let (used, len) = simple_string(rest)?;
-                if hole.kind == HoleKind::Text {
-                    text = text.saturating_add(len);
-                }
-                used
-            };
+            let used = hole.kind.fill(rest, &mut text)?;
             (_, rest) = rest.split_at_checked(used)?;
             from = usize::try_from(hole.span.end).ok()?.checked_sub(quoted)?;
         }

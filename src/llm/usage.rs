@@ -102,6 +102,10 @@ impl Counts {
         }
     }
 
+    pub(crate) const fn format(&self) -> UsageFormat {
+        self.format
+    }
+
     /// Takes a number as JSON writes it. One that cannot be a count leaves the value that stood.
     pub(crate) fn state(&mut self, count: Count, number: &[u8]) {
         if let Some(value) = self.values.get_mut(count as usize) {

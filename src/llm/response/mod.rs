@@ -11,8 +11,10 @@ use self::strip::{Edit, Strip};
 use super::base64;
 use super::document::Documents;
 use super::event_stream;
+use super::shapes::Shapes;
 use super::sse;
 use super::usage::{Count, Usage, UsageFormat};
+use std::rc::Rc;
 
 /// Larger events pass as they come, and larger frames are not looked into.
 const MAX_EVENT: usize = 1 << 20;
@@ -75,6 +77,11 @@ impl Reader {
             stream,
             strip: (strip_usage_chunk && format == UsageFormat::OpenAi).then(Strip::default),
         }
+    }
+
+    /// Has documents of a shape that is known from other answers not read.
+    pub fn recall(&mut self, shapes: Rc<Shapes>) {
+        self.documents.recall(shapes);
     }
 
     /// Takes a header of the answer, its name in lower case. Some of Bedrock's say what the body may not;
