@@ -110,7 +110,7 @@ pub struct Event<'a> {
 
 impl Event<'_> {
     /// One line of JSON, without the line's end.
-    pub fn to_json(&self) -> String {
+    pub fn to_json(&self) -> Vec<u8> {
         let mut line = Writer::with_capacity(640);
         // Names of members, and what stands between them, come in pieces that are as long as they can be.
         let time = self.time.rfc3339();
@@ -168,7 +168,7 @@ impl Event<'_> {
         line.number(usage.total).piece(",\"cached_tokens\":");
         line.number(usage.cached).piece(",\"reasoning_tokens\":");
         line.number(usage.reasoning).piece("}}");
-        line.finish()
+        line.into_bytes()
     }
 
     fn write_alerts(&self, line: &mut Writer) {
@@ -360,7 +360,7 @@ mod tests {
                 reasoning: 0,
             },
         };
-        let line = event.to_json();
+        let line = String::from_utf8(event.to_json()).unwrap();
         assert!(!line.contains(['\n', '\u{2028}']));
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["time"], "1970-01-01T00:00:00.000Z");

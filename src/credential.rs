@@ -31,11 +31,11 @@ impl KeyDigest {
 
     /// Compares without telling by its time how much was equal.
     pub fn matches(&self, other: &Self) -> bool {
-        let difference = self
-            .0
-            .iter()
-            .zip(&other.0)
-            .fold(0, |acc, (a, b)| acc | (a ^ b));
+        let [a, b] = [self, other].map(|digest| digest.0.as_chunks::<8>().0);
+        let pairs = a.iter().zip(b);
+        let difference = pairs.fold(0, |difference, (a, b)| {
+            difference | (u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b))
+        });
         std::hint::black_box(difference) == 0
     }
 
@@ -96,6 +96,9 @@ impl Credential {
     /// Envoy joins several `Authorization` fields with commas, as RFC 9110 5.3 has it for lists. A key that holds a comma
     /// is still one: all that is between the commas must be a credential of its own to count as such.
     fn add_authorization(&mut self, value: &[u8]) {
+        if !value.contains(&b',') {
+            return self.add(bearer(value));
+        }
         let fields = value.split(|byte| *byte == b',');
         if fields.clone().all(|field| bearer(field).is_some()) {
             fields.for_each(|field| self.add(bearer(field)));
@@ -119,10 +122,14 @@ impl Credential {
 
 /// The token of `Authorization: Bearer TOKEN`; the scheme is case-insensitive (RFC 9110 11.1).
 fn bearer(value: &[u8]) -> Option<&[u8]> {
+    // In lower case letters have this bit; of what is none of them nothing becomes one of these.
+    const LETTERS: u64 = u64::from_le_bytes(*b"      \0\0");
     let (scheme, token) = value.trim_ascii().split_at_checked(6)?;
+    let [b, e, a, r, e2, r2] = *scheme.first_chunk()?;
+    let scheme = u64::from_le_bytes([b, e, a, r, e2, r2, 0, 0]) | LETTERS;
+    let is_bearer = scheme == u64::from_le_bytes(*b"bearer\0\0");
     let (space, _) = token.split_first()?;
-    (scheme.eq_ignore_ascii_case(b"bearer") && space.is_ascii_whitespace())
-        .then(|| token.trim_ascii())
+    (is_bearer && space.is_ascii_whitespace()).then(|| token.trim_ascii())
 }
 
 /// Takes `key=…` (Google's APIs) out of a request target; `None` when there is none.
@@ -275,7 +282,7 @@ mod tests {
                 "realtime, openai-insecure-api-key.k1, beta",
             ),
         ]);
-        assert_eq!(edits.remove, ["authorization", "x-api-key"]);
+        assert!(edits.removed().eq([&b"authorization"[..], b"x-api-key"]));
         let set: Vec<_> = edits.fields().collect();
         let expected: [(_, &[u8]); 2] = [
             (":path", b"/v1/x?a=1&b=2"),
@@ -285,12 +292,8 @@ mod tests {
         let (_, edits) = take(&[(":path", "/v1/x?key=k1")]);
         let set: Vec<_> = edits.fields().collect();
         assert_eq!(set, [(":path", &b"/v1/x"[..])]);
-        assert_eq!(
-            take(&[("sec-websocket-protocol", "openai-insecure-api-key.k")])
-                .1
-                .remove,
-            ["sec-websocket-protocol"]
-        );
+        let (_, edits) = take(&[("sec-websocket-protocol", "openai-insecure-api-key.k")]);
+        assert!(edits.removed().eq([b"sec-websocket-protocol"]));
     }
 
     #[test]

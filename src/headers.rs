@@ -4,12 +4,22 @@
 
 /// The fields of one message, in order. Pseudo-headers (`:path`, `:status`) are among them.
 #[derive(Clone, Copy, Debug)]
-pub struct Headers<'a>(&'a [(&'a [u8], &'a [u8])]);
+pub struct Headers<'a> {
+    fields: &'a [(&'a [u8], &'a [u8])],
+    /// A bit for each name: most fields that are asked for are not there, and that takes no search.
+    names: u64,
+}
 
 impl<'a> Headers<'a> {
     /// Wraps the fields in the order in which they stand in the message.
-    pub const fn new(fields: &'a [(&'a [u8], &'a [u8])]) -> Self {
-        Self(fields)
+    pub fn new(fields: &'a [(&'a [u8], &'a [u8])]) -> Self {
+        let names = fields.iter().fold(0, |bits, (name, _)| bits | bit(name));
+        Self { fields, names }
+    }
+
+    /// Whether a field of this name came.
+    pub fn has(self, name: &[u8]) -> bool {
+        self.names & bit(name) != 0 && self.fields.iter().any(|(n, _)| *n == name)
     }
 
     /// The first value of a field.
@@ -18,69 +28,178 @@ impl<'a> Headers<'a> {
     }
 
     /// Every value of a field that came more than once.
-    pub fn all(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.iter()
-            .filter(move |(n, _)| *n == name.as_bytes())
-            .map(|(_, value)| value)
+    pub fn all(self, name: &str) -> Values<'a, '_> {
+        let name = name.as_bytes();
+        let there = self.names & bit(name) != 0;
+        Values {
+            fields: if there { self.fields } else { &[] },
+            name,
+        }
     }
 
     /// All fields.
     pub fn iter(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-        self.0.iter().copied()
+        self.fields.iter().copied()
+    }
+}
+
+/// The bit that stands for a name.
+fn bit(name: &[u8]) -> u64 {
+    let (first, last) = (name.first().unwrap_or(&0), name.last().unwrap_or(&0));
+    let mixed = name
+        .len()
+        .wrapping_add(usize::from(*first).wrapping_mul(3))
+        .wrapping_add(usize::from(*last).wrapping_mul(5));
+    1 << (mixed & 63)
+}
+
+/// The values of a field.
+#[derive(Clone, Debug)]
+pub struct Values<'a, 'n> {
+    fields: &'a [(&'a [u8], &'a [u8])],
+    name: &'n [u8],
+}
+
+impl<'a> Iterator for Values<'a, '_> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        while let Some(((name, value), rest)) = self.fields.split_first() {
+            self.fields = rest;
+            if *name == self.name {
+                return Some(value);
+            }
+        }
+        None
     }
 }
 
 /// What to change in a message's header.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct HeaderEdits {
-    /// Fields to take out, every value of them.
-    pub remove: Vec<String>,
-    /// Names of fields to put in, and where in `values` each one's value ends.
-    set: Vec<(&'static str, usize)>,
-    /// One behind the other: an answer gets a dozen of them, and no memory for each.
-    values: Vec<u8>,
+    /// In their order, and where in `text` each one's text ends.
+    edits: Vec<(Kind, usize)>,
+    /// Names to take out and values to put in, one behind the other: a message gets a dozen of them, and no memory for
+    /// each.
+    text: Vec<u8>,
+}
+
+/// What is done, and for what is put in the field's name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    Remove,
+    Set(&'static str),
+}
+
+/// One change.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Edit<'a> {
+    /// Takes a field out, every value of it.
+    Remove(&'a [u8]),
+    /// Puts a field in, in place of whatever had its name.
+    Set(&'static str, &'a [u8]),
 }
 
 impl HeaderEdits {
-    /// With room for so many fields that are put in.
-    pub fn with_capacity(fields: usize) -> Self {
+    /// With room for so many edits.
+    pub fn with_capacity(edits: usize) -> Self {
         Self {
-            remove: Vec::new(),
-            set: Vec::with_capacity(fields),
-            values: Vec::with_capacity(fields.saturating_mul(16)),
+            edits: Vec::with_capacity(edits),
+            text: Vec::with_capacity(edits.saturating_mul(16)),
         }
     }
 
     /// Takes a field out.
-    pub fn remove(&mut self, name: &str) {
-        if !self.remove.iter().any(|n| n == name) {
-            self.remove.push(name.to_owned());
+    pub fn remove(&mut self, name: impl AsRef<[u8]>) {
+        let name = name.as_ref();
+        if !self.removed().any(|known| known == name) {
+            self.text.extend_from_slice(name);
+            self.edits.push((Kind::Remove, self.text.len()));
         }
     }
 
     /// Puts a field in, in place of every value it had.
     pub fn set(&mut self, name: &'static str, value: impl AsRef<[u8]>) {
-        self.set_to(name, |text| text.extend_from_slice(value.as_ref()));
+        let value = value.as_ref();
+        self.set_to(name, |text| text.extend_from_slice(value));
     }
 
     /// The same of a value that is yet to be written, at the end of what is there.
     pub fn set_to(&mut self, name: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
-        write(&mut self.values);
-        self.set.push((name, self.values.len()));
+        write(&mut self.text);
+        self.edits.push((Kind::Set(name), self.text.len()));
     }
 
-    /// The fields to put in, in place of whatever had their names.
-    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &[u8])> + Clone {
+    /// All of them, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = Edit<'_>> + Clone {
         let mut start = 0;
-        self.set.iter().map(move |(name, end)| {
-            let value = self.values.get(start..*end).unwrap_or_default();
+        self.edits.iter().map(move |(kind, end)| {
+            let text = self.text.get(start..*end).unwrap_or_default();
             start = *end;
-            (*name, value)
+            match kind {
+                Kind::Remove => Edit::Remove(text),
+                Kind::Set(name) => Edit::Set(name, text),
+            }
+        })
+    }
+
+    /// The fields to take out.
+    pub fn removed(&self) -> impl Iterator<Item = &[u8]> {
+        self.iter().filter_map(|edit| match edit {
+            Edit::Remove(name) => Some(name),
+            Edit::Set(..) => None,
+        })
+    }
+
+    /// The fields to put in.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &[u8])> + Clone {
+        self.iter().filter_map(|edit| match edit {
+            Edit::Remove(_) => None,
+            Edit::Set(name, value) => Some((name, value)),
         })
     }
 }
 
 /// Whether a value can stand in a header without being read as something else (RFC 9110 5.5, without `obs-text`).
 pub fn is_safe_value(value: &str) -> bool {
-    !value.is_empty() && value.bytes().all(|b| (0x20..0x7f).contains(&b)) && value.trim() == value
+    let bytes = value.as_bytes();
+    let at_ends = [bytes.first(), bytes.last()];
+    bytes.iter().all(|byte| matches!(byte, b' '..=b'~'))
+        && at_ends
+            .iter()
+            .all(|end| end.is_some_and(|byte| *byte != b' '))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found_by_their_names_and_no_others_are() {
+        let fields: Vec<_> = [("accept", "a"), ("x-a", "1"), ("", "e"), ("x-a", "2")]
+            .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+            .into();
+        let headers = Headers::new(&fields);
+        let all = |name| headers.all(name).collect::<Vec<_>>();
+        assert_eq!(all("x-a"), [b"1", b"2"]);
+        assert_eq!(all(""), [b"e"]);
+        assert_eq!(headers.first("accept"), Some(&b"a"[..]));
+        // Of the same length and with the same ends, so with the same bit.
+        assert_eq!(bit(b"x-a"), bit(b"x_a"));
+        assert_eq!(all("x_a"), [] as [&[u8]; 0]);
+        assert!(headers.has(b"x-a") && !headers.has(b"x_a") && !headers.has(b"host"));
+    }
+
+    #[test]
+    fn edits_are_kept_in_their_order_and_apart() {
+        let mut edits = HeaderEdits::with_capacity(2);
+        edits.set("a", "1");
+        edits.remove("b");
+        edits.set_to("c", |text| text.extend_from_slice(b"23"));
+        edits.remove("b");
+        edits.remove("d");
+        let fields: Vec<_> = edits.fields().collect();
+        assert_eq!(fields, [("a", &b"1"[..]), ("c", b"23")]);
+        assert_eq!(edits.removed().collect::<Vec<_>>(), [b"b", b"d"]);
+    }
 }

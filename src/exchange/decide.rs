@@ -142,7 +142,10 @@ impl Exchange {
             self.asked.usage = rewrite.facts().include_usage != Some(true);
             rewrite.include_usage();
         }
-        let mut release = Release::default();
+        let mut release = Release {
+            edits: HeaderEdits::with_capacity(6),
+            body: None,
+        };
         if !self.introduced {
             self.introduce(&group, policy.hold_request_headers, &mut release.edits);
         }

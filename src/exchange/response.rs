@@ -3,12 +3,13 @@
 use super::answers::Plan;
 use super::{Answer, Exchange, ResponseStep, State};
 use crate::config::Mode;
-use crate::headers::Headers;
+use crate::headers::{HeaderEdits, Headers};
 use crate::llm::models;
 use crate::llm::response::{Forward, Reader};
 use crate::refusal::Refusal;
 use crate::reply::{Reply, rate_limit};
 use crate::time::Timestamp;
+use std::rc::Rc;
 
 /// What an upstream's answer says of the shared account.
 const ACCOUNT_HEADERS: [&[u8]; 3] = [
@@ -34,7 +35,11 @@ impl Exchange {
         self.announced = headers
             .first("content-length")
             .and_then(|length| std::str::from_utf8(length).ok()?.parse().ok());
-        let mut step = ResponseStep::default();
+        // Who is charged, and two families of rate-limit headers.
+        let mut step = ResponseStep {
+            edits: HeaderEdits::with_capacity(12),
+            ..ResponseStep::default()
+        };
         match self.state {
             State::Passed => {}
             State::Refused => return step,
@@ -56,7 +61,7 @@ impl Exchange {
         let policy = &self.policy;
         for (name, _) in headers.iter() {
             let account = rate_limit::is_upstream_limit(name) || ACCOUNT_HEADERS.contains(&name);
-            if account && let Ok(name) = std::str::from_utf8(name) {
+            if account {
                 step.edits.remove(name);
             }
         }
@@ -91,6 +96,7 @@ impl Exchange {
                 headers.first("content-type"),
                 strip,
             );
+            reader.recall(Rc::clone(&self.worker.shapes));
             for (name, value) in headers.iter() {
                 reader.header(name, value);
             }

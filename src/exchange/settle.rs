@@ -17,7 +17,7 @@ use std::rc::Rc;
 #[derive(Debug)]
 pub struct Settlement {
     /// For the event log: one line of JSON. Before it may stand further ones, of requests that are over.
-    pub event: String,
+    pub event: Vec<u8>,
     /// What became of the request.
     pub outcome: Outcome,
     /// Why it was refused, if it was.
@@ -196,12 +196,11 @@ impl Exchange {
         };
         let mut event = event.to_json();
         for inquiry in &self.inquiries {
-            inquiry.leave(&event);
+            inquiry.leave(&String::from_utf8_lossy(&event));
         }
         let mut late = self.worker.late.borrow_mut();
         if !late.is_empty() {
-            event.insert_str(0, &late);
-            late.clear();
+            event.splice(..0, std::mem::take(&mut *late).into_bytes());
         }
         let model = (group.as_ref()).map_or(0, |group| model_label(group, &self.models));
         Settlement {

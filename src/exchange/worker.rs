@@ -5,6 +5,7 @@ use crate::limit::counter::Counter;
 use crate::limit::holds::Holds;
 use crate::limit::{Clock, SharedData};
 use crate::llm::endpoint::{self, Call as Target, Endpoint, PathError};
+use crate::llm::shapes::Shapes;
 use crate::policy::Group;
 use crate::service::breaker::Breaker;
 use crate::service::lease::Account;
@@ -21,6 +22,8 @@ pub struct Worker {
     pub(super) holds: RefCell<Holds>,
     /// How long answers are.
     pub(super) lengths: RefCell<Lengths>,
+    /// What its answers looked like.
+    pub(super) shapes: Rc<Shapes>,
     /// Whether the rate-limit service answers.
     pub(super) breaker: RefCell<Breaker>,
     /// Leases that tokens were taken from since the last report, and whose they are.

@@ -8,6 +8,9 @@
     reason = "host functions are foreign functions; this file is the only one that calls them"
 )]
 
+use core::arch::wasm32::{u8x16_all_true, u8x16_eq, v128, v128_load};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::ptr;
 
 /// A header map of the current stream.
@@ -123,7 +126,7 @@ pub(super) fn add_header(map: Map, name: &str, value: &[u8]) {
 }
 
 /// Takes a field out.
-pub(super) fn remove_header(map: Map, name: &str) -> bool {
+pub(super) fn remove_header(map: Map, name: &[u8]) -> bool {
     // SAFETY: as in `set_header`.
     let status = unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) };
     status == OK
@@ -258,4 +261,161 @@ pub(super) fn wake(root: u32) {
 pub(super) fn memory_bytes() -> u64 {
     const PAGE: u64 = 65_536;
     (core::arch::wasm32::memory_size::<0>() as u64).saturating_mul(PAGE)
+}
+
+/// The standard library's allocator, and in front of it the small blocks that were freed last, by size: what one request
+/// gives back the next one takes, at a third of what it takes to search for room and to join what is free.
+#[derive(Debug)]
+pub(super) struct Allocator {
+    kept: [Kept; Self::SIZES],
+}
+
+/// Blocks of one size, each of which begins with the address of the next.
+#[derive(Debug)]
+struct Kept {
+    first: Cell<*mut u8>,
+    count: Cell<u32>,
+}
+
+// SAFETY: a module of this ABI has one thread.
+unsafe impl Sync for Allocator {}
+
+impl Allocator {
+    /// Sizes up to this come in steps of 16 bytes.
+    const SMALL: usize = 512;
+    const SMALL_SIZES: usize = Self::SMALL >> 4;
+    /// Those up to this in steps of 512; nothing larger is kept.
+    const LARGE: usize = 4096;
+    const SIZES: usize = Self::SMALL_SIZES + (Self::LARGE >> 9);
+    /// How many blocks of a size: what a reload leaves behind goes back, and little memory waits for nothing.
+    const MOST: u32 = 32;
+    /// What the standard library's allocator aligns everything to.
+    const ALIGN: usize = 8;
+
+    pub(super) const fn new() -> Self {
+        Self {
+            kept: [const {
+                Kept {
+                    first: Cell::new(ptr::null_mut()),
+                    count: Cell::new(0),
+                }
+            }; Self::SIZES],
+        }
+    }
+
+    /// Where the blocks are that such a one is kept with, and the size that all of those have.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "several times for each allocation")]
+    fn place(&self, layout: Layout) -> Option<(&Kept, usize)> {
+        if layout.align() > Self::ALIGN {
+            return None;
+        }
+        // Of no block is the size 0.
+        let last = layout.size().wrapping_sub(1);
+        let (index, size) = if last < Self::SMALL {
+            (last >> 4, last | 15)
+        } else {
+            (Self::SMALL_SIZES.wrapping_add(last >> 9), last | 511)
+        };
+        Some((self.kept.get(index)?, size.wrapping_add(1)))
+    }
+}
+
+// SAFETY: a block that is kept was freed and is handed out once; it has the size and the alignment of every layout of its
+// place. All others are the standard library's.
+unsafe impl GlobalAlloc for Allocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let Some((kept, size)) = self.place(layout) else {
+            // SAFETY: the caller's promise.
+            return unsafe { System.alloc(layout) };
+        };
+        let first = kept.first.get();
+        if first.is_null() {
+            // SAFETY: not of size 0, and of a size far from the greatest.
+            return unsafe { System.alloc(Layout::from_size_align_unchecked(size, Self::ALIGN)) };
+        }
+        // SAFETY: what is kept begins with an address.
+        kept.first
+            .set(unsafe { first.cast::<*mut u8>().read_unaligned() });
+        kept.count.set(kept.count.get().wrapping_sub(1));
+        first
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        match self.place(layout) {
+            Some((kept, _)) if kept.count.get() < Self::MOST => {
+                // SAFETY: nobody uses the block any more, and the smallest has room for an address.
+                unsafe { block.cast::<*mut u8>().write_unaligned(kept.first.get()) };
+                kept.first.set(block);
+                kept.count.set(kept.count.get().wrapping_add(1));
+            }
+            Some((_, size)) => {
+                // SAFETY: allocated with this layout.
+                unsafe {
+                    let layout = Layout::from_size_align_unchecked(size, Self::ALIGN);
+                    System.dealloc(block, layout);
+                }
+            }
+            // SAFETY: the caller's promise.
+            None => unsafe { System.dealloc(block, layout) },
+        }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller's promise.
+        let new = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
+        match (self.place(layout), self.place(new)) {
+            (Some((_, size)), Some((_, new_size))) if size == new_size => block,
+            // SAFETY: the caller's promise.
+            (None, None) => unsafe { System.realloc(block, layout, new_size) },
+            _ => {
+                // SAFETY: the new block is another one, and both have room for the smaller size.
+                unsafe {
+                    let to = self.alloc(new);
+                    if !to.is_null() {
+                        ptr::copy_nonoverlapping(block, to, layout.size().min(new_size));
+                        self.dealloc(block, layout);
+                    }
+                    to
+                }
+            }
+        }
+    }
+}
+
+/// What every comparison of names and texts comes to. The C library's takes the bytes one by one.
+///
+/// # Safety
+/// `size` bytes can be read at both.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, size: usize) -> i32 {
+    const BLOCK: usize = size_of::<v128>();
+    const WORD: usize = size_of::<u64>();
+    let mut at = 0_usize;
+    // SAFETY: `at` and what is read there are within the size.
+    unsafe {
+        let word = |of: *const u8, at| u64::from_le(of.add(at).cast::<u64>().read_unaligned());
+        let block = |of: *const u8, at| v128_load(of.add(at).cast());
+        while size.wrapping_sub(at) >= BLOCK && u8x16_all_true(u8x16_eq(block(a, at), block(b, at)))
+        {
+            at = at.wrapping_add(BLOCK);
+        }
+        while at < size {
+            let (x, y) = if size < WORD {
+                (u64::from(*a.add(at)), u64::from(*b.add(at)))
+            } else {
+                // What of the last word was compared before is the same.
+                let at = at.min(size.wrapping_sub(WORD));
+                (word(a, at), word(b, at))
+            };
+            if x != y {
+                // The lowest byte is the first.
+                let first = (x ^ y).trailing_zeros() & !7;
+                let byte = |word: u64| i32::from((word >> first).to_le_bytes()[0]);
+                return byte(x).wrapping_sub(byte(y));
+            }
+            at = at.wrapping_add(if size < WORD { 1 } else { WORD });
+        }
+    }
+    0
 }

@@ -5,7 +5,7 @@ use super::pairs;
 use super::root::Serving;
 use super::shared_data::EnvoySharedData;
 use crate::exchange::{Exchange, Inbound, NewBody, Property, Release, Step};
-use crate::headers::{HeaderEdits, Headers};
+use crate::headers::{Edit, HeaderEdits, Headers};
 use crate::llm::response::Forward as Chunk;
 use crate::reply::Reply;
 use crate::service::Call;
@@ -281,15 +281,14 @@ impl HttpContext for Http {
         let raw = abi::header_map(Map::Response);
         let fields = pairs::decode(&raw);
         let now = self.now();
-        let step = self
-            .exchange
-            .response_headers(Headers::new(&fields), end_of_stream, now);
+        let headers = Headers::new(&fields);
+        let step = self.exchange.response_headers(headers, end_of_stream, now);
         if let Some(reply) = step.reply {
             self.phase = Phase::Answered;
             answer(&reply);
             return Action::Pause;
         }
-        apply_to(Map::Response, &fields, &step.edits);
+        apply_to(Map::Response, headers, &step.edits);
         self.settle();
         if step.hold {
             Action::Pause
@@ -352,7 +351,7 @@ impl HttpContext for Http {
         let settlement = self
             .exchange
             .finish(&reached_upstream, now, &mut EnvoySharedData);
-        abi::set_property("cohort_event", settlement.event.as_bytes());
+        abi::set_property("cohort_event", &settlement.event);
         if let Some(service) = &self.serving.policy.service
             && !settlement.reports.is_empty()
         {
@@ -422,24 +421,23 @@ fn source_address() -> Vec<u8> {
 
 /// Makes every change; `false` where Envoy did not take one.
 fn apply(map: Map, edits: &HeaderEdits) -> bool {
-    let removed = edits
-        .remove
-        .iter()
-        .all(|name| abi::remove_header(map, name));
-    let mut set = edits.fields();
-    removed && set.all(|(name, value)| abi::set_header(map, name, value))
+    edits.iter().all(|edit| match edit {
+        Edit::Remove(name) => abi::remove_header(map, name),
+        Edit::Set(name, value) => abi::set_header(map, name, value),
+    })
 }
 
 /// The same of a header whose fields are known: what none of them has the name of is only put in, which takes less.
-fn apply_to(map: Map, fields: &[(&[u8], &[u8])], edits: &HeaderEdits) {
-    for name in &edits.remove {
-        abi::remove_header(map, name);
-    }
-    for (name, value) in edits.fields() {
-        if fields.iter().any(|(field, _)| *field == name.as_bytes()) {
-            abi::set_header(map, name, value);
-        } else {
-            abi::add_header(map, name, value);
+fn apply_to(map: Map, headers: Headers<'_>, edits: &HeaderEdits) {
+    for edit in edits.iter() {
+        match edit {
+            Edit::Remove(name) => {
+                abi::remove_header(map, name);
+            }
+            Edit::Set(name, value) if headers.has(name.as_bytes()) => {
+                abi::set_header(map, name, value);
+            }
+            Edit::Set(name, value) => abi::add_header(map, name, value),
         }
     }
 }

@@ -12,6 +12,10 @@ mod service;
 mod shared_data;
 mod stats;
 
+#[cfg(not(feature = "wee_alloc"))]
+#[global_allocator]
+static ALLOCATOR: abi::Allocator = abi::Allocator::new();
+
 /// Instead of std's; see the README before choosing it.
 #[cfg(feature = "wee_alloc")]
 #[global_allocator]

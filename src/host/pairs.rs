@@ -14,17 +14,13 @@ pub(super) fn decode(raw: &[u8]) -> Vec<(&[u8], &[u8])> {
         return Vec::new();
     };
     let mut fields = Vec::with_capacity(count);
-    for pair in sizes.chunks_exact(8) {
-        let Some((name_size, rest)) = take_u32(pair) else {
+    for size in sizes.as_chunks::<8>().0 {
+        // The name's is the lower half.
+        let sizes = u64::from_le_bytes(*size);
+        let Some(name) = take(&mut data, sizes & u64::from(u32::MAX)) else {
             break;
         };
-        let Some((value_size, _)) = take_u32(rest) else {
-            break;
-        };
-        let Some(name) = take(&mut data, name_size) else {
-            break;
-        };
-        let Some(value) = take(&mut data, value_size) else {
+        let Some(value) = take(&mut data, sizes >> 32) else {
             break;
         };
         fields.push((name, value));
@@ -58,8 +54,8 @@ fn take_u32(raw: &[u8]) -> Option<(u32, &[u8])> {
     Some((u32::from_le_bytes(*bytes), rest))
 }
 
-fn take<'a>(data: &mut &'a [u8], size: u32) -> Option<&'a [u8]> {
-    let (field, rest) = data.split_at_checked(size as usize)?;
-    *data = rest.get(1..)?;
+fn take<'a>(data: &mut &'a [u8], size: u64) -> Option<&'a [u8]> {
+    let (field, rest) = data.split_at_checked(usize::try_from(size).ok()?)?;
+    (_, *data) = rest.split_first()?;
     Some(field)
 }

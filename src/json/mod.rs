@@ -16,7 +16,6 @@ mod tests;
 mod token;
 mod write;
 
-pub use self::block::is_same;
 pub use self::edit::edited;
 use self::error::Fault;
 pub use self::error::{JsonError, JsonErrorKind};
@@ -43,7 +42,7 @@ pub struct Scanner {
     offset: u64,
     state: State,
     /// One bit for each open container, the innermost lowest: set for an object.
-    objects: u128,
+    objects: [u64; 2],
     depth: usize,
     /// Where the token being read began.
     start: u64,
@@ -58,7 +57,7 @@ impl Scanner {
         Self {
             offset: 0,
             state: State::Value,
-            objects: 0,
+            objects: [0; 2],
             depth: 0,
             start: 0,
             token: Token::new(),
@@ -72,7 +71,7 @@ impl Scanner {
     pub fn restart(&mut self) {
         self.offset = 0;
         self.state = State::Value;
-        self.objects = 0;
+        self.objects = [0; 2];
         self.depth = 0;
         self.start = 0;
         self.token.clear();
@@ -176,20 +175,40 @@ impl Scanner {
                 Ok(same)
             }
             State::Failed(error) => Err(Fault::here(error.kind)),
+            _ if byte == b'"' => match self.whole_string(rest, sink) {
+                Some(used) => Ok(self.parted(rest, used)),
+                None => self.structure_step(rest, byte, sink),
+            },
             _ if is_space(byte) => Ok(rest
                 .iter()
                 .position(|byte| !is_space(*byte))
                 .unwrap_or(rest.len())),
-            _ if byte == b'"' => match self.whole_string(rest, sink) {
-                Some(used) => Ok(used),
-                None => self.structure_step(byte, sink),
-            },
-            _ => self.structure_step(byte, sink),
+            _ => {
+                let used = self.structure_step(rest, byte, sink)?;
+                Ok(self.parted(rest, used))
+            }
         }
     }
 
+    /// Goes over what parts a key from its value, or a value from what comes next, where that follows at once, as it does
+    /// in most documents.
+    fn parted(&mut self, rest: &[u8], used: usize) -> usize {
+        self.state = match (self.state, rest.get(used)) {
+            (State::Colon, Some(b':')) => State::Value,
+            (State::After, Some(b',')) if self.in_object() => State::Key,
+            (State::After, Some(b',')) => State::Value,
+            _ => return used,
+        };
+        used.saturating_add(1)
+    }
+
     /// A byte that is not whitespace, outside strings, numbers and literals.
-    fn structure_step<S: Sink + ?Sized>(&mut self, byte: u8, sink: &mut S) -> Result<usize, Fault> {
+    fn structure_step<S: Sink + ?Sized>(
+        &mut self,
+        rest: &[u8],
+        byte: u8,
+        sink: &mut S,
+    ) -> Result<usize, Fault> {
         match (self.state, byte) {
             (State::Value | State::FirstElement, b'"') => self.begin_string(false),
             (State::Key | State::FirstKey, b'"') => self.begin_string(true),
@@ -197,14 +216,28 @@ impl Scanner {
             (State::Value | State::FirstElement, b'[') => self.open(Container::Array, sink)?,
             (State::FirstElement, b']') | (State::FirstKey, b'}') => self.close(sink),
             (State::Value | State::FirstElement, b'-' | b'0'..=b'9') => {
+                if let Some(number) = number::simple(rest) {
+                    let len = number.len();
+                    let text = Text {
+                        bytes: number,
+                        whole: true,
+                        len: len as u64,
+                    };
+                    return Ok(self.whole_scalar(Scalar::Number(text), len, sink));
+                }
                 self.begin_token();
                 self.number = Number::new();
                 self.state = State::Number;
                 return Ok(0);
             }
-            (State::Value | State::FirstElement, b't') => self.begin_literal(Literal::True),
-            (State::Value | State::FirstElement, b'f') => self.begin_literal(Literal::False),
-            (State::Value | State::FirstElement, b'n') => self.begin_literal(Literal::Null),
+            (State::Value | State::FirstElement, b't' | b'f' | b'n') => {
+                let literal = Literal::beginning_with(byte);
+                if rest.starts_with(literal.text()) {
+                    let len = literal.text().len();
+                    return Ok(self.whole_scalar(literal.scalar(), len, sink));
+                }
+                self.begin_literal(literal);
+            }
             (State::After, b',') if self.in_object() => self.state = State::Key,
             (State::Colon, b':') | (State::After, b',') => self.state = State::Value,
             (State::After, b'}') if self.in_object() => self.close(sink),
@@ -217,6 +250,20 @@ impl Scanner {
             _ => return Err(Fault::here(JsonErrorKind::Syntax)),
         }
         Ok(1)
+    }
+
+    /// A value that begins here and is all there.
+    fn whole_scalar<S: Sink + ?Sized>(
+        &mut self,
+        value: Scalar<'_>,
+        len: usize,
+        sink: &mut S,
+    ) -> usize {
+        self.start = self.offset;
+        let span = self.span_to(self.offset.saturating_add(len as u64));
+        self.end_value();
+        sink.scalar(value, span);
+        len
     }
 
     fn begin_token(&mut self) {
@@ -242,13 +289,12 @@ impl Scanner {
             return Err(Fault::here(JsonErrorKind::TooDeep));
         }
         self.depth = self.depth.saturating_add(1);
-        self.objects <<= 1;
+        let [low, high] = self.objects;
+        let is_object = u64::from(container == Container::Object);
+        self.objects = [low << 1 | is_object, high << 1 | low >> 63];
         self.state = match container {
             Container::Array => State::FirstElement,
-            Container::Object => {
-                self.objects |= 1;
-                State::FirstKey
-            }
+            Container::Object => State::FirstKey,
         };
         sink.open(container, self.offset);
         Ok(())
@@ -262,7 +308,8 @@ impl Scanner {
             Container::Array
         };
         self.depth = self.depth.saturating_sub(1);
-        self.objects >>= 1;
+        let [low, high] = self.objects;
+        self.objects = [low >> 1 | high << 63, high >> 1];
         self.end_value();
         sink.close(container, self.offset);
     }
@@ -287,7 +334,7 @@ impl Scanner {
     }
 
     fn in_object(&self) -> bool {
-        self.objects & 1 == 1
+        self.objects[0] & 1 == 1
     }
 
     fn span_to(&self, end: u64) -> Span {

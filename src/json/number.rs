@@ -5,6 +5,29 @@ use super::{JsonErrorKind, Token};
 /// The largest decimal exponent of a double: its maximum is 1.797…e308.
 const MAX_EXPONENT: i64 = 308;
 
+/// Longer numbers are read digit by digit.
+const MAX_SIMPLE: usize = 16;
+
+/// The number that begins here, if it is all there and neither long nor written with an exponent: then a double holds it.
+pub(super) fn simple(bytes: &[u8]) -> Option<&[u8]> {
+    let mut point = None;
+    for (at, byte) in bytes.iter().take(MAX_SIMPLE).enumerate() {
+        match byte {
+            b'0'..=b'9' => {}
+            b'.' if point.is_none() && at > 0 => point = Some(at),
+            b'-' | b'+' | b'.' | b'e' | b'E' => return None,
+            _ => {
+                let number = bytes.get(..at)?;
+                // A zero that digits follow, and a point that none do.
+                let padded = bytes.first() == Some(&b'0') && point.unwrap_or(at) > 1;
+                let ends = number.last() != Some(&b'.');
+                return (ends && !padded).then_some(number);
+            }
+        }
+    }
+    None
+}
+
 /// A number being read, digit by digit.
 #[derive(Debug)]
 pub(super) struct Number {

@@ -205,7 +205,7 @@ impl PathMatcher {
             candidates &= !bit;
             if let Some(name) = self.patterns.get(bit).and_then(|path| path.get(segment))
                 && name.len() == folded.len()
-                && folded.eq_ignore_ascii_case(name.as_bytes())
+                && (folded == name.as_bytes() || folded.eq_ignore_ascii_case(name.as_bytes()))
             {
                 level.folded |= bit;
                 if key.is(name) {
@@ -273,6 +273,10 @@ impl PathMatcher {
 /// `ſ` and the Kelvin sign, Java's the two Turkish i as well; and without what follows a NUL, where readers in C
 /// stop. `None` if it is too long to be a watched one.
 pub(crate) fn fold<'a>(key: Text<'a>, buffer: &'a mut [u8; MAX_KEY]) -> Option<&'a [u8]> {
+    // Of most keys one look tells all there is.
+    if key.whole && key.bytes.iter().all(|byte| matches!(byte, 1..0x80)) {
+        return (key.bytes.len() <= MAX_KEY).then_some(key.bytes);
+    }
     let bytes = match key.bytes.iter().position(|&byte| byte == 0) {
         Some(nul) => key.bytes.get(..nul)?,
         None if key.whole => key.bytes,

@@ -102,6 +102,15 @@ pub(super) enum Literal {
 }
 
 impl Literal {
+    /// Of `t`, `f` and `n`.
+    pub(super) const fn beginning_with(first: u8) -> Self {
+        match first {
+            b't' => Self::True,
+            b'f' => Self::False,
+            _ => Self::Null,
+        }
+    }
+
     pub(super) const fn text(self) -> &'static [u8] {
         match self {
             Self::False => b"false",

@@ -93,6 +93,11 @@ impl Writer {
         self.piece(value)
     }
 
+    /// The document, as bytes: they are UTF-8.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
     /// The document.
     pub fn finish(self) -> String {
         // Only whole texts were written.
@@ -114,22 +119,26 @@ const fn is_special(byte: u8) -> bool {
 
 /// Writes a whole number. `format!` would take a hundred times as long.
 pub fn push_decimal(text: &mut Vec<u8>, value: u64) {
-    let mut digits = [0; 20];
-    let mut rest = value;
-    let mut start = digits.len();
+    const BILLION: u64 = 1_000_000_000;
+    // Most numbers are small, and those are divided in a fraction of the time.
+    let small = u32::try_from(value);
+    if small.is_err() {
+        push_decimal(text, value / BILLION);
+    }
+    let mut rest = small.unwrap_or_else(|_| u32::try_from(value % BILLION).unwrap_or_default());
+    let mut digits = [b'0'; 10];
+    let mut used = 0_usize;
     for digit in digits.iter_mut().rev() {
-        // Most numbers are small, and those are divided in a fraction of the time.
-        let (tens, ones) = match u32::try_from(rest) {
-            Ok(small) => (u64::from(small / 10), u64::from(small % 10)),
-            Err(_) => (rest / 10, rest % 10),
-        };
-        *digit = b'0' | ones.to_le_bytes()[0];
-        start = start.saturating_sub(1);
-        rest = tens;
+        *digit = b'0' | (rest % 10).to_le_bytes()[0];
+        rest /= 10;
+        used = used.saturating_add(1);
         if rest == 0 {
             break;
         }
     }
+    // Behind other digits all nine count.
+    let used = if small.is_err() { 9 } else { used };
+    let start = digits.len().saturating_sub(used);
     text.extend_from_slice(digits.get(start..).unwrap_or_default());
 }
 
@@ -152,7 +161,16 @@ mod tests {
 
     #[test]
     fn numbers_have_all_their_digits() {
-        for number in [0, 7, 10, 4_294_967_296, u64::MAX] {
+        let large = [
+            4_294_967_295,
+            4_294_967_296,
+            9_000_000_000,
+            5_000_000_000_000_000_007,
+        ];
+        for number in [0, 7, 10, 99, 100, 1_000_000_000, u64::MAX]
+            .into_iter()
+            .chain(large)
+        {
             let mut text = Vec::new();
             push_decimal(&mut text, number);
             assert_eq!(text, number.to_string().as_bytes());

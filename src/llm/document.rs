@@ -6,8 +6,10 @@
 
 use super::place::Place;
 use super::shape::{Hole, HoleKind, MAX_HOLES, Shape};
+use super::shapes::Shapes;
 use super::usage::{Count, Counts, Usage, UsageFormat};
 use crate::json::{Container, JsonErrorKind, Scalar, Scanner, Sink, Span, Text};
+use std::rc::Rc;
 
 /// Length of `[DONE]`: no document, and no text either.
 const MARKER: u64 = 6;
@@ -35,6 +37,8 @@ pub(crate) struct Documents {
     shape: Shape,
     /// What [`Walk`] learnt of the document that the shape is of.
     chunk: Chunk,
+    /// What is known of other answers.
+    shapes: Option<Rc<Shapes>>,
 }
 
 impl Documents {
@@ -47,7 +51,13 @@ impl Documents {
             walk: Walk::new(format),
             shape: Shape::default(),
             chunk: Chunk::default(),
+            shapes: None,
         }
+    }
+
+    /// Has documents of a shape that is known from other answers not read.
+    pub(crate) fn recall(&mut self, shapes: Rc<Shapes>) {
+        self.shapes = Some(shapes);
     }
 
     /// Takes the next bytes of a document.
@@ -60,20 +70,77 @@ impl Documents {
             self.walk.chunk = self.chunk;
             return;
         }
+        if begins && self.recognise(part) {
+            self.learn(part);
+            return;
+        }
         if let Some(rest) = self.scan(part) {
             self.refuse(rest);
-        } else if begins && self.walk.ordinary && self.scanner.is_complete() {
-            self.chunk = self.walk.chunk;
-            self.shape.learn(part, &self.walk.holes);
+        } else if begins && self.remember(part) {
+            self.learn(part);
         }
     }
 
     /// Takes the next bytes of documents that stand one behind the other.
     pub(crate) fn push_all(&mut self, mut part: &[u8]) {
+        let begins = self.len == 0;
+        if begins && self.recognise(part) {
+            return;
+        }
+        let whole = part;
         while let Some(next) = self.scan(part) {
             self.end();
             self.walk.list = true;
             part = next;
+        }
+        if begins && part.len() == whole.len() {
+            self.remember(whole);
+        }
+    }
+
+    /// Takes a document that has a known shape for read.
+    fn recognise(&mut self, document: &[u8]) -> bool {
+        let Some(shapes) = &self.shapes else {
+            return false;
+        };
+        let Walk { counts, holes, .. } = &mut self.walk;
+        let Some((chunk, text)) = shapes.read(counts.format(), document, holes) else {
+            holes.clear();
+            return false;
+        };
+        for Hole { span, kind } in holes.iter() {
+            if let HoleKind::Count(count) = kind {
+                counts.state(*count, span.of(document).as_bytes());
+            }
+        }
+        self.walk.chunk = chunk;
+        self.walk.text = text;
+        self.len = document.len() as u64;
+        self.scanner.skip_to_end(self.len);
+        true
+    }
+
+    /// Keeps the shape of a document that was read, if it has one.
+    fn remember(&self, document: &[u8]) -> bool {
+        let has = self.walk.ordinary && self.scanner.is_complete();
+        if has && let Some(shapes) = &self.shapes {
+            let Walk {
+                counts,
+                holes,
+                chunk,
+                ..
+            } = &self.walk;
+            shapes.learn(counts.format(), document, holes, *chunk);
+        }
+        has
+    }
+
+    /// Keeps it for the next document of this answer. One that counts is followed by none that counts the same.
+    fn learn(&mut self, document: &[u8]) {
+        let counts = |hole: &Hole| matches!(hole.kind, HoleKind::Count(_));
+        if !self.walk.holes.iter().any(counts) {
+            self.chunk = self.walk.chunk;
+            self.shape.learn(document, &self.walk.holes);
         }
     }
 
@@ -205,7 +272,7 @@ struct Walk {
     end: End,
     chunk: Chunk,
     wrapped: Option<Span>,
-    /// The document says nothing but text so far.
+    /// The document says nothing but text and counts so far.
     ordinary: bool,
     /// Its values that could be others without saying more.
     holes: Vec<Hole>,
@@ -217,7 +284,7 @@ struct Walk {
 
 /// What a chunk of a chat stream has.
 #[derive(Clone, Copy, Debug, Default)]
-struct Chunk {
+pub(super) struct Chunk {
     /// `choices`, with or without any.
     choices: bool,
     /// A `usage` that is not null.
@@ -335,7 +402,7 @@ impl Sink for Walk {
         let kind = match (place, value) {
             (Place::Count(count), Scalar::Number(number)) if number.whole => {
                 self.counts.state(count, number.bytes);
-                None
+                Some(HoleKind::Count(count))
             }
             (Place::Text, Scalar::String(text)) => {
                 self.text = self.text.saturating_add(text.len);

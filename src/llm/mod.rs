@@ -11,6 +11,7 @@ mod place;
 pub mod request;
 pub mod response;
 mod shape;
+pub mod shapes;
 mod sse;
 pub mod usage;
 

@@ -51,51 +51,95 @@ impl Place {
 
     /// What an object's member is, in this place.
     pub(crate) fn member(self, key: &[u8]) -> Self {
-        let (tables, other): (&[Members], _) = match self {
-            Self::Billed => (&[BILLED], Self::Other),
-            Self::InputDetails => (&[INPUT_DETAILS], Self::Other),
-            Self::Metadata => (&[METADATA], Self::Other),
-            Self::OutputDetails => (&[OUTPUT_DETAILS], Self::Other),
-            Self::Result => (&[RESULT], Self::Other),
-            Self::Root(format) => (root(format), Self::Other),
-            Self::Text => (&[NOT_TEXT], Self::Text),
-            Self::Tokens => (&[TOKENS], Self::Other),
-            Self::Usage => (&[USAGE], Self::Other),
-            Self::Wrapper => (&[WRAPPER], Self::Other),
-            _ => (&[], Self::Other),
-        };
-        for members in tables {
-            for (name, place) in *members {
-                if name.as_bytes() == key {
-                    return *place;
-                }
+        let members = match self {
+            Self::Billed => &BILLED,
+            Self::InputDetails => &INPUT_DETAILS,
+            Self::Metadata => &METADATA,
+            Self::OutputDetails => &OUTPUT_DETAILS,
+            Self::Result => &RESULT,
+            Self::Root(format) => {
+                let (own, claude) = root(format);
+                let further = || claude.then(|| CLAUDE.find(key)).flatten();
+                let found = DOCUMENT.find(key).or_else(|| own.find(key));
+                return found.or_else(further).unwrap_or(Self::Other);
             }
-        }
-        other
+            Self::Text => return NOT_TEXT.find(key).unwrap_or(Self::Text),
+            Self::Tokens => &TOKENS,
+            Self::Usage => &USAGE,
+            Self::Wrapper => &WRAPPER,
+            _ => return Self::Other,
+        };
+        members.find(key).unwrap_or(Self::Other)
     }
 }
 
 /// What members of an object are. Code for all these names would be five times as large.
-type Members = &'static [(&'static str, Place)];
+struct Members {
+    members: &'static [(&'static str, Place)],
+    /// A bit for each member, by [`bucket`]: few are worth a look, of most keys none.
+    buckets: [u32; BUCKETS],
+}
 
-/// The members of the document itself.
-const fn root(format: UsageFormat) -> &'static [Members] {
-    match format {
-        UsageFormat::Anthropic => &[DOCUMENT, CLAUDE],
-        UsageFormat::Bedrock => &[DOCUMENT, BEDROCK, CLAUDE],
-        UsageFormat::Cohere => &[DOCUMENT, COHERE],
-        UsageFormat::Gemini => &[DOCUMENT, GEMINI, CLAUDE],
-        UsageFormat::None => &[DOCUMENT],
-        UsageFormat::Ollama => &[DOCUMENT, OLLAMA],
-        UsageFormat::OpenAi => &[DOCUMENT, OPENAI],
-        UsageFormat::OpenAiResponses => &[DOCUMENT, RESPONSES],
+const BUCKETS: usize = 16;
+
+const fn bucket(key: &[u8]) -> usize {
+    match key {
+        [first, .., last] => (*first as usize ^ (*last as usize) << 1 ^ key.len()) % BUCKETS,
+        _ => 0,
     }
 }
 
-const DOCUMENT: Members = &[("error", Place::Error), ("type", Place::Type)];
+impl Members {
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "runs in constants: a wrong index fails the build"
+    )]
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "runs in constants: an overflow fails the build"
+    )]
+    const fn new(members: &'static [(&'static str, Place)]) -> Self {
+        let mut buckets = [0; BUCKETS];
+        let mut at = 0;
+        while at < members.len() {
+            // A 33rd member fails the build here.
+            buckets[bucket(members[at].0.as_bytes())] |= 1_u32 << at;
+            at += 1;
+        }
+        Self { members, buckets }
+    }
+
+    fn find(&self, key: &[u8]) -> Option<Place> {
+        let mut candidates = *self.buckets.get(bucket(key))?;
+        while candidates != 0 {
+            let (name, place) = self.members.get(candidates.trailing_zeros() as usize)?;
+            if name.as_bytes() == key {
+                return Some(*place);
+            }
+            candidates &= candidates.wrapping_sub(1);
+        }
+        None
+    }
+}
+
+/// The members of the document itself beside those of any, and whether Claude's are among them.
+const fn root(format: UsageFormat) -> (&'static Members, bool) {
+    match format {
+        UsageFormat::Anthropic => (&CLAUDE, false),
+        UsageFormat::Bedrock => (&BEDROCK, true),
+        UsageFormat::Cohere => (&COHERE, false),
+        UsageFormat::Gemini => (&GEMINI, true),
+        UsageFormat::None => (&DOCUMENT, false),
+        UsageFormat::Ollama => (&OLLAMA, false),
+        UsageFormat::OpenAi => (&OPENAI, false),
+        UsageFormat::OpenAiResponses => (&RESPONSES, false),
+    }
+}
+
+static DOCUMENT: Members = Members::new(&[("error", Place::Error), ("type", Place::Type)]);
 
 /// What the families of models on Bedrock say: Llama's counts are in snake case, Titan's in camel case.
-const BEDROCK: Members = &[
+static BEDROCK: Members = Members::new(&[
     // In the last chunk of any family's stream.
     ("amazon-bedrock-invocationMetrics", Place::Usage),
     ("bytes", Place::Wrapped),
@@ -111,51 +155,51 @@ const BEDROCK: Members = &[
     ("prompt_token_count", Place::Count(Count::Prompt)),
     ("results", Place::Results),
     ("totalOutputTextTokenCount", Place::Count(Count::Completion)),
-];
+]);
 
-const BILLED: Members = &[
+static BILLED: Members = Members::new(&[
     ("input_tokens", Place::Count(Count::BilledPrompt)),
     ("output_tokens", Place::Count(Count::BilledCompletion)),
-];
+]);
 
 /// What Claude says, on Vertex and Bedrock too.
-const CLAUDE: Members = &[
+static CLAUDE: Members = Members::new(&[
     ("content", Place::Text),
     ("delta", Place::Text),
     ("message", Place::Wrapper),
     ("usage", Place::Usage),
-];
+]);
 
-const COHERE: Members = &[
+static COHERE: Members = Members::new(&[
     ("delta", Place::Wrapper),
     ("message", Place::Text),
     ("meta", Place::Usage),
     ("response", Place::Wrapper),
     ("text", Place::Text),
     ("usage", Place::Usage),
-];
+]);
 
-const GEMINI: Members = &[
+static GEMINI: Members = Members::new(&[
     ("candidates", Place::Text),
     ("usageMetadata", Place::Metadata),
-];
+]);
 
-const INPUT_DETAILS: Members = &[
+static INPUT_DETAILS: Members = Members::new(&[
     ("cache_write_tokens", Place::Count(Count::Written)),
     ("cached_tokens", Place::Count(Count::Cached)),
-];
+]);
 
-const METADATA: Members = &[
+static METADATA: Members = Members::new(&[
     ("cachedContentTokenCount", Place::Count(Count::Cached)),
     ("candidatesTokenCount", Place::Count(Count::Completion)),
     ("promptTokenCount", Place::Count(Count::Prompt)),
     ("thoughtsTokenCount", Place::Count(Count::Thoughts)),
     ("toolUsePromptTokenCount", Place::Count(Count::ToolPrompt)),
     ("totalTokenCount", Place::Count(Count::Total)),
-];
+]);
 
 /// Bookkeeping, and what clients send back but do not read.
-const NOT_TEXT: Members = &[
+static NOT_TEXT: Members = Members::new(&[
     ("data", Place::Other),
     ("encrypted_content", Place::Other),
     ("finishReason", Place::Other),
@@ -169,17 +213,17 @@ const NOT_TEXT: Members = &[
     ("stop_reason", Place::Other),
     ("thoughtSignature", Place::Other),
     ("type", Place::Other),
-];
+]);
 
-const OLLAMA: Members = &[
+static OLLAMA: Members = Members::new(&[
     ("eval_count", Place::Count(Count::Completion)),
     ("message", Place::Text),
     ("prompt_eval_count", Place::Count(Count::Prompt)),
     ("response", Place::Text),
     ("thinking", Place::Text),
-];
+]);
 
-const OPENAI: Members = &[
+static OPENAI: Members = Members::new(&[
     ("choices", Place::Choices),
     ("delta", Place::Text),
     ("text", Place::Text),
@@ -187,33 +231,33 @@ const OPENAI: Members = &[
     ("timings", Place::Bookkeeping),
     ("usage", Place::Usage),
     ("x_groq", Place::Wrapper),
-];
+]);
 
-const OUTPUT_DETAILS: Members = &[
+static OUTPUT_DETAILS: Members = Members::new(&[
     ("reasoning_tokens", Place::Count(Count::Reasoning)),
     ("thinking_tokens", Place::Count(Count::Reasoning)),
-];
+]);
 
-const RESPONSES: Members = &[
+static RESPONSES: Members = Members::new(&[
     ("delta", Place::Text),
     ("output", Place::Text),
     // In streams, it has all the text once more at the end.
     ("response", Place::Wrapper),
     ("usage", Place::Usage),
-];
+]);
 
 /// One of Titan's.
-const RESULT: Members = &[
+static RESULT: Members = Members::new(&[
     ("outputText", Place::Text),
     ("tokenCount", Place::Count(Count::Completion)),
-];
+]);
 
-const TOKENS: Members = &[
+static TOKENS: Members = Members::new(&[
     ("input_tokens", Place::Count(Count::Input)),
     ("output_tokens", Place::Count(Count::Output)),
-];
+]);
 
-const USAGE: Members = &[
+static USAGE: Members = Members::new(&[
     ("billed_units", Place::Billed),
     ("cacheReadInputTokenCount", Place::Count(Count::CacheRead)),
     ("cacheReadInputTokens", Place::Count(Count::CacheRead)),
@@ -244,11 +288,11 @@ const USAGE: Members = &[
     ("tokens", Place::Tokens),
     ("totalTokens", Place::Count(Count::Total)),
     ("total_tokens", Place::Count(Count::Total)),
-];
+]);
 
-const WRAPPER: Members = &[
+static WRAPPER: Members = Members::new(&[
     ("error", Place::Error),
     ("message", Place::Text),
     ("meta", Place::Usage),
     ("usage", Place::Usage),
-];
+]);

@@ -5,13 +5,14 @@
 //! tenth of the time that reading takes. Knows no API; the caller learns it only from documents that said nothing that
 //! counts.
 
-use crate::json::{Span, is_same, simple_string};
+use super::usage::Count;
+use crate::json::{Span, simple_string};
 
 /// Larger documents are read.
 const MAX_LEN: usize = 4096;
 
 /// Documents with more values that may differ are read.
-pub(super) const MAX_HOLES: usize = 24;
+pub(super) const MAX_HOLES: usize = 40;
 
 /// The shape of the last document that has one.
 #[derive(Debug, Default)]
@@ -31,11 +32,31 @@ pub(super) struct Hole {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum HoleKind {
+    /// A number that counts.
+    Count(Count),
     Number,
     /// A string that is no part of the answer's text.
     String,
     /// One that is.
     Text,
+}
+
+impl HoleKind {
+    pub(super) fn is_quoted(self) -> bool {
+        matches!(self, Self::String | Self::Text)
+    }
+
+    /// How much of this fills the hole, if it is nothing that has to be read; adds to `text` what of it is text.
+    pub(super) fn fill(self, rest: &[u8], text: &mut u64) -> Option<usize> {
+        if !self.is_quoted() {
+            return whole_number(rest);
+        }
+        let (used, len) = simple_string(rest)?;
+        if self == Self::Text {
+            *text = text.saturating_add(len);
+        }
+        Some(used)
+    }
 }
 
 impl Shape {
@@ -63,22 +84,14 @@ impl Shape {
         let mut text = 0_u64;
         for hole in &self.holes {
             let start = usize::try_from(hole.span.start).ok()?;
-            let quoted = usize::from(hole.kind != HoleKind::Number);
+            let quoted = usize::from(hole.kind.is_quoted());
             let literal = self.document.get(from..start.checked_add(quoted)?)?;
             rest = after(rest, literal)?;
-            let used = if hole.kind == HoleKind::Number {
-                whole_number(rest)?
-            } else {
-                let (used, len) = simple_string(rest)?;
-                if hole.kind == HoleKind::Text {
-                    text = text.saturating_add(len);
-                }
-                used
-            };
+            let used = hole.kind.fill(rest, &mut text)?;
             (_, rest) = rest.split_at_checked(used)?;
             from = usize::try_from(hole.span.end).ok()?.checked_sub(quoted)?;
         }
-        is_same(rest, self.document.get(from..)?).then_some(text)
+        (rest == self.document.get(from..)?).then_some(text)
     }
 
     /// The same for a document that differs in its one text and in nothing else, as most events of a stream do.
@@ -86,7 +99,7 @@ impl Shape {
         let (start, end) = self.only_text?;
         let rest = after(document, self.document.get(..start)?)?;
         let (used, text) = simple_string(rest)?;
-        is_same(rest.get(used..)?, self.document.get(end..)?).then_some(text)
+        (rest.get(used..)? == self.document.get(end..)?).then_some(text)
     }
 }
 
@@ -102,8 +115,7 @@ fn only_text(holes: &[Hole]) -> Option<(usize, usize)> {
 
 /// What follows a literal.
 fn after<'a>(bytes: &'a [u8], literal: &[u8]) -> Option<&'a [u8]> {
-    let (head, rest) = bytes.split_at_checked(literal.len())?;
-    is_same(head, literal).then_some(rest)
+    bytes.strip_prefix(literal)
 }
 
 /// The length of a number that has neither sign nor fraction nor exponent, and not too many digits.

@@ -73,9 +73,7 @@ impl Lexer {
             }
             rest = tail;
         }
-        while let Some((line, tail)) =
-            memchr2(b'\n', b'\r', rest).and_then(|at| rest.split_at_checked(at))
-        {
+        while let Some((line, tail)) = line_end(rest).and_then(|at| rest.split_at_checked(at)) {
             self.text(line, sink);
             rest = match tail {
                 [b'\r', b'\n', rest @ ..] | [_, rest @ ..] => rest,
@@ -128,6 +126,14 @@ impl Lexer {
         }
         self.open = true;
         if self.state == State::Name {
+            // What nearly all lines begin with.
+            if self.word.is_empty()
+                && let Some(value @ [_, ..]) = text.strip_prefix(b"data: ")
+            {
+                self.begin_data(sink);
+                self.state = State::Value(Field::Data);
+                return sink.data(value);
+            }
             let Some((name, value)) = memchr(b':', text).and_then(|at| text.split_at_checked(at))
             else {
                 self.word.extend(text);
@@ -180,12 +186,25 @@ impl Lexer {
         };
         self.word = Word::default();
         if field == Field::Data {
-            if self.has_data {
-                sink.data(b"\n");
-            }
-            self.has_data = true;
+            self.begin_data(sink);
         }
         field
+    }
+
+    /// A line of data begins.
+    fn begin_data(&mut self, sink: &mut impl Sink) {
+        if self.has_data {
+            sink.data(b"\n");
+        }
+        self.has_data = true;
+    }
+}
+
+/// Where the line ends that begins here. Every other one is blank, and of those that takes no search.
+fn line_end(rest: &[u8]) -> Option<usize> {
+    match rest {
+        [b'\n' | b'\r', ..] => Some(0),
+        _ => memchr2(b'\n', b'\r', rest),
     }
 }
 

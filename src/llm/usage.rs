@@ -102,6 +102,10 @@ impl Counts {
         }
     }
 
+    pub(crate) const fn format(&self) -> UsageFormat {
+        self.format
+    }
+
     /// Takes a number as JSON writes it. One that cannot be a count leaves the value that stood.
     pub(crate) fn state(&mut self, count: Count, number: &[u8]) {
         if let Some(value) = self.values.get_mut(count as usize) {
@@ -118,60 +122,60 @@ impl Counts {
         let [read, write] = [Count::CacheRead, Count::CacheWrite].map(|count| self.stated(count));
         let input = self.stated(Count::Input);
         let input = if self.format.input_excludes_cache() {
-            sum([input, read, write])
+            sum(sum(input, read), write)
         } else {
             input
         };
-        let prompt = sum([self.stated(Count::Prompt), self.stated(Count::ToolPrompt)]);
-        let prompt_tokens = first([prompt, input, self.stated(Count::BilledPrompt)]);
+        let prompt = sum(self.stated(Count::Prompt), self.stated(Count::ToolPrompt));
+        let prompt_tokens = first(first(prompt, input), self.stated(Count::BilledPrompt));
 
         let thoughts = self.stated(Count::Thoughts);
-        let completion = first([
-            sum([self.stated(Count::Completion), thoughts]),
-            self.stated(Count::Output),
-            self.stated(Count::BilledCompletion),
-        ]);
+        let completion = sum(self.stated(Count::Completion), thoughts);
+        let completion = first(completion, self.stated(Count::Output));
+        let completion = first(completion, self.stated(Count::BilledCompletion));
         let reasoning = self.stated(Count::Reasoning);
 
         // xAI counts reasoning beside the completion, under the very names that elsewhere make it a
         // part of it; only its total tells.
         let total = self.stated(Count::Total);
-        let parts = sum([prompt_tokens, completion]);
-        let beside = sum([parts, reasoning]) == total && total != parts;
+        let parts = sum(prompt_tokens, completion);
+        let beside = sum(parts, reasoning) == total && total != parts;
         let completion_tokens = if beside {
-            sum([completion, reasoning])
+            sum(completion, reasoning)
         } else {
             completion
         };
 
         // A total may count more than its parts name; one that counts less is wrong.
-        let total_tokens = total.max(sum([prompt_tokens, completion_tokens]));
+        let total_tokens = total.max(sum(prompt_tokens, completion_tokens));
         total_tokens.is_some().then_some(Usage {
             prompt_tokens,
             completion_tokens,
             total_tokens,
-            cached_tokens: first([
-                self.stated(Count::Cached),
-                read,
+            cached_tokens: first(
+                first(self.stated(Count::Cached), read),
                 self.stated(Count::CacheHit),
-            ]),
-            cache_write_tokens: first([self.stated(Count::Written), write]),
+            ),
+            cache_write_tokens: first(self.stated(Count::Written), write),
             reasoning_tokens: reasoning.or(thoughts),
         })
     }
 }
 
 /// The sum of those that are there.
-fn sum<const N: usize>(counts: [Option<u64>; N]) -> Option<u64> {
-    counts.into_iter().flatten().reduce(u64::saturating_add)
+fn sum(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.saturating_add(b)),
+        (a, b) => a.or(b),
+    }
 }
 
 /// The first that is not 0: some gateways write several spellings and leave those they do not use at 0.
-fn first<const N: usize>(counts: [Option<u64>; N]) -> Option<u64> {
-    counts
-        .into_iter()
-        .flatten()
-        .reduce(|first, next| if first > 0 { first } else { next })
+fn first(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    match a {
+        None | Some(0) => b.or(a),
+        a => a,
+    }
 }
 
 /// Larger counts are nonsense, and must not be charged to anybody.
@@ -185,6 +189,9 @@ fn count_of(number: &[u8]) -> Option<u64> {
     let mut zeros = 0_i32;
     let mut fraction = None;
     let mut exponent = 0_i32;
+    if let Some(count) = plain(number) {
+        return Some(count);
+    }
     if number.is_empty() {
         return None;
     }
@@ -216,6 +223,17 @@ fn count_of(number: &[u8]) -> Option<u64> {
         .saturating_sub(fraction.unwrap_or(0))
         .saturating_add(exponent);
     scale(digits, power)
+}
+
+/// A count that is written in a few digits and nothing else, as all are but the odd one.
+fn plain(number: &[u8]) -> Option<u64> {
+    if !(1..=9).contains(&number.len()) {
+        return None;
+    }
+    number.iter().try_fold(0_u64, |count, byte| {
+        let digit = byte.is_ascii_digit().then_some(byte & 15)?;
+        Some(count.wrapping_mul(10).wrapping_add(digit.into()))
+    })
 }
 
 /// `digits` × 10^`power`, if that is a count.

@@ -90,7 +90,7 @@ impl Reply {
             status,
             details: refusal.code(),
             headers,
-            body: body.finish().into_bytes(),
+            body: body.into_bytes(),
         }
     }
 }

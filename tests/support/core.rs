@@ -134,11 +134,11 @@ impl Core {
                 self.worker.keep_line(&line);
             }
         }
-        let mut lines = settlement.event.rsplit('\n');
+        let mut lines = settlement.event.rsplit(|byte| *byte == b'\n');
         let event = lines.next().unwrap_or_default();
-        outcome.event = serde_json::from_str(event).expect("the event is JSON");
+        outcome.event = serde_json::from_slice(event).expect("the event is JSON");
         outcome.late = lines
-            .map(|line| serde_json::from_str(line).expect("each line is JSON"))
+            .map(|line| serde_json::from_slice(line).expect("each line is JSON"))
             .collect();
         outcome
     }
@@ -268,7 +268,7 @@ fn field(fields: &Fields, name: &str) -> String {
 }
 
 fn apply(fields: &mut Fields, edits: &HeaderEdits) {
-    fields.retain(|(name, _)| !edits.remove.contains(name));
+    fields.retain(|(name, _)| !edits.removed().any(|removed| removed == name.as_bytes()));
     for (name, value) in edits.fields() {
         fields.retain(|(n, _)| n != name);
         fields.push((name.to_owned(), String::from_utf8_lossy(value).into_owned()));

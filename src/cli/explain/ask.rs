@@ -108,7 +108,7 @@ pub(super) fn ask(
         _ => asks = true,
     }
     let settlement = exchange.finish(&|| reply.is_none(), now, &mut store);
-    let mut event: Value = serde_json::from_str(&settlement.event).unwrap_or_default();
+    let mut event: Value = serde_json::from_slice(&settlement.event).unwrap_or_default();
     if fields
         .iter()
         .any(|(name, _)| matches!(name.as_str(), CONSUMER | GROUP))
@@ -197,8 +197,8 @@ struct Changed(Vec<(String, Option<String>)>);
 
 impl Changed {
     fn take(&mut self, edits: &HeaderEdits) {
-        for name in &edits.remove {
-            self.put(name, None);
+        for name in edits.removed() {
+            self.put(&String::from_utf8_lossy(name), None);
         }
         for (name, value) in edits.fields() {
             let value = String::from_utf8_lossy(value).into_owned();

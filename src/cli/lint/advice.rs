@@ -37,10 +37,6 @@ const ADVICE: &[(&str, &str)] = &[
         "name a `cluster` in its `config`, or add a target with `provider: openai`",
     ),
     (
-        "`failure_mode: deny` does nothing",
-        "say `action: block`, or take `failure_mode` out",
-    ),
-    (
         "on answers",
         "say `input_policies` for what holds on prompts",
     ),

@@ -253,7 +253,7 @@ fn limit(body: &[u8]) -> Option<String> {
 
 fn outcome(settlement: &Settlement, limit: Option<String>) -> Outcome {
     use crate::analytics::Outcome as Result;
-    let event: Value = serde_json::from_str(&settlement.event).unwrap_or_default();
+    let event: Value = serde_json::from_slice(&settlement.event).unwrap_or_default();
     let reason = event
         .get("reason")
         .and_then(Value::as_str)

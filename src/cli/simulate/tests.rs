@@ -61,7 +61,7 @@ fn event(row: &'static Endpoint, model: &str, usage: Usage) -> Value {
     if exchange.reads_response() {
         exchange.response_body(&answer(row.usage, usage), true, now);
     }
-    serde_json::from_str(&exchange.finish(&|| true, now, &mut store).event).unwrap()
+    serde_json::from_slice(&exchange.finish(&|| true, now, &mut store).event).unwrap()
 }
 
 #[test]

@@ -159,7 +159,9 @@ impl<'a> Record<'a> {
             (counted_in(entry), held_in(entry))
         });
         let bucket = counted.roll(limit.window, clock);
-        held.roll(key.hold(), clock);
+        if held.weighs() {
+            held.roll(key.hold(), clock);
+        }
         Tally {
             counted,
             window: limit.window,
@@ -183,7 +185,9 @@ impl<'a> Record<'a> {
         if let Some(window) = key.window() {
             counted.roll(window, clock);
         }
-        held.roll(key.hold(), clock);
+        if change.hold > 0 || held.weighs() {
+            held.roll(key.hold(), clock);
+        }
         counted.current = counted.current.saturating_add(change.count);
         held.current = held.current.saturating_add(change.hold);
         let (bucket, amount) = change.uncount;

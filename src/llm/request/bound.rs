@@ -22,19 +22,23 @@ pub(super) enum BoundKind {
 impl Bound {
     /// The kind of a key, its folded form, and whether it is written as some API writes it.
     pub(super) fn of(key: Text<'_>) -> Option<(BoundKind, String, bool)> {
-        let mut buffer = [0; MAX_KEY];
-        let folded = fold(key, &mut buffer)?;
-        // Most keys are not worth a look at the lists.
-        if !matches!(
-            folded,
-            [
-                b'b' | b'c' | b'm' | b'n' | b's' | b'B' | b'C' | b'M' | b'N' | b'S',
-                ..
-            ]
-        ) {
+        // Most keys are not worth a look at the lists: no name in them begins like this. To fold changes no ASCII, and ends
+        // a key only at a NUL.
+        let may_be_listed = match key.bytes {
+            [first, second, ..] if first.is_ascii() && matches!(second, 1..0x80) => matches!(
+                [*first | 0x20, *second | 0x20],
+                [b'b', b'e'] | [b'c' | b'm' | b's', b'a'] | [b'n', b'u']
+            ),
+            [first, ..] => {
+                !first.is_ascii() || matches!(first | 0x20, b'b' | b'c' | b'm' | b'n' | b's')
+            }
+            [] => false,
+        };
+        if !may_be_listed {
             return None;
         }
-        // Nor are `messages` and `model`.
+        let mut buffer = [0; MAX_KEY];
+        let folded = fold(key, &mut buffer)?;
         let max = folded.first_chunk::<3>();
         let max = max.is_some_and(|start| start.eq_ignore_ascii_case(b"max"));
         if matches!(folded, [b'm' | b'M', ..]) && !max {

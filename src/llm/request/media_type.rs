@@ -28,6 +28,12 @@ impl<'a> MediaType<'a> {
                 parameters: "",
             };
         };
+        if value == b"application/json" {
+            return Self {
+                kind: Kind::Json,
+                parameters: "",
+            };
+        }
         let Ok(value) = std::str::from_utf8(value) else {
             return Self {
                 kind: Kind::Other,
@@ -79,13 +85,12 @@ impl<'a> MediaType<'a> {
 
 /// Whether a `content-encoding` leaves the body as it is.
 pub(super) fn is_plain(value: Option<&[u8]>) -> bool {
-    value
-        .unwrap_or_default()
-        .split(|&byte| byte == b',')
-        .all(|coding| {
+    value.is_none_or(|value| {
+        value.split(|&byte| byte == b',').all(|coding| {
             let coding = coding.trim_ascii();
             coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")
         })
+    })
 }
 
 /// The parameters of a header value, `; name=value; name="value"`, from after the first semicolon.

@@ -56,11 +56,16 @@ pub(super) fn model_name(
     let reason = match text.as_str() {
         _ if too_long => Ambiguity::TooLong,
         None | Some("") => Ambiguity::NotAString,
-        Some(name) if name.contains(char::is_control) => Ambiguity::Control,
+        Some(name) if has_control(name) => Ambiguity::Control,
         Some(name) => return Ok(name),
     };
     Err(BodyError::Ambiguous {
         param: param(),
         reason,
     })
+}
+
+/// Whether a control character is in it. In all but the fewest names one look at the bytes tells.
+fn has_control(name: &str) -> bool {
+    !name.bytes().all(|byte| matches!(byte, b' '..=b'~')) && name.contains(char::is_control)
 }

@@ -11,8 +11,10 @@ use self::strip::{Edit, Strip};
 use super::base64;
 use super::document::Documents;
 use super::event_stream;
+use super::shapes::Shapes;
 use super::sse;
 use super::usage::{Count, Usage, UsageFormat};
+use std::rc::Rc;
 
 /// Larger events pass as they come, and larger frames are not looked into.
 const MAX_EVENT: usize = 1 << 20;
@@ -75,6 +77,11 @@ impl Reader {
             stream,
             strip: (strip_usage_chunk && format == UsageFormat::OpenAi).then(Strip::default),
         }
+    }
+
+    /// Has documents of a shape that is known from other answers not read.
+    pub fn recall(&mut self, shapes: Rc<Shapes>) {
+        self.documents.recall(shapes);
     }
 
     /// Takes a header of the answer, its name in lower case. Some of Bedrock's say what the body may not;
@@ -191,6 +198,9 @@ impl Reader {
 impl Body {
     /// By the content type, and whether that means a stream.
     fn of(content_type: &[u8]) -> (Self, bool) {
+        if content_type == b"application/json" {
+            return (Self::Untold(b"\xef\xbb\xbf \t\r\n"), false);
+        }
         let end = content_type.iter().position(|byte| *byte == b';');
         let essence = end
             .and_then(|end| content_type.get(..end))

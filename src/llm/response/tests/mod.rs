@@ -31,8 +31,19 @@ struct Kind<'a> {
 
 impl Kind<'_> {
     fn read<'c>(self, chunks: impl IntoIterator<Item = &'c [u8]>) -> Read {
+        self.read_by(None, chunks)
+    }
+
+    fn read_by<'c>(
+        self,
+        shapes: Option<&Rc<Shapes>>,
+        chunks: impl IntoIterator<Item = &'c [u8]>,
+    ) -> Read {
         let content_type = self.content_type.map(str::as_bytes);
         let mut reader = Reader::new(self.format, self.status, content_type, self.strip);
+        if let Some(shapes) = shapes {
+            reader.recall(Rc::clone(shapes));
+        }
         let mut bytes = Vec::new();
         for chunk in chunks {
             match reader.push(chunk) {
@@ -65,7 +76,21 @@ impl Kind<'_> {
         for size in [1, 2, 7] {
             assert_eq!(self.read(body.chunks(size)), whole, "{self:?} by {size}");
         }
+        self.check_shapes(body, &whole);
         whole
+    }
+
+    /// Checks that nothing else is read where the shapes of this and of other answers are known.
+    fn check_shapes(self, body: &[u8], whole: &Read) {
+        thread_local!(static SHAPES: Rc<Shapes> = Rc::default());
+        SHAPES.with(|shapes| {
+            for _ in 0..2 {
+                for size in [body.len().max(1), 100] {
+                    let read = self.read_by(Some(shapes), body.chunks(size));
+                    assert_eq!(read, *whole, "{self:?} by {size}");
+                }
+            }
+        });
     }
 }
 
@@ -624,6 +649,10 @@ proptest! {
             let last = chunks.pop().unwrap();
             let (chunk, rest) = last.split_at(cut.min(last.len()));
             chunks.extend([chunk, rest]);
+        }
+        let shapes = Rc::default();
+        for _ in 0..3 {
+            prop_assert_eq!(&kind.read_by(Some(&shapes), chunks.iter().copied()), &whole);
         }
         prop_assert_eq!(&kind.read(chunks), &whole);
         prop_assert_eq!(&kind.read(body.chunks(1)), &whole);
