@@ -37,6 +37,14 @@ const ADVICE: &[(&str, &str)] = &[
         "name a `cluster` in its `config`, or add a target with `provider: openai`",
     ),
     (
+        "takes nothing out",
+        "say `action: block`, which is what is done",
+    ),
+    (
+        "`failure_mode: deny` does nothing",
+        "say `action: block`, or take `failure_mode` out",
+    ),
+    (
         "on answers",
         "say `input_policies` for what holds on prompts",
     ),
@@ -109,6 +117,8 @@ consumer_groups:
   - {name: c, parent: a, allowed_models: [o1]}
 policies:
   - {name: m, type: content_filter}
+  - {name: f, type: content_filter, action: flag, config: {cluster: c, failure_mode: deny}}
+  - {name: r, type: content_filter, action: redact, config: {cluster: c}}
   - {name: w, type: keyword_filter, config: {words: [x]}}
 ",
         "
