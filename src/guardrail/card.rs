@@ -2,7 +2,6 @@
 
 use super::entity::Extent;
 use super::number::{digit, gap, is_named};
-use super::window::REACH;
 
 /// The most digits of a card.
 const LONGEST: usize = 19;
@@ -109,13 +108,14 @@ fn four_groups(text: &[u8], at: usize) -> Option<usize> {
 fn is_in_table(text: &[u8], mut at: usize, mut end: usize) -> bool {
     /// With single spaces between its groups.
     const CARD: usize = 19;
+    const CARDS: usize = 4;
     while let Some(gap) = text.get(end..).and_then(gap)
         && let Some(next) = four_groups(text, end.saturating_add(gap))
     {
         end = next;
     }
     // No further back than is kept of a text.
-    for _ in 0..REACH / CARD.saturating_mul(2) {
+    for _ in 0..CARDS {
         let last = at.saturating_sub(1);
         match last.checked_sub(CARD) {
             Some(start) if four_groups(text, start) == Some(last) => at = start,
