@@ -113,6 +113,7 @@ consumer_groups:
   - {name: c, parent: a, allowed_models: [o1]}
 policies:
   - {name: m, type: content_filter}
+  - {name: d, type: content_filter, action: flag, config: {cluster: moderation, failure_mode: deny}}
   - {name: w, type: keyword_filter, config: {words: [x]}}
 ",
         "
