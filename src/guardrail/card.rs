@@ -84,8 +84,44 @@ fn is_fraction(text: &[u8], at: usize) -> bool {
     matches!(before, [.., digit, b'.'] if digit.is_ascii_digit())
 }
 
-/// Whether groups stand among others of their like: a date or a code may come behind a card, or a number before it.
-fn is_in_table(text: &[u8], at: usize, end: usize) -> bool {
+/// Where a card ends that is written in four groups of four.
+fn four_groups(text: &[u8], at: usize) -> Option<usize> {
+    let mut number = [0_u8; 16];
+    let mut group = Group::at(text, at)?;
+    for (index, four) in number.chunks_mut(GROUP).enumerate() {
+        if index > 0 {
+            let gap = gap(text.get(group.end..)?)?;
+            group = Group::at(text, group.end.saturating_add(gap))?;
+        }
+        if group.len != GROUP {
+            return None;
+        }
+        for (place, value) in four.iter_mut().zip(group.digits(text)) {
+            *place = value;
+        }
+    }
+    (is_issued(&number, false) && passes_luhn(&number)).then_some(group.end)
+}
+
+/// Whether groups stand among others of their like: a date or a code may come behind a card, or a number before it, and
+/// more cards.
+fn is_in_table(text: &[u8], mut at: usize, mut end: usize) -> bool {
+    /// With single spaces between its groups.
+    const CARD: usize = 19;
+    const CARDS: usize = 4;
+    while let Some(gap) = text.get(end..).and_then(gap)
+        && let Some(next) = four_groups(text, end.saturating_add(gap))
+    {
+        end = next;
+    }
+    // No further back than is kept of a text.
+    for _ in 0..CARDS {
+        let last = at.saturating_sub(1);
+        match last.checked_sub(CARD) {
+            Some(start) if four_groups(text, start) == Some(last) => at = start,
+            _ => break,
+        }
+    }
     let between = |byte: &&u8| b" -.".contains(byte);
     let is_digit = |byte: &&u8| byte.is_ascii_digit();
     let mut before = text.get(..at).unwrap_or_default();
@@ -101,14 +137,13 @@ fn is_in_table(text: &[u8], at: usize, end: usize) -> bool {
         before = before.get(..kept).unwrap_or_default();
     }
     let (mut groups_behind, mut long_behind) = (0_usize, 0_usize);
-    let mut place = end;
     while groups_behind < 4
-        && let Some(gap) = text.get(place..).and_then(gap)
-        && let Some(group) = Group::at(text, place.saturating_add(gap))
+        && let Some(gap) = text.get(end..).and_then(gap)
+        && let Some(group) = Group::at(text, end.saturating_add(gap))
     {
         groups_behind = groups_behind.saturating_add(1);
         long_behind = long_behind.saturating_add(usize::from(group.len >= GROUP));
-        place = group.end;
+        end = group.end;
     }
     groups_before > 1 || groups_behind > 3 || long_behind > 1
 }

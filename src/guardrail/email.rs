@@ -69,8 +69,10 @@ pub(super) fn address(text: &[u8], at: usize) -> Option<Extent> {
 
 /// Whether it is the user in a URL (RFC 3986, section 3.2.1): `https://user:password@host`.
 fn is_user(before: &[u8]) -> bool {
+    const LONGEST_USER: usize = 128;
     let is = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:%".contains(byte);
-    let user = before.iter().rev().take_while(|byte| is(byte)).count();
+    let user = before.iter().rev().take(LONGEST_USER);
+    let user = user.take_while(|byte| is(byte)).count();
     let kept = before.len().saturating_sub(user);
     before.get(..kept).unwrap_or_default().ends_with(b"//")
 }

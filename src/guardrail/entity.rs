@@ -177,7 +177,7 @@ const fn is_escape(before: &[u8]) -> bool {
 /// Whether what stands before is letters alone, as in `Visa4111111111111111`, and not part of some code.
 fn is_label(before: &[u8]) -> bool {
     const LONGEST: usize = 12;
-    let letters = before.iter().rev();
+    let letters = before.iter().rev().take(LONGEST.saturating_add(1));
     let letters = letters
         .take_while(|byte| byte.is_ascii_alphabetic())
         .count();

@@ -252,6 +252,9 @@ fn is_version(before: &[u8]) -> bool {
         b"ver",
         b"version",
     ];
+    const BEFORE: usize = 40;
+    let near = before.len().saturating_sub(BEFORE);
+    let before = before.get(near..).unwrap_or_default();
     match before {
         [.., b'.' | b':' | b'-' | b'_'] => return true,
         // `Chrome/120.0.0.0`

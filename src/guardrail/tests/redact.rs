@@ -84,6 +84,10 @@ fn labels_stand_in_place_of_what_was_there() {
         ("4111111111111111@example.com", "[REDACTED_EMAIL]"),
         ("a@b.com@c.com", "[REDACTED_EMAIL]"),
         ("536-90-4399 536-90-4399", "[REDACTED_SSN] [REDACTED_SSN]"),
+        (
+            "4111 1111 1111 1111 4012 8888 8888 1881 5555 5555 5555 4444 12/29",
+            "[REDACTED_CREDIT_CARD] [REDACTED_CREDIT_CARD] [REDACTED_CREDIT_CARD] 12/29",
+        ),
     ] {
         assert_eq!(all_of(text), new, "{text}");
     }
