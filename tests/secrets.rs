@@ -138,6 +138,7 @@ fn requests(key: &str) -> Vec<Request> {
 }
 
 #[tokio::test]
+#[allow(clippy::too_many_lines, reason = "one gateway, and all that it says")]
 async fn nothing_confidential_is_said() {
     let Some((upstream, gateway)) = start().await else {
         return;

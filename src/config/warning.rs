@@ -172,10 +172,6 @@ fn of_policies(
             if on_answers {
                 warn("a `content_filter` does nothing on answers: it looks at prompts only");
             }
-            continue;
-        }
-        if on_answers {
-            warn("NOT ENFORCED YET on answers: this version looks at prompts only");
         }
     }
 }

@@ -128,7 +128,10 @@ mod tests {
 
     /// What an answer says, and whether it was known by its shape.
     fn read(shapes: &Rc<Shapes>, answer: &str) -> (Option<Usage>, u64, bool) {
-        let learned = || shapes.0.borrow().known.len() + shapes.0.borrow().eldest;
+        let learned = || {
+            let known = shapes.0.borrow();
+            known.known.len().wrapping_add(known.eldest)
+        };
         let before = learned();
         let content_type = Some(&b"application/json"[..]);
         let mut reader = Reader::new(UsageFormat::OpenAi, 200, content_type, false);
