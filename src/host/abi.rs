@@ -391,30 +391,47 @@ unsafe impl GlobalAlloc for Allocator {
 unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, size: usize) -> i32 {
     const BLOCK: usize = size_of::<v128>();
     const WORD: usize = size_of::<u64>();
-    let mut at = 0_usize;
-    // SAFETY: `at` and what is read there are within the size.
+    const HALF: usize = size_of::<u32>();
+    let difference = |x: u64, y: u64| {
+        // The lowest byte is the first.
+        let first = (x ^ y).trailing_zeros() & !7;
+        let byte = |word: u64| i32::from((word >> first).to_le_bytes()[0]);
+        byte(x).wrapping_sub(byte(y))
+    };
+    // SAFETY: what is read is within the size.
     unsafe {
+        if size < WORD {
+            if size == 0 {
+                return 0;
+            }
+            // Bytes that are read twice differ only if they do where they are read first.
+            let short = |of: *const u8| {
+                if size >= HALF {
+                    let half = |at| u32::from_le(of.add(at).cast::<u32>().read_unaligned());
+                    u64::from(half(0)) | u64::from(half(size.wrapping_sub(HALF))) << 32
+                } else {
+                    let byte = |at| u64::from(*of.add(at));
+                    byte(0) | byte(size >> 1) << 8 | byte(size.wrapping_sub(1)) << 16
+                }
+            };
+            let (x, y) = (short(a), short(b));
+            return if x == y { 0 } else { difference(x, y) };
+        }
         let word = |of: *const u8, at| u64::from_le(of.add(at).cast::<u64>().read_unaligned());
         let block = |of: *const u8, at| v128_load(of.add(at).cast());
+        let mut at = 0_usize;
         while size.wrapping_sub(at) >= BLOCK && u8x16_all_true(u8x16_eq(block(a, at), block(b, at)))
         {
             at = at.wrapping_add(BLOCK);
         }
         while at < size {
-            let (x, y) = if size < WORD {
-                (u64::from(*a.add(at)), u64::from(*b.add(at)))
-            } else {
-                // What of the last word was compared before is the same.
-                let at = at.min(size.wrapping_sub(WORD));
-                (word(a, at), word(b, at))
-            };
+            // What of the last word was compared before is the same.
+            let from = at.min(size.wrapping_sub(WORD));
+            let (x, y) = (word(a, from), word(b, from));
             if x != y {
-                // The lowest byte is the first.
-                let first = (x ^ y).trailing_zeros() & !7;
-                let byte = |word: u64| i32::from((word >> first).to_le_bytes()[0]);
-                return byte(x).wrapping_sub(byte(y));
+                return difference(x, y);
             }
-            at = at.wrapping_add(if size < WORD { 1 } else { WORD });
+            at = at.wrapping_add(WORD);
         }
     }
     0

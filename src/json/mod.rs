@@ -79,9 +79,8 @@ impl Scanner {
         self.number = Number::new();
     }
 
-    /// Goes to the end of a document of that length, of which it is known that it has ended.
+    /// Goes from the beginning to the end of a document of that length, of which it is known that it has ended.
     pub fn skip_to_end(&mut self, len: u64) {
-        self.restart();
         self.offset = len;
         self.state = State::Done;
     }

@@ -91,7 +91,7 @@ impl Patterns {
     /// The pattern of the lowest of the bits.
     pub(crate) fn get(&self, bits: u64) -> Option<&'static [&'static str]> {
         let mut index = bits.trailing_zeros() as usize;
-        for list in self.lists {
+        for list in &self.lists {
             if let Some(pattern) = list.get(index) {
                 return Some(pattern);
             }

@@ -10,6 +10,9 @@ use std::rc::Rc;
 /// Call [`Holds::renew`] at least this often, in milliseconds: a third of what the shortest-lived of them lives.
 pub const RENEW_EVERY_MS: u64 = 10_000;
 
+/// So many records keep their place when nothing is held in them any more: the next request for one finds it made.
+const KEPT: usize = 32;
+
 /// Everything that one worker's requests hold.
 #[derive(Debug, Default)]
 pub struct Holds {
@@ -27,7 +30,8 @@ struct Held {
 impl Holds {
     /// Whether nothing is held.
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        let mut all = self.records.iter().flat_map(|(_, all)| all);
+        all.all(|held| held.buckets.is_empty())
     }
 
     /// Notes that an amount went into a bucket.
@@ -62,6 +66,7 @@ impl Holds {
         mut amount: u64,
         parts: &mut Vec<(i64, u64)>,
     ) {
+        let many = self.records.len() > KEPT;
         let found = self.find(record).ok();
         let Some((at, (_, all))) = found.and_then(|at| Some((at, self.records.get_mut(at)?)))
         else {
@@ -78,8 +83,7 @@ impl Holds {
             }
             held.buckets.retain(|(_, sum)| *sum > 0);
         }
-        all.retain(|held| !held.buckets.is_empty());
-        if all.is_empty() {
+        if many && all.iter().all(|held| held.buckets.is_empty()) {
             self.records.remove(at);
         }
     }
@@ -116,7 +120,9 @@ impl Holds {
             match renewed {
                 Ok(places) => {
                     for (held, bucket) in all.iter_mut().zip(places) {
-                        held.buckets = vec![(bucket, held.sum())];
+                        if !held.buckets.is_empty() {
+                            held.buckets = vec![(bucket, held.sum())];
+                        }
                     }
                 }
                 Err(_) => errors = errors.saturating_add(1),
