@@ -58,7 +58,9 @@ fn every_refusal_is_on_its_page_with_its_status() {
 /// What stands in the source between these two, each time.
 fn between(source: &'static str, before: &str, after: &str) -> BTreeSet<&'static str> {
     let parts = source.split(before).skip(1);
-    parts.map(|part| part.split(after).next().unwrap()).collect()
+    parts
+        .map(|part| part.split(after).next().unwrap())
+        .collect()
 }
 
 #[test]
@@ -70,7 +72,9 @@ fn every_stat_is_on_its_page() {
         .map(|name| format!("cohort_{}", name.split('.').next().unwrap()))
         .collect();
     assert!(expected.len() > 10, "{expected:?}");
-    let said: BTreeSet<_> = rows(METRICS, "## Metrics\n").map(|(name, _)| name.to_owned()).collect();
+    let said: BTreeSet<_> = rows(METRICS, "## Metrics\n")
+        .map(|(name, _)| name.to_owned())
+        .collect();
     assert_eq!(said, expected);
 }
 
@@ -80,7 +84,9 @@ fn every_field_of_an_event_is_on_its_page() {
     let (event, _) = event.split_once("fn write_alerts").unwrap();
     let mut expected = between(event, "\\\"", "\\\"");
     // What stands between two names, and values.
-    expected.retain(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_') && !name.is_empty());
+    expected.retain(|name| {
+        name.chars().all(|c| c.is_ascii_lowercase() || c == '_') && !name.is_empty()
+    });
     expected.extend(["models", "alerts"]);
     let said: BTreeSet<_> = rows(METRICS, "## Events\n")
         .flat_map(|(name, _)| name.split("`, `"))

@@ -94,7 +94,7 @@ fn page(schema: &Value) -> String {
     page.text.push_str("## Rules of a scope\n\n");
     page.text.push_str(RULES);
     page.text.push_str("| field | takes | |\n|---|---|---|\n");
-    let document = schema["properties"].as_object().unwrap();
+    let document = schema["properties"]["defaults"]["properties"].as_object().unwrap();
     for name in definitions.keys().filter(|name| is_rule(name)) {
         page.row("", name, &definitions[name], about(&document[name]), false);
     }
@@ -134,7 +134,11 @@ impl<'a> Page<'a> {
     fn section(&mut self, heading: &str, path: &str, object: &'a Value) {
         let properties = object["properties"].as_object().unwrap();
         let required = object["required"].as_array();
-        writeln!(self.text, "## {heading}\n\n| field | takes | |\n|---|---|---|").unwrap();
+        writeln!(
+            self.text,
+            "## {heading}\n\n| field | takes | |\n|---|---|---|"
+        )
+        .unwrap();
         let mut scope = false;
         for (name, property) in properties {
             if is_rule(name) && property["$ref"] == format!("#/$defs/{name}") {
@@ -181,7 +185,9 @@ impl<'a> Page<'a> {
                 return "an [endpoint's name](endpoints.md)".to_owned();
             }
             let words = words.iter().filter(|word| word.is_string());
-            let words: Vec<_> = words.map(|word| format!("`{}`", word.as_str().unwrap())).collect();
+            let words: Vec<_> = words
+                .map(|word| format!("`{}`", word.as_str().unwrap()))
+                .collect();
             return words.join(", ");
         }
         if let Some(cases) = value["anyOf"].as_array()
@@ -199,7 +205,11 @@ impl<'a> Page<'a> {
             Some("number" | "integer") => range(value),
             Some("array") => {
                 let of = self.takes(&format!("{path}[]"), &value["items"]);
-                let some = if value["minItems"].is_number() { " (one or more)" } else { "" };
+                let some = if value["minItems"].is_number() {
+                    " (one or more)"
+                } else {
+                    ""
+                };
                 format!("list{some}: {of}")
             }
             Some("object") if value["properties"].is_object() => {
@@ -217,7 +227,11 @@ impl<'a> Page<'a> {
 }
 
 fn range(value: &Value) -> String {
-    let whole = if value["type"] == "integer" { "whole number" } else { "number" };
+    let whole = if value["type"] == "integer" {
+        "whole number"
+    } else {
+        "number"
+    };
     format!("{whole}, {} to {}", value["minimum"], value["maximum"])
 }
 
@@ -245,6 +259,8 @@ fn string(value: &Value) -> String {
 
 /// As GitHub makes it of a heading.
 fn anchor(heading: &str) -> String {
-    let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
+    let kept = heading
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
     kept.collect::<String>().to_lowercase()
 }
