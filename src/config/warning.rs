@@ -145,7 +145,7 @@ fn limits(scope: &ScopeLimits) -> Vec<Limit> {
 pub(crate) const NOT_KEPT: &str =
     "limits per day and month are counted in Envoy's memory: a restart of Envoy starts them anew";
 
-/// What policies do not do, or not yet: silence would be a lie. `asks`: there is someone to ask about contents.
+/// What policies do not do: silence would be a lie. `asks`: there is someone to ask about contents.
 fn of_policies(
     rules: &[PolicyRule],
     on_answers: bool,
