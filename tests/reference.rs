@@ -1,6 +1,7 @@
 //! The configuration reference in the docs is what the decoder takes. `UPDATE=1` writes it anew.
 
 #![allow(
+    clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a test fails by panicking"
@@ -52,6 +53,17 @@ and `ceilings`: [which one wins](consumers.md#who-says-what-the-scopes).
 
 ";
 
+const LISTED: &str = "\
+Or a list of the following, for other windows; the two forms of one limit are the same limit.
+
+";
+
+/// What limits count, by their names.
+const UNITS: [&str; 4] = ["completion_tokens", "prompt_tokens", "requests", "tokens"];
+
+/// Over which limits are counted, by their names.
+const WINDOWS: [&str; 5] = ["second", "minute", "hour", "day", "month"];
+
 /// Definitions that are not rules of a scope.
 const SHARED: [&str; 3] = ["key", "limits", "policy"];
 
@@ -94,13 +106,18 @@ fn page(schema: &Value) -> String {
     page.text.push_str("## Rules of a scope\n\n");
     page.text.push_str(RULES);
     page.text.push_str("| field | takes | |\n|---|---|---|\n");
-    let document = schema["properties"]["defaults"]["properties"].as_object().unwrap();
+    let document = schema["properties"]["defaults"]["properties"]
+        .as_object()
+        .unwrap();
     for name in definitions.keys().filter(|name| is_rule(name)) {
         page.row("", name, &definitions[name], about(&document[name]), false);
     }
     page.text.push('\n');
     page.drain();
-    page.section("limits", "limits", &definitions["limits"]["anyOf"][0]);
+    let limits = &definitions["limits"]["anyOf"];
+    page.section("limits", "limits", &limits[0]);
+    page.text.push_str(LISTED);
+    page.section("limits as a list", "limits[]", &limits[1]["items"]);
     page.drain();
     page.section("key", "key", &definitions["key"]);
     page.section("policy", "policy", &definitions["policy"]);
@@ -140,7 +157,32 @@ impl<'a> Page<'a> {
         )
         .unwrap();
         let mut scope = false;
+        let mut before = String::new();
         for (name, property) in properties {
+            // What is counted, once: not for each window anew.
+            let counted = name
+                .rsplit_once("_per_")
+                .filter(|(_, per)| WINDOWS.contains(per));
+            if let Some((unit, _)) = counted {
+                let amount = UNITS.contains(&unit);
+                if amount && before != unit {
+                    before = unit.to_owned();
+                    let windows =
+                        WINDOWS.map(|per| properties.contains_key(&format!("{unit}_per_{per}")));
+                    assert!(windows.iter().all(|there| *there), "{unit}");
+                    let takes = self.takes(path, property);
+                    let per = WINDOWS.join(",");
+                    writeln!(
+                        self.text,
+                        "| `{unit}_per_{{{per}}}` | {takes} | {} |",
+                        unit.replace('_', " ")
+                    )
+                    .unwrap();
+                }
+                if amount {
+                    continue;
+                }
+            }
             if is_rule(name) && property["$ref"] == format!("#/$defs/{name}") {
                 scope = true;
                 continue;
@@ -232,7 +274,24 @@ fn range(value: &Value) -> String {
     } else {
         "number"
     };
-    format!("{whole}, {} to {}", value["minimum"], value["maximum"])
+    let [from, to] = ["minimum", "maximum"].map(|end| spaced(&value[end].to_string()));
+    format!("{whole}, {from} to {to}")
+}
+
+/// A number with commas between its thousands.
+fn spaced(number: &str) -> String {
+    let number = number.trim_end_matches(".0");
+    let Some(whole) = number.parse::<u64>().ok().map(|whole| whole.to_string()) else {
+        return number.to_owned();
+    };
+    let mut text = String::new();
+    for (at, digit) in whole.char_indices() {
+        if at > 0 && (whole.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// What a string's pattern means, if the page has a word for it.
