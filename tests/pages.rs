@@ -1,12 +1,17 @@
 //! Pages that list what the code has: nothing is missing, nothing stands there alone, nothing is another than it is.
 
 #![allow(
+    clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
+    clippy::string_slice,
     clippy::unwrap_used,
     reason = "a test fails by panicking"
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 const ERRORS: &str = include_str!("../docs/errors-and-headers.md");
 const METRICS: &str = include_str!("../docs/metrics-and-events.md");
@@ -92,4 +97,67 @@ fn every_field_of_an_event_is_on_its_page() {
         .flat_map(|(name, _)| name.split("`, `"))
         .collect();
     assert_eq!(said, expected);
+}
+
+/// The commands in blocks of `sh`, without what a shell makes of the rest of their lines.
+fn shown(page: &str) -> Vec<Vec<String>> {
+    let blocks = page.split("```sh\n").skip(1);
+    let lines = blocks.flat_map(|block| block.split("```").next().unwrap().lines());
+    let commands = lines.filter_map(|line| {
+        let start = line
+            .find("cohort ")
+            .filter(|at| *at == 0 || line[..*at].ends_with("| "))?;
+        let line = line[start..].split(['#', '|', '>']).next().unwrap();
+        let words = line.split_whitespace().skip(1);
+        Some(
+            words
+                .map(|word| word.trim_matches(['\'', '"']).to_owned())
+                .collect(),
+        )
+    });
+    commands.collect()
+}
+
+/// What nobody may run here (it starts something, or changes a file) is at least what the command line takes.
+#[test]
+fn every_command_that_is_shown_has_the_options_that_are_shown() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = fs::read_dir(top.join("docs")).unwrap();
+    let pages = pages.map(|page| page.unwrap().path());
+    let mut seen = 0;
+    for page in pages.chain(["README.md", "envoy/README.md"].map(|page| top.join(page))) {
+        for words in shown(&fs::read_to_string(&page).unwrap()) {
+            // The command, and where it has some a command of it: names, up to what is no plain word.
+            let name = words.iter().take(2).take_while(|word| {
+                word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-')
+            });
+            let names: Vec<_> = name.collect();
+            let help = (1..=names.len()).rev().find_map(|len| {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_cohort"));
+                let output = command.args(&names[..len]).arg("--help").output().unwrap();
+                let help = String::from_utf8(output.stdout).unwrap();
+                let usage = format!(
+                    "Usage: cohort {}",
+                    names[..len]
+                        .iter()
+                        .map(|it| it.as_str())
+                        .collect::<Vec<_>>()
+                        .join(" ")
+                );
+                (output.status.success() && help.contains(&usage)).then_some(help)
+            });
+            let help = help.unwrap_or_else(|| panic!("{}: {words:?}", page.display()));
+            for option in words.iter().filter(|word| word.starts_with("--")) {
+                let option = option.split('=').next().unwrap();
+                let known = help.split(|c: char| !(c.is_ascii_lowercase() || c == '-'));
+                assert!(
+                    known.clone().any(|known| known == option),
+                    "{}: {words:?}: {option}",
+                    page.display()
+                );
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 15, "{seen}");
 }
