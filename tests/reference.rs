@@ -157,7 +157,7 @@ impl<'a> Page<'a> {
         )
         .unwrap();
         let mut scope = false;
-        let mut before = String::new();
+        let mut before = "";
         for (name, property) in properties {
             // What is counted, once: not for each window anew.
             let counted = name
@@ -166,7 +166,7 @@ impl<'a> Page<'a> {
             if let Some((unit, _)) = counted {
                 let amount = UNITS.contains(&unit);
                 if amount && before != unit {
-                    before = unit.to_owned();
+                    before = unit;
                     let windows =
                         WINDOWS.map(|per| properties.contains_key(&format!("{unit}_per_{per}")));
                     assert!(windows.iter().all(|there| *there), "{unit}");
