@@ -7,7 +7,9 @@ use std::process::{Command, Stdio};
 
 #[test]
 fn commands_print_what_their_pages_say() {
-    trycmd::TestCases::new().case("testdata/cli/*.trycmd");
+    trycmd::TestCases::new()
+        .case("testdata/cli/*.trycmd")
+        .case("docs/*.md");
 }
 
 fn events(arguments: &[&str]) -> Command {

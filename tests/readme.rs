@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::fs;
 use support::demo::Demo;
 
 const README: &str = include_str!("../README.md");
@@ -33,6 +34,23 @@ async fn commands_print_what_the_readme_shows() {
         );
     }
     assert!(demo.interrupt().await.success());
+}
+
+/// What `cohort explain` is asked about is what stands there to read.
+#[test]
+fn the_policy_that_is_explained_is_the_one_that_is_shown() {
+    let teams = include_str!("../testdata/config/valid/teams.yaml");
+    assert!(README.contains(&format!("```yaml\n{teams}```\n")));
+}
+
+/// The README says where every page is.
+#[test]
+fn every_page_is_in_the_readme() {
+    let pages = concat!(env!("CARGO_MANIFEST_DIR"), "/docs");
+    for page in fs::read_dir(pages).unwrap() {
+        let name = page.unwrap().file_name().into_string().unwrap();
+        assert!(README.contains(&format!("](docs/{name})")), "{name}");
+    }
 }
 
 /// The commands in blocks of `console`, and what each prints.

@@ -45,8 +45,9 @@ pub(super) fn of(config: &Config) -> Vec<Warning> {
     for (index, group) in config.consumer_groups.iter().enumerate() {
         let mut others = config.consumer_groups.iter();
         let is_parent = others.any(|other| other.parent.as_ref() == Some(&group.name));
+        let is_open = is_parent || is_reached(config, group);
         let rules = config.rules_of(group);
-        of_group(group, &rules, is_parent, asks, |field, message| {
+        of_group(group, &rules, is_open, asks, |field, message| {
             warn(format!("consumer_groups[{index}]{field}"), message);
         });
     }
@@ -145,7 +146,7 @@ fn limits(scope: &ScopeLimits) -> Vec<Limit> {
 pub(crate) const NOT_KEPT: &str =
     "limits per day and month are counted in Envoy's memory: a restart of Envoy starts them anew";
 
-/// What policies do not do, or not yet: silence would be a lie. `asks`: there is someone to ask about contents.
+/// What policies do not do: silence would be a lie. `asks`: there is someone to ask about contents.
 fn of_policies(
     rules: &[PolicyRule],
     on_answers: bool,
@@ -176,14 +177,30 @@ fn of_policies(
     }
 }
 
+/// Whether someone comes into the group without one of its keys.
+fn is_reached(config: &Config, group: &ConsumerGroup) -> bool {
+    let named = Some(&group.name);
+    let memberships = config
+        .consumers
+        .iter()
+        .flat_map(|consumer| &consumer.groups);
+    config.identity.is_some()
+        || config.default_group.as_ref() == named
+        || config.anonymous_group.as_ref() == named
+        || !group.consumers.is_empty()
+        || memberships
+            .into_iter()
+            .any(|member| member.group == group.name)
+}
+
 fn of_group(
     group: &ConsumerGroup,
     rules: &Rules,
-    is_parent: bool,
+    is_open: bool,
     asks: bool,
     mut warn: impl FnMut(&str, &str),
 ) {
-    if group.keys.is_empty() && !is_parent {
+    if group.keys.is_empty() && !is_open {
         warn("", "has no key: nobody can use it");
     }
     if group.keys.iter().any(|key| key.plain) {
