@@ -193,9 +193,8 @@ impl Scanner {
     /// in most documents.
     fn parted(&mut self, rest: &[u8], used: usize) -> usize {
         self.state = match (self.state, rest.get(used)) {
-            (State::Colon, Some(b':')) => State::Value,
             (State::After, Some(b',')) if self.in_object() => State::Key,
-            (State::After, Some(b',')) => State::Value,
+            (State::Colon, Some(b':')) | (State::After, Some(b',')) => State::Value,
             _ => return used,
         };
         used.saturating_add(1)
