@@ -281,14 +281,13 @@ struct Kept {
 unsafe impl Sync for Allocator {}
 
 impl Allocator {
-    /// Sizes up to this come in steps of 16 bytes.
-    const SMALL: usize = 512;
-    const SMALL_SIZES: usize = Self::SMALL >> 4;
-    /// Those up to this in steps of 512; nothing larger is kept.
-    const LARGE: usize = 4096;
-    const SIZES: usize = Self::SMALL_SIZES + (Self::LARGE >> 9);
+    /// What the standard library's allocator adds to a block, and rounds up with it to 16: as much is a block of ours.
+    const HEAD: usize = 4;
+    /// Sizes up to this are kept, in steps of 16 bytes.
+    const LARGE: usize = 2048;
+    const SIZES: usize = Self::LARGE >> 4;
     /// How many blocks of a size: what a reload leaves behind goes back, and little memory waits for nothing.
-    const MOST: u32 = 32;
+    const MOST: u32 = 16;
     /// What the standard library's allocator aligns everything to.
     const ALIGN: usize = 8;
 
@@ -311,13 +310,9 @@ impl Allocator {
             return None;
         }
         // Of no block is the size 0.
-        let last = layout.size().wrapping_sub(1);
-        let (index, size) = if last < Self::SMALL {
-            (last >> 4, last | 15)
-        } else {
-            (Self::SMALL_SIZES.wrapping_add(last >> 9), last | 511)
-        };
-        Some((self.kept.get(index)?, size.wrapping_add(1)))
+        let last = layout.size().wrapping_add(Self::HEAD).wrapping_sub(1);
+        let kept = self.kept.get(last >> 4)?;
+        Some((kept, (last | 15).wrapping_add(1).wrapping_sub(Self::HEAD)))
     }
 }
 
