@@ -70,7 +70,7 @@ fn main() {
     }
     let rounds = if quick { 3 } else { 5 };
     let seconds = 1;
-    let bench = Bench::start(&envoy, &wasm, 1, 101);
+    let bench = Bench::start(&envoy, &wasm, 1, 101, false);
     let names: Vec<&str> = PEERS.iter().map(|(name, _)| *name).chain([OURS]).collect();
     let _ = writeln!(
         report,
@@ -108,16 +108,28 @@ fn main() {
         );
         let _ = writeln!(
             report,
-            "| keys | workers | CPU us | start of Envoy |\n|---|---|---|---|"
+            "| keys | workers | CPU us | start of Envoy | memory of a VM |\n|---|---|---|---|---|"
         );
-        for (keys, workers) in [(10, 1), (10_000, 1), (100_000, 1), (101, 2)] {
-            let bench = Bench::start(&envoy, &wasm, workers, keys);
+        for (keys, workers, crowd) in [
+            (10, 1, false),
+            (10_000, 1, false),
+            (100_000, 1, false),
+            (100_000, 1, true),
+            (101, 2, false),
+        ] {
+            let bench = Bench::start(&envoy, &wasm, workers, keys, crowd);
             let column = bench.measure(&[SAME_WORK, OURS], 200, false, rounds, seconds);
             let (cpu, ratio) = column[1];
+            let of = if crowd {
+                " of 10,000 consumers in 1,000 groups"
+            } else {
+                ""
+            };
             let _ = writeln!(
                 report,
-                "| {keys} | {workers} | {cpu:.0} ({ratio:.2}) | {} ms |",
-                bench.started_in.as_millis()
+                "| {keys}{of} | {workers} | {cpu:.0} ({ratio:.2}) | {} ms | {:.1} MB |",
+                bench.started_in.as_millis(),
+                bench.memory() as f64 / 1e6,
             );
         }
     }
@@ -149,12 +161,13 @@ struct Bench {
     envoy: Child,
     upstream: Child,
     ports: Vec<(String, u16)>,
+    admin: u64,
     folder: PathBuf,
     started_in: Duration,
 }
 
 impl Bench {
-    fn start(envoy: &str, wasm: &str, workers: u32, keys: usize) -> Self {
+    fn start(envoy: &str, wasm: &str, workers: u32, keys: usize, crowd: bool) -> Self {
         let folder = env::temp_dir().join(format!(
             "cohort-bench-{}-{keys}-{workers}",
             std::process::id()
@@ -166,7 +179,10 @@ impl Bench {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let (bootstrap, ports) = bootstrap(port, wasm, keys, &folder);
+        let policy = if crowd { crowded(keys) } else { policy(keys) };
+        let (bootstrap, ports) = bootstrap(port, wasm, &policy, &folder);
+        let admin = &bootstrap["admin"]["address"]["socket_address"]["port_value"];
+        let admin = admin.as_u64().unwrap();
         let file = folder.join("envoy.json");
         fs::write(&file, bootstrap.to_string()).unwrap();
         let log = fs::File::create(folder.join("envoy.log")).unwrap();
@@ -189,6 +205,7 @@ impl Bench {
             envoy,
             upstream,
             ports,
+            admin,
             folder,
             started_in: Duration::ZERO,
         };
@@ -295,6 +312,21 @@ impl Bench {
         spent / requests / 1_000.0
     }
 
+    /// Bytes that a worker's VM holds, as it tells Envoy once it has been asked something.
+    fn memory(&self) -> u64 {
+        let stats = format!(
+            "http://127.0.0.1:{}/stats?filter=vm_memory_bytes",
+            self.admin
+        );
+        let output = Command::new("curl").args(["-s", &stats]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let number = text
+            .trim()
+            .rsplit_once(": ")
+            .and_then(|(_, number)| number.parse().ok());
+        number.expect("the gauge is there")
+    }
+
     /// Nanoseconds that all threads of Envoy have run so far.
     fn cpu(&self) -> f64 {
         let threads = fs::read_dir(format!("/proc/{}/task", self.envoy.id())).unwrap();
@@ -341,7 +373,12 @@ fn free_port() -> u16 {
 }
 
 /// All contenders in one bootstrap, and their ports.
-fn bootstrap(upstream: u16, wasm: &str, keys: usize, folder: &Path) -> (Value, Vec<(String, u16)>) {
+fn bootstrap(
+    upstream: u16,
+    wasm: &str,
+    policy: &Value,
+    folder: &Path,
+) -> (Value, Vec<(String, u16)>) {
     let read = |text: &str| -> Value { serde_saphyr::from_str(text).unwrap() };
     let mut base = read(PEERS[0].1);
     base["admin"]["address"]["socket_address"]["port_value"] = free_port().into();
@@ -386,7 +423,7 @@ fn bootstrap(upstream: u16, wasm: &str, keys: usize, folder: &Path) -> (Value, V
                 "failure_policy": "FAIL_RELOAD",
                 "allow_on_headers_stop_iteration": true,
                 "vm_config": {"vm_id": "cohort", "runtime": "envoy.wasm.runtime.v8", "code": {"local": {"filename": wasm}}},
-                "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": policy(keys).to_string()},
+                "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": policy.to_string()},
             },
         },
     });
@@ -430,6 +467,31 @@ fn policy(keys: usize) -> Value {
         })
         .collect();
     json!({"version": "1", "consumer_groups": groups})
+}
+
+/// A thousand groups of the same kind, ten thousand consumers in them, and their keys.
+fn crowded(keys: usize) -> Value {
+    let mut policy = policy(0);
+    let group = policy["consumer_groups"][0].clone();
+    let groups = (0..1_000).map(|number| {
+        let mut group = group.clone();
+        group["name"] = format!("group-{number}").into();
+        group.as_object_mut().unwrap().remove("api_keys");
+        group
+    });
+    let consumers = (0..10_000).map(|number| {
+        let own: Vec<String> = (0..keys / 10_000)
+            .map(|key| match (number, key) {
+                (0, 0) => "sk-team-1-00-0123456789abcdef".to_owned(),
+                _ => format!("sk-user-{number:05}-{key:02}-0123456789abcdef"),
+            })
+            .collect();
+        let group = format!("group-{}", number % 1_000);
+        json!({"name": format!("user-{number}"), "groups": [group], "api_keys": own})
+    });
+    policy["consumers"] = consumers.collect();
+    policy["consumer_groups"] = groups.collect();
+    policy
 }
 
 /// Puts the report between the marks of its page.

@@ -5,6 +5,7 @@ use super::state;
 use crate::config::Config;
 use crate::limit::counter::{Counter, Standing, standings};
 use crate::limit::{Clock, Descriptor, Unit, readout};
+use crate::policy::{Place, Policy};
 use crate::render::Level;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -41,24 +42,43 @@ pub(super) async fn read(config: &Config, clock: Clock) -> io::Result<Vec<Value>
     Ok(rows)
 }
 
-fn counters(config: &Config) -> Vec<Counter> {
+/// Of each group in file order: all together, by models, and each consumer; then the ceilings.
+fn counters(config: &Config) -> Vec<Rc<Counter>> {
+    let Ok(policy) = Policy::compile(config.clone(), |_| Some("secret".to_owned())) else {
+        return Vec::new();
+    };
+    let shared: Vec<_> = policy.shared_counters().cloned().collect();
     let consumers = consumers(config);
-    let mut counters = Vec::new();
-    for level in Level::all(config) {
-        let limits = level.limits.clone();
-        if !level.per_consumer {
-            counters.push(Counter::new(level.descriptor, limits));
+    let named: BTreeMap<_, _> = (policy.consumers.iter())
+        .map(|consumer| (&*consumer.name, &**consumer))
+        .collect();
+    let levels: Vec<_> = Level::all(config).collect();
+    let mut counters: Vec<Rc<Counter>> = Vec::new();
+    let scopes = policy.groups.iter().map(Some).chain([None]);
+    for group in scopes {
+        let name = group.map(|group| group.name.as_str());
+        let is_own = |counter: &Rc<Counter>| counter.descriptor.group.as_deref() == name;
+        counters.extend(shared.iter().filter(|counter| is_own(counter)).cloned());
+        let models = levels.iter().filter(|level| {
+            level.descriptor.models.is_some() && level.descriptor.group.as_deref() == name
+        });
+        counters
+            .extend(models.map(|level| {
+                Rc::new(Counter::new(level.descriptor.clone(), level.limits.clone()))
+            }));
+        let Some(any) = group.or_else(|| policy.groups.first()) else {
             continue;
-        }
-        let group = level.descriptor.group.as_deref();
+        };
         for (consumer, groups) in &consumers {
-            if group.is_none_or(|group| groups.iter().any(|of| of == group)) {
-                let descriptor = Descriptor {
-                    consumer: Some(Rc::from(consumer.as_str())),
-                    ..level.descriptor.clone()
-                };
-                counters.push(Counter::new(descriptor, limits.clone()));
+            if name.is_some_and(|name| !groups.iter().any(|of| of == name)) {
+                continue;
             }
+            let own = named.get(consumer.as_str()).copied();
+            let resolved = policy.resolve(any, own, Place::default());
+            let all = resolved.counters(&Rc::from(consumer.as_str()), &[]);
+            let has =
+                |counter: &Rc<Counter>| counter.descriptor.consumer.is_some() && is_own(counter);
+            counters.extend(all.into_iter().filter(has));
         }
     }
     counters
@@ -130,11 +150,20 @@ consumer_groups:
     api_keys: [{id: one, sha256: ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad}]
     model_rate_limits: [{models: ['gpt-4o*', o3], rate_limits: {tokens_per_day: 3}}]
   - name: b
+    budgets: [{amount_usd: 5, per: day}]
     api_keys: [{id: two, sha256: aa7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad}]
     consumer_rate_limits: {requests_per_day: 4}
+consumers:
+  - {name: ann, groups: [b], rate_limits: {requests_per_day: 7}, budgets: [{amount_usd: 1, per: week}]}
+  - {name: bob, groups: [a], rate_limits: {tokens_per_day: 8}}
 ",
         );
         let counters = counters(&config.unwrap());
+        let ann = counters
+            .iter()
+            .find(|counter| counter.record.ends_with("b/consumer/ann"));
+        let ann = ann.unwrap();
+        assert_eq!((ann.limits[0].quota, ann.budgets.len()), (7, 1));
         let names: Vec<_> = (counters.iter())
             .map(|counter| counter.record.trim_start_matches("cohort/1/"))
             .collect();
@@ -143,8 +172,14 @@ consumer_groups:
             [
                 "group/top",
                 "group/top/consumer/one",
+                "group/top/consumer/bob",
                 "group/a/models/gpt-4o*,o3",
+                "group/a/consumer/bob",
+                "group/b",
+                "group/b/consumer/ann",
                 "group/b/consumer/two",
+                "ceilings/consumer/ann",
+                "ceilings/consumer/bob",
                 "ceilings/consumer/one",
                 "ceilings/consumer/two",
             ]
