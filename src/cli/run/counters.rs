@@ -2,7 +2,7 @@
 
 use super::envoy::request;
 use super::state;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::limit::counter::{Counter, Standing, standings};
 use crate::limit::{Clock, Descriptor, Unit, readout};
 use crate::policy::{Place, Policy};
@@ -49,8 +49,8 @@ fn counters(config: &Config) -> Vec<Rc<Counter>> {
     };
     let shared: Vec<_> = policy.shared_counters().cloned().collect();
     let consumers = consumers(config);
-    let named: BTreeMap<_, _> = (policy.consumers.iter())
-        .map(|consumer| (&*consumer.name, &**consumer))
+    let named: BTreeMap<_, _> = (policy.consumers.iter().zip(&config.consumers))
+        .map(|(consumer, entry)| (&*consumer.name, (&**consumer, entry)))
         .collect();
     let levels: Vec<_> = Level::all(config).collect();
     let mut counters: Vec<Rc<Counter>> = Vec::new();
@@ -73,7 +73,20 @@ fn counters(config: &Config) -> Vec<Rc<Counter>> {
             if name.is_some_and(|name| !groups.iter().any(|of| of == name)) {
                 continue;
             }
-            let own = named.get(consumer.as_str()).copied();
+            // Above its own group a consumer is one like any other.
+            let in_it = |entry: &config::Consumer| {
+                let mut groups = entry.groups.iter();
+                let mut listed = config.consumer_groups.iter();
+                groups.any(|membership| Some(membership.group.as_str()) == name)
+                    || listed.any(|group| {
+                        Some(group.name.as_str()) == name && group.consumers.contains(&entry.name)
+                    })
+                    || (entry.groups.is_empty() && config.default_group.as_deref() == name)
+            };
+            let own = named
+                .get(consumer.as_str())
+                .filter(|(_, entry)| in_it(entry));
+            let own = own.map(|(consumer, _)| *consumer);
             let resolved = policy.resolve(any, own, Place::default());
             let all = resolved.counters(&Rc::from(consumer.as_str()), &[]);
             let has =
@@ -171,8 +184,8 @@ consumers:
             names,
             [
                 "group/top",
-                "group/top/consumer/one",
                 "group/top/consumer/bob",
+                "group/top/consumer/one",
                 "group/a/models/gpt-4o*,o3",
                 "group/a/consumer/bob",
                 "group/b",
