@@ -5,6 +5,7 @@
     reason = "a test fails by panicking"
 )]
 
+use super::held::MAX_HELD;
 use super::*;
 use crate::guardrail::{Entities, Entity, Keywords, Search, Words};
 use serde_json::{Value, json};
