@@ -3,6 +3,7 @@
 use super::bound::{Bound, BoundKind, whole_number};
 use super::names::model_name;
 use super::output::{Settings, SettingsPlace, Stated};
+use super::tools::Tools;
 use super::{Ambiguity, BodyError, Found, Gap, Searched, Spans, StreamOptions};
 use crate::json::{Container, JsonError, KeyMatch, PathMatcher, Scalar, Scanner, Sink, Span, Text};
 use crate::llm::endpoint::{Fields, Watched, dotted};
@@ -76,11 +77,11 @@ impl JsonReader {
     clippy::struct_excessive_bools,
     reason = "where the scanner is; they exclude each other only in part"
 )]
-struct Visitor {
-    fields: &'static Fields,
+pub(super) struct Visitor {
+    pub(super) fields: &'static Fields,
     object: bool,
-    path: PathMatcher,
-    found: Found,
+    pub(super) path: PathMatcher,
+    pub(super) found: Found,
     spans: Spans,
     /// The place in `found.models` that the main model has.
     main: Option<usize>,
@@ -95,28 +96,17 @@ struct Visitor {
     /// Inside `stream_options`.
     stream_options: bool,
     /// Inside a text field that was opened at this depth.
-    text: Option<TextField>,
+    pub(super) text: Option<TextField>,
     /// The last key is one that media stand under.
     media_key: bool,
     /// The text, where it is looked through.
     searched: Option<Box<Searched>>,
     /// Tools, where they are watched for.
-    tools: Option<Tools>,
-}
-
-/// Where the scanner is, as to the model's tools.
-#[derive(Debug, Default)]
-struct Tools {
-    /// The last key is one that tools stand under.
-    key: bool,
-    /// The list or object under such a key has just begun.
-    begun: bool,
-    /// Inside an object under whose `tools` they stand.
-    config: bool,
+    pub(super) tools: Option<Tools>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct TextField {
+pub(super) struct TextField {
     depth: usize,
     /// Numbers in it are tokens.
     tokens: bool,
@@ -272,30 +262,6 @@ impl Visitor {
         };
         self.found.text_bytes = self.found.text_bytes.saturating_add(text);
         self.found.media = self.found.media.saturating_add(media);
-    }
-
-    /// Tools stand where nothing is text, and where the table says that they may be models.
-    fn tools_key(&mut self, key: Text<'_>, depth: usize) {
-        let model = self.path.on_path() & self.fields.model_bits() != 0;
-        let outside = depth == 1 || self.text.is_none() || model;
-        let Some(tools) = &mut self.tools else {
-            return;
-        };
-        let folded = key.folded().unwrap_or_default();
-        let named = TOOLS.contains(&folded.as_str());
-        if depth == 1 {
-            tools.config = matches!(folded.as_str(), "toolconfig" | "tool_config");
-        }
-        tools.begun = false;
-        tools.key = named && (outside || (depth == 2 && tools.config));
-    }
-
-    /// A value begins, or stands alone.
-    fn tools_value(&mut self, something: bool) {
-        if let Some(tools) = &mut self.tools {
-            self.found.tools |= tools.begun || (tools.key && something);
-            tools.begun = std::mem::take(&mut tools.key) && !something;
-        }
     }
 
     fn look_through(&mut self, piece: &[u8]) {
@@ -502,9 +468,6 @@ impl Sink for Visitor {
         }
     }
 }
-
-/// Keys, in lower case, under which an API takes what a model may call.
-const TOOLS: [&str; 4] = ["functions", "mcp_servers", "tools", "web_search_options"];
 
 /// Whether images, sounds and files stand under this key.
 const fn is_media_key(key: &[u8]) -> bool {

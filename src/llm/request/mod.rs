@@ -14,6 +14,7 @@ mod redact;
 mod rewrite;
 #[cfg(test)]
 mod tests;
+mod tools;
 
 pub use self::error::{Ambiguity, BodyError};
 use self::json::JsonReader;
