@@ -176,11 +176,12 @@ async fn envoy_takes_what_is_rendered_for_it() {
     let wasm = ["envoy", "--wasm", "target/cohort.wasm"];
     let limits = ["--upstream", "rate_limit=grpc://127.0.0.1:8081"];
     let default = ["--upstream", "default=http://127.0.0.1:8080"];
+    let moderation = ["--upstream", "moderation=https://moderation.example.org"];
     let azure = ["--address", "0.0.0.0", "--port", "8080", "--logs", "/tmp"];
     for (name, arguments) in [
         ("tutorial", wasm.to_vec()),
         ("tutorial", [&wasm[..], &azure].concat()),
-        ("everything", wasm.to_vec()),
+        ("everything", [&wasm[..], &moderation].concat()),
         ("levels", [&wasm[..], &limits, &default].concat()),
     ] {
         let config = format!("testdata/config/valid/{name}.yaml");
