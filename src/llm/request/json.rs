@@ -317,7 +317,7 @@ impl Visitor {
 impl Sink for Visitor {
     fn open(&mut self, container: Container, at: u64) {
         let depth = self.path.depth();
-        self.tools_value(false);
+        self.tools_open();
         if let Some(bound) = self.bound.take() {
             self.wrong_type(bound.name, "a number");
         }
@@ -444,7 +444,7 @@ impl Sink for Visitor {
             let model = self.path.matches() & self.fields.model_bits() != 0;
             self.found.marks.add(span, !model);
         }
-        self.tools_value(value != Scalar::Null);
+        self.tools_scalar(value == Scalar::Null);
         if let Some(bound) = self.bound.take() {
             return self.bounded(bound, value, span);
         }

@@ -9,13 +9,23 @@ const TOOLS: [&str; 4] = ["functions", "mcp_servers", "tools", SWITCH];
 /// Lets the model search the web with an empty object.
 const SWITCH: &str = "web_search_options";
 
+/// What a key says of the value under it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Key {
+    /// Nothing.
+    #[default]
+    Other,
+    /// That an empty object is something too.
+    Switch,
+    /// That tools stand there, if anything does.
+    Tools,
+}
+
 /// Where the scanner is, as to the model's tools.
 #[derive(Debug, Default)]
 pub(super) struct Tools {
-    /// The last key is one that tools stand under.
-    pub(super) key: bool,
-    /// It is one under which an empty object is something too.
-    pub(super) switch: bool,
+    /// What the last key says.
+    pub(super) key: Key,
     /// The list or object under such a key has just begun.
     pub(super) begun: bool,
     /// Inside an object under whose `tools` they stand.
@@ -37,15 +47,30 @@ impl Visitor {
         }
         // An object that has members is not empty.
         self.found.tools |= std::mem::take(&mut tools.begun);
-        tools.switch = folded == SWITCH;
-        tools.key = named && (outside || (depth == 2 && tools.config));
+        tools.key = if !named || !(outside || (depth == 2 && tools.config)) {
+            Key::Other
+        } else if folded == SWITCH {
+            Key::Switch
+        } else {
+            Key::Tools
+        };
     }
 
-    /// A value begins, or stands alone.
-    pub(super) fn tools_value(&mut self, something: bool) {
+    /// A list or an object begins.
+    pub(super) fn tools_open(&mut self) {
         if let Some(tools) = &mut self.tools {
-            self.found.tools |= tools.begun || (tools.key && (something || tools.switch));
-            tools.begun = std::mem::take(&mut tools.key) && !something;
+            let key = std::mem::take(&mut tools.key);
+            self.found.tools |= tools.begun || key == Key::Switch;
+            tools.begun = key == Key::Tools;
+        }
+    }
+
+    /// A value that is neither.
+    pub(super) fn tools_scalar(&mut self, null: bool) {
+        if let Some(tools) = &mut self.tools {
+            let key = std::mem::take(&mut tools.key);
+            self.found.tools |= tools.begun || (key != Key::Other && !null);
+            tools.begun = false;
         }
     }
 }

@@ -18,7 +18,7 @@ const MAX_TEXTS: usize = 256;
 pub(super) struct Held {
     pub(super) order: Order,
     events: VecDeque<Event>,
-    pub(super) held_bytes: usize,
+    pub(super) bytes: usize,
     pub(super) texts: Vec<Running>,
     pub(super) findings: Findings,
     pub(super) course: Course,
@@ -39,7 +39,7 @@ impl Held {
         Self {
             order,
             events: VecDeque::new(),
-            held_bytes: 0,
+            bytes: 0,
             texts: Vec::new(),
             findings: Findings::default(),
             course: Course::On,
@@ -69,9 +69,9 @@ impl Held {
             framing,
         };
         let over = self.read(&mut event);
-        self.held_bytes = self.held_bytes.saturating_add(event.raw.len());
+        self.bytes = self.bytes.saturating_add(event.raw.len());
         self.events.push_back(event);
-        if over || self.held_bytes > MAX_HELD || self.texts.len() > MAX_TEXTS {
+        if over || self.bytes > MAX_HELD || self.texts.len() > MAX_TEXTS {
             self.end_texts();
         }
         self.release(out);
@@ -183,7 +183,7 @@ impl Held {
             && (looks || event.pieces.iter().all(|piece| decided(&self.texts, piece)))
             && let Some(event) = self.events.pop_front()
         {
-            self.held_bytes = self.held_bytes.saturating_sub(event.raw.len());
+            self.bytes = self.bytes.saturating_sub(event.raw.len());
             if !looks && !event.write(&self.texts, &self.order.redaction, out) {
                 self.course = Course::Stopped;
                 return;
