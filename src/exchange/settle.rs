@@ -51,7 +51,7 @@ impl Settlement {
         self.group.as_ref().map(|group| group.name.as_str())
     }
 
-    /// The model as stats may name it, as a number: see [`crate::policy::ModelRules::label`].
+    /// The model as stats may name it, as a number: see [`Group::label`].
     pub const fn model_index(&self) -> usize {
         self.model
     }
