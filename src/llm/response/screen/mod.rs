@@ -256,8 +256,24 @@ pub struct Whole {
 
 /// Screens a whole answer; `None` if it cannot be read.
 pub fn whole(body: &[u8], order: &Order) -> Option<Whole> {
+    // What stops the answer is for the caller to see: here it is looked through to its end.
+    let order = Order {
+        stops: Findings::default(),
+        ..order.clone()
+    };
     let redaction = &order.redaction;
     let trimmed = body.trim_ascii_start();
+    // A stream that is not called one: what is in its events may go on from one to the next.
+    let fields = [&b"data:"[..], b"event:", b"id:", b"retry:", b":"];
+    if fields.iter().any(|field| trimmed.starts_with(field)) {
+        let mut screened = Screened::new(Framing::Events, order, 0);
+        let mut left = Vec::with_capacity(body.len());
+        screened.push(body, &mut left);
+        return (screened.finish(&mut left) == Course::On).then(|| Whole {
+            findings: screened.findings(),
+            body: (left != body).then_some(left),
+        });
+    }
     if !trimmed.starts_with(b"{") && !trimmed.starts_with(b"[") {
         // Plain text, as of a transcript.
         std::str::from_utf8(body).ok()?;
@@ -271,10 +287,7 @@ pub fn whole(body: &[u8], order: &Order) -> Option<Whole> {
         });
     }
     texts::read(body)?;
-    let mut held = Held::new(Order {
-        stops: Findings::default(),
-        ..order.clone()
-    });
+    let mut held = Held::new(order);
     let mut left = Vec::with_capacity(body.len());
     held.event(body.to_vec(), body.to_vec(), Framing::Whole, &mut left);
     held.end_texts();

@@ -296,6 +296,11 @@ fn whole_answers_are_rewritten_and_stay_documents() {
             .unwrap(),
         b"card [REDACTED_CREDIT_CARD]"
     );
+    // A stream that its server calls JSON.
+    let stream = events(&[delta("4111 1111 "), delta("1111 1111")]);
+    let answer = whole(stream.as_bytes(), &order).unwrap();
+    let left = String::from_utf8(answer.body.unwrap()).unwrap();
+    assert_eq!(said(&left), "[REDACTED_CREDIT_CARD]");
     for unreadable in [&b"{\"a\":"[..], b"\xff\xfe", b"{} {}"] {
         assert!(whole(unreadable, &order).is_none());
     }
