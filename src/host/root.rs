@@ -79,7 +79,7 @@ impl Context for Root {
 
 impl RootContext for Root {
     /// Also runs in a throw-away VM when a configuration is only tried out. What it has counted before was counted all the
-    /// same; nothing else here may have an effect outside.
+    /// same, and the version that it tells is in force in a moment; nothing else here may have an effect outside.
     fn on_configure(&mut self, _: usize) -> bool {
         let document = self.get_plugin_configuration().unwrap_or_default();
         if document == readout::CONFIGURATION {
