@@ -84,6 +84,8 @@ pub struct Config {
     pub routes: Vec<Scope>,
     /// `identity`: who asks, where a filter before this one has settled it.
     pub identity: Option<IdentitySource>,
+    /// `identity.max_consumers`: how many that the file does not name have counters of their own.
+    pub max_unlisted: u32,
     /// `counters`: where they are kept.
     pub counters: Counters,
     /// Header names, lower case, in which a key may come.
