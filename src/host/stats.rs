@@ -198,11 +198,16 @@ impl Stats {
         }
     }
 
-    /// Tells which configuration is in force, by the bytes that it was handed over in.
-    pub(super) fn tell_version(document: &[u8]) {
+    /// Which configuration it is, by the bytes that it was handed over in.
+    pub(super) fn version(document: &[u8]) -> u32 {
         let [a, b, c, d, ..] = KeyDigest::of(document).0;
+        u32::from_be_bytes([a, b, c, d])
+    }
+
+    /// Tells which one is in force.
+    pub(super) fn tell_version(version: u32) {
         if let Some(id) = abi::define_metric(Metric::Gauge, names::CONFIG_VERSION) {
-            abi::record_metric(id, u32::from_be_bytes([a, b, c, d]).into());
+            abi::record_metric(id, version.into());
         }
     }
 
