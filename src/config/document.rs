@@ -121,6 +121,7 @@ fn config(d: &mut Decoder, root: &Node) -> Option<Config> {
     let [ceilings, defaults] = ["ceilings", "defaults"].map(&mut unnamed);
     let mut scopes = |name| d.field(&map, name, rules::scopes).unwrap_or_default();
     let [services, routes] = ["services", "routes"].map(&mut scopes);
+    let identity = d.field(&map, "identity", identity::identity);
     let mut config = Config {
         mode: d.field(&map, "mode", mode).unwrap_or_default(),
         providers: d
@@ -134,7 +135,8 @@ fn config(d: &mut Decoder, root: &Node) -> Option<Config> {
         defaults: defaults.over(&rules::rules(d, &map)),
         services,
         routes,
-        identity: d.field(&map, "identity", identity::source),
+        max_unlisted: (identity.as_ref()).map_or(identity::DEFAULT_CONSUMERS, |(_, max)| *max),
+        identity: identity.map(|(source, _)| source),
         counters: Counters::default(),
         credential_headers: (d.field(&map, "credential_headers", |d, node| {
             d.set(node, header_name)

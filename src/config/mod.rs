@@ -90,6 +90,8 @@ pub struct Config {
     pub routes: Vec<Scope>,
     /// `identity`: who asks, where a filter before this one has settled it.
     pub identity: Option<IdentitySource>,
+    /// `identity.max_consumers`: how many that the file does not name have counters of their own.
+    pub max_unlisted: u32,
     /// `counters`: where they are kept.
     pub counters: Counters,
     /// Header names, lower case, in which a key may come.
@@ -127,15 +129,21 @@ impl Config {
 
     /// Reads a document as Envoy hands it over: JSON (a `StringValue`, Istio's `pluginConfig`), or the bytes of a
     /// `google.protobuf.Struct`. As [`Self::from_json`].
-    pub fn from_plugin(document: &[u8]) -> Result<Self, Vec<ConfigError>> {
-        let json = Self::from_json(document);
+    ///
+    /// Takes the bytes, which are given up before what they say is put together: a large document is the most that a VM
+    /// ever holds.
+    pub fn from_plugin(document: impl AsRef<[u8]>) -> Result<Self, Vec<ConfigError>> {
+        let bytes = document.as_ref();
         // A `Struct` begins with a line feed, which JSON may also do: what is JSON is taken as that.
-        match protobuf::decode(document) {
-            Some(root) if json.is_err() && document.first() == Some(&b'\n') => {
-                document::decode(&root).0
-            }
-            _ => json,
-        }
+        let root = match json::decode(bytes) {
+            Err(_) if bytes.first() == Some(&b'\n') => protobuf::decode(bytes),
+            root => root.ok(),
+        };
+        let Some(root) = root else {
+            return Self::from_json(bytes);
+        };
+        drop(document);
+        document::decode(&root).0
     }
 
     /// Reads a document as people write it. As [`Self::from_json`], and every error knows its place in the text.
