@@ -2,21 +2,23 @@
 //!
 //! Knows nothing of limits. Field numbers: `rls.proto`, `ratelimit.proto` and `grpc_service.proto` of Envoy's API.
 
-use crate::protobuf::{Field, fields, put_bytes, put_integer};
+use crate::protobuf::{Field, fields, put_bytes, put_integer, put_message};
 
 /// A `GrpcService` with the name of a cluster. Envoy takes the bare name as well, but tries first to read it as this message,
 /// and aborts where it can: `empty` is one, with an unknown field.
 pub fn grpc_service(cluster: &str) -> String {
-    let (mut envoy, mut service) = (Vec::new(), Vec::new());
-    put_bytes(&mut envoy, 1, cluster.as_bytes());
-    put_bytes(&mut service, 1, &envoy);
+    let mut service = Vec::new();
+    put_message(&mut service, 1, &mut |envoy| {
+        put_bytes(envoy, 1, cluster.as_bytes());
+    });
     // With a length over 127 it is no text any more.
     String::from_utf8(service).unwrap_or_else(|_| cluster.to_owned())
 }
 
 /// Begins a `RateLimitRequest`.
 pub(super) fn request(domain: &str) -> Vec<u8> {
-    let mut message = Vec::new();
+    // Room for a few descriptors.
+    let mut message = Vec::with_capacity(256);
     put_bytes(&mut message, 1, domain.as_bytes());
     message
 }
@@ -28,28 +30,23 @@ pub(super) fn add_descriptor(
     limit: Option<(u64, u8)>,
     hits: Option<u64>,
 ) {
-    let mut descriptor = Vec::new();
-    for (key, value) in entries {
-        let mut entry = Vec::new();
-        put_bytes(&mut entry, 1, key.as_bytes());
-        put_bytes(&mut entry, 2, value.as_bytes());
-        put_bytes(&mut descriptor, 1, &entry);
-    }
-    for (number, fields) in [
-        (2, limit.map(|(quota, unit)| (quota, Some(unit)))),
-        (3, hits.map(|hits| (hits, None))),
-    ] {
-        let Some((first, second)) = fields else {
-            continue;
-        };
-        let mut message = Vec::new();
-        put_integer(&mut message, 1, first);
-        if let Some(second) = second {
-            put_integer(&mut message, 2, u64::from(second));
+    put_message(request, 2, &mut |descriptor| {
+        for (key, value) in entries {
+            put_message(descriptor, 1, &mut |entry| {
+                put_bytes(entry, 1, key.as_bytes());
+                put_bytes(entry, 2, value.as_bytes());
+            });
         }
-        put_bytes(&mut descriptor, number, &message);
-    }
-    put_bytes(request, 2, &descriptor);
+        if let Some((quota, unit)) = limit {
+            put_message(descriptor, 2, &mut |limit| {
+                put_integer(limit, 1, quota);
+                put_integer(limit, 2, unit.into());
+            });
+        }
+        if let Some(hits) = hits {
+            put_message(descriptor, 3, &mut |value| put_integer(value, 1, hits));
+        }
+    });
 }
 
 /// Adds the hits on all descriptors that have none of their own.
