@@ -281,7 +281,7 @@ fn requests_cost_what_is_written_down() {
             kind.run(&mut vm);
         }
         let cost = kind.run(&mut vm).cost;
-        let calls = cost.calls.get("grpc_call").copied();
+        let calls = cost.calls.get("http_call").copied();
         assert_eq!(calls, lease.is_empty().then_some(2), "{name}");
         measured += &render(name, &cost);
     }

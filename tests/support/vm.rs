@@ -32,10 +32,11 @@ struct Host {
     shared: HashMap<Bytes, (Bytes, u32)>,
     properties: BTreeMap<String, Bytes>,
     metrics: Vec<String>,
-    /// Messages to the rate-limit service that were not answered yet, and how many there were before them.
-    grpc_calls: Vec<Bytes>,
-    grpc_answered: usize,
-    grpc_answer: Bytes,
+    /// Bodies for the rate-limit service that were not answered yet, and how many there were before them.
+    asked: Vec<Bytes>,
+    answered: usize,
+    /// The body of the answer that is told of.
+    answer: Bytes,
     reply: Option<u16>,
     calls: BTreeMap<&'static str, u32>,
     log: String,
@@ -151,7 +152,7 @@ impl Vm {
         self.callback("proxy_on_log", &[id]);
         assert_eq!(self.callback("proxy_on_done", &[id]), 1);
         self.callback("proxy_on_delete", &[id]);
-        self.answer_grpc();
+        self.answer_calls();
         let instructions = self.instructions() - before;
         let host = self.store.data();
         assert_eq!(host.log, "", "nothing is logged");
@@ -193,21 +194,21 @@ impl Vm {
             held = self.callback("proxy_on_request_body", &[id, size, end]) != 0;
         }
         if held {
-            self.answer_grpc();
+            self.answer_calls();
         }
         self.store.data().reply.is_none()
     }
 
     /// Lets the rate-limit service answer what it was asked.
-    fn answer_grpc(&mut self) {
-        for call in std::mem::take(&mut self.store.data_mut().grpc_calls) {
+    fn answer_calls(&mut self) {
+        for call in std::mem::take(&mut self.store.data_mut().asked) {
             let host = self.store.data_mut();
-            host.grpc_answered += 1;
-            let token = i32::try_from(host.grpc_answered).unwrap();
-            host.grpc_answer = service::answer(&call);
-            let size = size(&host.grpc_answer);
-            // All calls are made in the root's name.
-            self.callback("proxy_on_grpc_receive", &[ROOT, token, size]);
+            host.answered += 1;
+            let token = i32::try_from(host.answered).unwrap();
+            host.answer = service::answer(&call);
+            let size = size(&host.answer);
+            // All calls are made in the root's name. Two fields in the header, one trailer.
+            self.callback("proxy_on_http_call_response", &[ROOT, token, 2, size, 1]);
         }
     }
 
@@ -300,7 +301,7 @@ impl<'a> View<'a> {
         match buffer {
             0 => &mut self.0.data_mut().request_body,
             1 => &mut self.0.data_mut().response_body,
-            5 => &mut self.0.data_mut().grpc_answer,
+            4 => &mut self.0.data_mut().answer,
             7 => &mut self.0.data_mut().configuration,
             other => panic!("buffer {other}"),
         }
@@ -342,7 +343,11 @@ type Result32 = Result<i32, Error>;
 fn headers(linker: &mut Linker<Host>) {
     define(linker, "proxy_get_header_map_pairs", |caller: Caller<'_, Host>, map: u32, data: u32, size: u32| -> Result32 {
         let mut view = View::of(caller, "get_header_map_pairs");
-        let raw = encode(view.map(map));
+        // Of calls, only trailers are asked for.
+        let raw = match map {
+            7 => encode(&fields(&[("grpc-status", "0")])),
+            _ => encode(view.map(map)),
+        };
         view.give(&raw, data, size)
     });
     define(linker, "proxy_set_header_map_pairs", |caller: Caller<'_, Host>, map: u32, data: u32, size: u32| -> Result32 {
@@ -439,12 +444,12 @@ fn calls(linker: &mut Linker<Host>) {
         View::of(caller, "continue_stream");
         Ok(OK)
     });
-    define(linker, "proxy_grpc_call", |caller: Caller<'_, Host>, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, message: u32, size: u32, _: u32, token: u32| -> Result32 {
-        let mut view = View::of(caller, "grpc_call");
-        let message = view.read(message, size);
+    define(linker, "proxy_http_call", |caller: Caller<'_, Host>, _: u32, _: u32, _: u32, _: u32, body: u32, size: u32, _: u32, _: u32, _: u32, token: u32| -> Result32 {
+        let mut view = View::of(caller, "http_call");
+        let body = view.read(body, size);
         let host = view.0.data_mut();
-        host.grpc_calls.push(message);
-        let id = u32::try_from(host.grpc_answered + host.grpc_calls.len()).unwrap();
+        host.asked.push(body);
+        let id = u32::try_from(host.answered + host.asked.len()).unwrap();
         view.write(token, &id.to_le_bytes());
         Ok(OK)
     });

@@ -1,24 +1,40 @@
 //! The messages of `envoy.service.ratelimit.v3`: as much of them as we write and read.
 //!
-//! Knows nothing of limits. Field numbers: `rls.proto`, `ratelimit.proto` and `grpc_service.proto` of Envoy's API.
+//! Knows nothing of limits. Field numbers: `rls.proto` and `ratelimit.proto` of Envoy's API.
 
 use crate::protobuf::{Field, fields, put_bytes, put_integer, put_message};
 
-/// A `GrpcService` with the name of a cluster. Envoy takes the bare name as well, but tries first to read it as this message,
-/// and aborts where it can: `empty` is one, with an unknown field.
-pub fn grpc_service(cluster: &str) -> String {
-    let mut service = Vec::new();
-    put_message(&mut service, 1, &mut |envoy| {
-        put_bytes(envoy, 1, cluster.as_bytes());
-    });
-    // With a length over 127 it is no text any more.
-    String::from_utf8(service).unwrap_or_else(|_| cluster.to_owned())
+/// What stands before a message: whether it is compressed, and its length.
+const FRAME: usize = 5;
+
+/// Fills in the frame that [`request`] has left room for.
+pub(super) fn framed(mut message: Vec<u8>) -> Vec<u8> {
+    let len = u32::try_from(message.len().saturating_sub(FRAME)).unwrap_or(u32::MAX);
+    if let Some((_, place)) = message
+        .first_chunk_mut::<FRAME>()
+        .and_then(|frame| frame.split_first_mut())
+    {
+        place.copy_from_slice(&len.to_be_bytes());
+    }
+    message
+}
+
+/// The one message of an answer, which must not be compressed: nobody asked for that.
+pub fn unframed(mut body: Vec<u8>) -> Option<Vec<u8>> {
+    let ([flag, length @ ..], message) = body.split_first_chunk::<FRAME>()?;
+    let whole = usize::try_from(u32::from_be_bytes(*length)) == Ok(message.len());
+    if *flag != 0 || !whole {
+        return None;
+    }
+    body.drain(..FRAME);
+    Some(body)
 }
 
 /// Begins a `RateLimitRequest`.
 pub(super) fn request(domain: &str) -> Vec<u8> {
     // Room for a few descriptors.
     let mut message = Vec::with_capacity(256);
+    message.extend([0; FRAME]);
     put_bytes(&mut message, 1, domain.as_bytes());
     message
 }

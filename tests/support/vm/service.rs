@@ -5,9 +5,9 @@ use super::super::ratelimitd::proto::{
 };
 use prost::Message as _;
 
-/// The answer to a call.
+/// The answer to a call, in gRPC's frame as the question is.
 pub(super) fn answer(request: &[u8]) -> Vec<u8> {
-    let request = RateLimitRequest::decode(request).expect("a message of the protocol");
+    let request = RateLimitRequest::decode(&request[5..]).expect("a message of the protocol");
     let statuses = request.descriptors.iter().map(|descriptor| {
         let limit = descriptor.limit.expect("our questions carry their limits");
         DescriptorStatus {
@@ -25,5 +25,7 @@ pub(super) fn answer(request: &[u8]) -> Vec<u8> {
         statuses: statuses.collect(),
         response_headers_to_add: Vec::new(),
     };
-    response.encode_to_vec()
+    let message = response.encode_to_vec();
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    [&[0], &length[..], &message].concat()
 }
