@@ -36,8 +36,10 @@ pub(super) struct Http {
 /// What is left to do with the request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Phase {
-    /// The rate-limit service is being asked, or moderation endpoints are.
+    /// The rate-limit service is being asked.
     Asking,
+    /// Moderation endpoints are.
+    Moderating,
     /// The body is awaited.
     Held,
     /// Nothing: it went on.
@@ -95,7 +97,7 @@ impl Http {
                 self.carry_out(step, body)
             }
             Step::Moderate => {
-                self.phase = Phase::Asking;
+                self.phase = Phase::Moderating;
                 let inquiries = self.exchange.inquiries();
                 self.calls = super::moderation::ask(&self.serving, self.id, inquiries);
                 let now = self.clock;
@@ -132,7 +134,7 @@ impl Http {
     fn awaited(&self, token: u32) -> Option<usize> {
         let mut calls = self.calls.iter();
         let call = calls.position(|call| *call == Some(token));
-        call.filter(|_| self.phase == Phase::Asking)
+        call.filter(|_| matches!(self.phase, Phase::Asking | Phase::Moderating))
     }
 
     /// Refuses a request with which Envoy did not do as told: what it would send on is not what was judged.
@@ -185,24 +187,18 @@ impl Context for Http {
         let Some(call) = self.awaited(token) else {
             return;
         };
-        let answer = super::moderation::answer_to(&self.serving, self.id, size);
-        if let Some(inquiry) = self.exchange.inquiries().get(call) {
-            inquiry.answered(answer.as_deref());
-        }
-        let now = self.now();
-        let step = self.exchange.moderated(now, &mut EnvoySharedData);
-        if self.carry_out(step, self.scanned) == Action::Continue {
-            self.resume_http_request();
-        }
-    }
-
-    fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
-        let Some(call) = self.awaited(token) else {
-            return;
+        let step = if self.phase == Phase::Asking {
+            let answer = super::service::answer(self.serving.root, self.id, size);
+            let now = self.now();
+            (self.exchange).answered(call, answer, now, &mut EnvoySharedData)
+        } else {
+            let answer = super::moderation::answer_to(&self.serving, self.id, size);
+            if let Some(inquiry) = self.exchange.inquiries().get(call) {
+                inquiry.answered(answer.as_deref());
+            }
+            let now = self.now();
+            self.exchange.moderated(now, &mut EnvoySharedData)
         };
-        let answer = super::service::answer(self.serving.root, self.id, status, size);
-        let now = self.now();
-        let step = (self.exchange).answered(call, answer, now, &mut EnvoySharedData);
         if self.carry_out(step, self.scanned) == Action::Continue {
             self.resume_http_request();
         }
@@ -237,7 +233,9 @@ impl HttpContext for Http {
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         match self.phase {
             Phase::Released => return Action::Continue,
-            Phase::Answered | Phase::Asking | Phase::Cut => return Action::Pause,
+            Phase::Answered | Phase::Asking | Phase::Moderating | Phase::Cut => {
+                return Action::Pause;
+            }
             Phase::Held => {}
         }
         let fresh = size.saturating_sub(self.scanned);
@@ -266,7 +264,9 @@ impl HttpContext for Http {
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
         match self.phase {
             Phase::Released => return Action::Continue,
-            Phase::Answered | Phase::Asking | Phase::Cut => return Action::Pause,
+            Phase::Answered | Phase::Asking | Phase::Moderating | Phase::Cut => {
+                return Action::Pause;
+            }
             Phase::Held => {}
         }
         let now = self.now();
