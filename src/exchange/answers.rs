@@ -170,12 +170,11 @@ impl Exchange {
         self.screen.inquiries.clear();
         let identity = self.identity.as_ref();
         let group = identity.map(|identity| Rc::clone(&identity.group));
-        match group.and_then(|group| self.leave_unjudged(&group)) {
-            Some(_) => self.stop_stream(framing, &Refusal::ResponseTooLarge, now),
-            None => {
-                let withheld = self.screen.withheld.take();
-                self.screen.out = withheld.map_or_else(Vec::new, |withheld| withheld.body);
-            }
+        if group.is_some_and(|group| self.leave_unjudged(&group).is_some()) {
+            self.stop_stream(framing, &Refusal::ResponseTooLarge, now);
+        } else {
+            let withheld = self.screen.withheld.take();
+            self.screen.out = withheld.map_or_else(Vec::new, |withheld| withheld.body);
         }
     }
 

@@ -24,6 +24,7 @@ enum Kind {
 }
 
 /// A part of the text.
+#[derive(Clone, Copy)]
 pub(super) struct Part<'a> {
     /// What it says.
     pub(super) text: &'a [u8],
