@@ -152,12 +152,7 @@ pub(crate) const NOT_KEPT: &str =
     "limits per day and month are counted in Envoy's memory: a restart of Envoy starts them anew";
 
 /// What policies do not do: silence would be a lie. `asks`: there is someone to ask about contents.
-fn of_policies(
-    rules: &[PolicyRule],
-    on_answers: bool,
-    asks: bool,
-    mut warn: impl FnMut(&str, &str),
-) {
+fn of_policies(rules: &[PolicyRule], asks: bool, mut warn: impl FnMut(&str, &str)) {
     for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.enabled) {
         let mut warn = |message| warn(&format!("[{index}]"), message);
         if let PolicyKind::ContentFilter(config) = &rule.kind {
@@ -169,14 +164,11 @@ fn of_policies(
             }
             if config.failure_mode == FailureMode::Deny && rule.action == PolicyAction::Flag {
                 warn(
-                    "`failure_mode: deny` does nothing here: `flag` refuses no request and holds none",
+                    "`failure_mode: deny` does nothing here: `flag` refuses nothing and holds nothing",
                 );
             }
             if rule.action == PolicyAction::Redact {
                 warn("a `content_filter` takes nothing out: `redact` is `block` here");
-            }
-            if on_answers {
-                warn("a `content_filter` does nothing on answers: it looks at prompts only");
             }
         }
     }
@@ -236,12 +228,12 @@ fn of_group(
 
 fn of_rules(rules: &Rules, asks: bool, mut warn: impl FnMut(&str, &str)) {
     let lists = [
-        ("policies", &rules.policies, true),
-        ("input_policies", &rules.input_policies, false),
-        ("output_policies", &rules.output_policies, true),
+        ("policies", &rules.policies),
+        ("input_policies", &rules.input_policies),
+        ("output_policies", &rules.output_policies),
     ];
-    for (list, rules, on_answers) in lists {
-        of_policies(rules, on_answers, asks, |field, message| {
+    for (list, rules) in lists {
+        of_policies(rules, asks, |field, message| {
             warn(&format!("{list}{field}"), message);
         });
     }

@@ -237,6 +237,20 @@ pub struct ResponseStep {
     pub hold: bool,
 }
 
+/// What the driver has to do next with an answer's body.
+#[derive(Debug)]
+pub enum AnswerStep {
+    /// Let it go on: as it is, or this in place of all that is held.
+    Pass(Option<Vec<u8>>),
+    /// Hold it, and its header where that is held.
+    Hold,
+    /// Hold it, ask moderation endpoints what it [waits for](Exchange::answer_inquiries), and say when each has come to
+    /// something: [`Exchange::answer_moderated`].
+    Moderate,
+    /// Answer in its place.
+    Reply(Reply),
+}
+
 impl Exchange {
     /// A new exchange under the policy that is in force now, and stays so for it.
     pub fn new(policy: Rc<Policy>, worker: Rc<Worker>) -> Self {

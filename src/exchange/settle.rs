@@ -2,7 +2,7 @@
 
 use super::admit::fired;
 use super::decide::model_label;
-use super::{Answer, Exchange, State};
+use super::{Answer, Exchange, Inquiry, State};
 use crate::analytics::{Alert, Charged, Event, Outcome};
 use crate::limit::SharedData;
 use crate::limit::counter::{Ending, Ledger, Tokens};
@@ -38,6 +38,8 @@ pub struct Settlement {
     pub shares_counters: bool,
     /// To be sent to the rate-limit service; nobody waits for the answers.
     pub reports: Vec<Call>,
+    /// To be asked about the answer; what comes of them is for a line of its own.
+    pub inquiries: Vec<Rc<Inquiry>>,
     group: Option<Rc<Group>>,
     model: usize,
 }
@@ -160,6 +162,8 @@ impl Exchange {
             // Whatever it is, it is too late to refuse the request.
             let _ = self.take_findings();
         }
+        let inquiries = self.answer_asides();
+        self.note_hits();
         let (charged, estimated) = self.charged.unwrap_or_default();
         let group = self
             .identity
@@ -197,7 +201,7 @@ impl Exchange {
             usage: charged,
         };
         let mut event = event.to_json();
-        for inquiry in &self.inquiries {
+        for inquiry in self.inquiries.iter().chain(&inquiries) {
             inquiry.leave(&String::from_utf8_lossy(&event));
         }
         let mut late = self.worker.late.borrow_mut();
@@ -217,6 +221,7 @@ impl Exchange {
             unmatched: self.unmatched,
             shares_counters: self.shares_counters,
             reports: std::mem::take(&mut self.reports),
+            inquiries,
             group,
             model,
         }
@@ -231,7 +236,8 @@ impl Exchange {
                 .call
                 .as_ref()
                 .is_some_and(|call| call.endpoint.charged());
-        let Answer::Read(answer) = &self.answer else {
+        // What is held may never be read, where the client goes before its end.
+        let (Answer::Read(answer) | Answer::Held(answer, _)) = &self.answer else {
             return (Charged::default(), false);
         };
         if !consumed {

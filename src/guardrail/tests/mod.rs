@@ -1,4 +1,5 @@
-mod redact;
+mod nested;
+pub(super) mod redact;
 
 use super::*;
 use proptest::prelude::*;

@@ -19,6 +19,18 @@ const MAX_BOUNDS: usize = 32;
 /// Shorter strings are text wherever they stand.
 const MIN_MEDIA: u64 = 256;
 
+/// Members at the top that say who asks, and which model: no model reads them.
+const UNREAD: [&str; 8] = [
+    "labels",
+    "metadata",
+    "model",
+    "models",
+    "prompt_cache_key",
+    "requestMetadata",
+    "safety_identifier",
+    "user",
+];
+
 /// What a number of a list of tokens is counted as, in bytes of text.
 const TOKEN_BYTES: u64 = 4;
 
@@ -48,6 +60,7 @@ impl JsonReader {
                 stream_options: false,
                 text: None,
                 media_key: false,
+                unread: false,
                 searched: None,
                 tools: None,
             },
@@ -101,6 +114,8 @@ pub(super) struct Visitor {
     pub(super) text: Option<TextField>,
     /// The last key is one that media stand under.
     media_key: bool,
+    /// Inside a member at the top that no model reads.
+    unread: bool,
     /// The text, where it is looked through.
     searched: Option<Box<Searched>>,
     /// Tools, where they are watched for.
@@ -266,9 +281,16 @@ impl Visitor {
         self.found.media = self.found.media.saturating_add(media);
     }
 
-    fn look_through(&mut self, piece: &[u8]) {
-        let read = self.text.is_some() || self.text_field(self.path.matches()).is_some();
-        if read && let Some(searched) = &mut self.searched {
+    /// All that a model might read is looked through, not only what is known to be text: of a new field nothing is let
+    /// through because nobody knew its name. Numbers at the top are settings.
+    fn look_through(&mut self, piece: &[u8], number: bool) {
+        let bits = self.path.matches();
+        let known = self.text.is_some() || self.text_field(bits).is_some();
+        let setting = number && self.path.depth() == 1;
+        let other = !self.unread && !setting && bits & self.fields.model_bits() == 0;
+        if (known || other)
+            && let Some(searched) = &mut self.searched
+        {
             searched.push(piece);
         }
     }
@@ -402,6 +424,7 @@ impl Sink for Visitor {
         let depth = self.path.depth();
         if depth == 1 {
             self.spans.top.members = true;
+            self.unread = key.whole && UNREAD.iter().any(|name| name.as_bytes() == key.bytes);
         }
         if depth == 2
             && self.settings
@@ -442,7 +465,7 @@ impl Sink for Visitor {
     )]
     fn piece(&mut self, piece: &[u8]) {
         if self.searched.is_some() {
-            self.look_through(piece);
+            self.look_through(piece, false);
         }
     }
 
@@ -450,7 +473,7 @@ impl Sink for Visitor {
         if let Scalar::Number(number) = value
             && self.searched.is_some()
         {
-            self.look_through(number.bytes);
+            self.look_through(number.bytes, true);
         }
         if self.searched.is_some() && self.end_of_text(value) {
             let model = self.path.matches() & self.fields.model_bits() != 0;

@@ -10,7 +10,7 @@ mod texts;
 
 use super::super::sse;
 use super::MAX_EVENT;
-use crate::guardrail::{Findings, Redaction, Redactor};
+use crate::guardrail::{Findings, Prompt, Redaction, redact};
 pub use frame::exception;
 use held::Held;
 
@@ -58,6 +58,8 @@ pub struct Order {
     pub redaction: Redaction,
     /// What stops the answer.
     pub stops: Findings,
+    /// Whether its text is kept.
+    pub keep: bool,
 }
 
 impl Order {
@@ -114,6 +116,11 @@ impl Screened {
             findings.add(text.redactor.findings());
         }
         findings
+    }
+
+    /// What was said so far, where it is kept.
+    pub fn take_text(&mut self) -> Prompt {
+        self.held.take_text()
     }
 
     /// Takes the next bytes, and gives out what goes on. Once stopped, it stays so.
@@ -190,6 +197,9 @@ impl Screened {
                     && let Some(whole) = whole(&raw, &self.held.order)
                 {
                     self.held.findings.add(&whole.findings);
+                    self.held.text = whole.text;
+                } else {
+                    self.held.text.lack();
                 }
             }
             _ => {}
@@ -252,6 +262,8 @@ pub struct Whole {
     pub findings: Findings,
     /// What goes on in its place; `None`: it goes on as it is.
     pub body: Option<Vec<u8>>,
+    /// What it says, where that is kept.
+    pub text: Prompt,
 }
 
 /// Screens a whole answer; `None` if it cannot be read.
@@ -261,7 +273,6 @@ pub fn whole(body: &[u8], order: &Order) -> Option<Whole> {
         stops: Findings::default(),
         ..order.clone()
     };
-    let redaction = &order.redaction;
     let trimmed = body.trim_ascii_start();
     // A stream that is not called one: what is in its events may go on from one to the next.
     let fields = [&b"data:"[..], b"event:", b"id:", b"retry:", b":"];
@@ -272,18 +283,22 @@ pub fn whole(body: &[u8], order: &Order) -> Option<Whole> {
         return (screened.finish(&mut left) == Course::On).then(|| Whole {
             findings: screened.findings(),
             body: (left != body).then_some(left),
+            text: screened.take_text(),
         });
     }
     if !trimmed.starts_with(b"{") && !trimmed.starts_with(b"[") {
         // Plain text, as of a transcript.
         std::str::from_utf8(body).ok()?;
-        let mut redactor = Redactor::default();
-        let mut left = Vec::with_capacity(body.len());
-        redactor.push(redaction, body, &mut left);
-        redactor.end(redaction, &mut left);
+        let mut text = Prompt::default();
+        if order.keep {
+            text.push(body);
+            text.end();
+        }
+        let (body, findings) = redact(&order.redaction, body);
         return Some(Whole {
-            body: (left != body).then_some(left),
-            findings: redactor.into_findings(),
+            findings,
+            body,
+            text,
         });
     }
     texts::read(body)?;
@@ -292,9 +307,11 @@ pub fn whole(body: &[u8], order: &Order) -> Option<Whole> {
     held.event(body.to_vec(), body.to_vec(), Framing::Whole, &mut left);
     held.end_texts();
     held.release(&mut left);
+    let text = held.take_text();
     (held.course == Course::On).then(|| Whole {
         findings: held.findings,
         body: (left != body).then_some(left),
+        text,
     })
 }
 
