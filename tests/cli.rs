@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -135,4 +136,96 @@ fn the_report_is_a_page() {
         "{seen}"
     );
     assert!(!seen.contains("http"), "it needs nothing else: {seen}");
+}
+
+/// Each thing that a first start may lack is told of with what to do about it.
+#[test]
+fn a_first_start_says_what_is_missing() {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("first-{}", std::process::id()));
+    for folder in ["target/release", ".envoy", "gateway"] {
+        fs::create_dir_all(dir.join(folder)).unwrap();
+    }
+    // Not where Cohort was built: what is there is found from there.
+    let program = dir.join("target/release/cohort");
+    // A link: while a file is written, it cannot be run.
+    fs::hard_link(env!("CARGO_BIN_EXE_cohort"), &program).unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(&program);
+        command.args(arguments).current_dir(dir.join("gateway"));
+        command.env("PATH", "/nowhere").env_remove("OPENAI_API_KEY");
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), said)
+    };
+    let says = |arguments: &[&str], code: i32, what: &str, advice: &str| {
+        let (status, said) = run(arguments);
+        assert_eq!(status, Some(code), "{arguments:?}: {said}");
+        assert!(
+            said.contains(what) && said.contains(advice),
+            "{arguments:?}: {said}"
+        );
+    };
+    let start = ["run", "--port", &port];
+    says(
+        &start,
+        2,
+        "there is no Envoy on PATH",
+        "`make envoy` gets one",
+    );
+    fs::write(dir.join(".envoy/envoy"), "").unwrap();
+    says(&start, 2, "cohort.wasm is missing", "`make build` makes it");
+    fs::write(dir.join("target/cohort.wasm"), "").unwrap();
+    let missing = "cannot read policy-config.yaml: there is no such file";
+    for command in [
+        &start[..],
+        &["lint"],
+        &["explain", "--model", "gpt-4o"],
+        &["group", "list"],
+        &["consumer", "list"],
+        &["key", "rotate", "ann"],
+        &["render", "envoy"],
+    ] {
+        says(
+            command,
+            2,
+            missing,
+            "begin with the one that the README shows",
+        );
+    }
+    for command in [&["report"][..], &["events", "tail"]] {
+        let missing = "cannot read .cohort/events.jsonl: there is no such file";
+        says(
+            command,
+            2,
+            missing,
+            "`cohort run` and `cohort demo` write one",
+        );
+    }
+    let policy = "version: '1'\nproviders:\n  targets: [{ id: openai, provider: openai, secret_key_ref: { env: OPENAI_API_KEY } }]\nconsumer_groups: [{ name: a, api_key: key_of_a_abc123 }]\n";
+    fs::write(dir.join("gateway/policy-config.yaml"), policy).unwrap();
+    let advice = "set it before `cohort run` starts, or try it without a provider: --demo-upstream";
+    says(&start, 1, "OPENAI_API_KEY is not set", advice);
+    let start = ["run", "--port", &port, "--demo-upstream"];
+    says(
+        &start,
+        2,
+        &format!("127.0.0.1:{port} is taken"),
+        "another port with --port",
+    );
+    let admin = ["run", "--admin-port", &port, "--demo-upstream"];
+    says(
+        &admin,
+        2,
+        &format!("127.0.0.1:{port} is taken"),
+        "with --admin-port",
+    );
+    says(
+        &["status"],
+        2,
+        "no gateway runs in this folder",
+        "`cohort run` starts one",
+    );
+    fs::remove_dir_all(&dir).unwrap();
 }

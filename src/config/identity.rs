@@ -1,9 +1,29 @@
 //! `identity`: who asks, where a filter before this one has settled it.
 
-use super::IdentitySource;
 use super::decode::{Decoder, Fields, Map};
 use super::document::header_name;
 use super::node::Node;
+
+/// `identity`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum IdentitySource {
+    /// Fields of the request's header, which only a filter before this one can have written.
+    Headers {
+        /// `consumer_header`, lower case.
+        consumer: Option<String>,
+        /// `group_header`, lower case.
+        group: Option<String>,
+    },
+    /// The dynamic metadata of a filter.
+    Metadata {
+        /// Its name there.
+        filter: String,
+        /// Where in it the consumer's name stands.
+        consumer: Vec<String>,
+        /// Where the group's name stands.
+        group: Vec<String>,
+    },
+}
 
 pub(super) const IDENTITY: Fields = Fields {
     known: &[

@@ -72,7 +72,13 @@ fn upstream_alone(port: u16) -> io::Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let listener = listen(Ipv4Addr::LOCALHOST.into(), port, "the demo upstream").await?;
+        let listener = listen(
+            Ipv4Addr::LOCALHOST.into(),
+            port,
+            "the demo upstream",
+            "--port",
+        )
+        .await?;
         let address = listener.local_addr()?;
         writeln!(
             io::stdout().lock(),

@@ -6,7 +6,7 @@ mod follow;
 mod table;
 mod tail;
 
-use super::{Failure, Printed, print};
+use super::{Failure, NO_EVENTS, Printed, print};
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::path::PathBuf;
@@ -65,7 +65,7 @@ impl Command {
 
 impl Tail {
     fn run(&self) -> Result<ExitCode, Failure> {
-        let cannot = |error| Failure(format!("cannot read {}: {error}", self.file.display()));
+        let cannot = |error: std::io::Error| Failure::reading(&self.file, &error, NO_EVENTS);
         let mut out = Output {
             format: self.format,
             table: Table::new(self.verbose),

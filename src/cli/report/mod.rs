@@ -6,7 +6,7 @@ mod html;
 mod sums;
 
 use super::clock;
-use super::{Failure, print};
+use super::{Failure, NO_EVENTS, print};
 use crate::spend::usd;
 use crate::time::Timestamp;
 use serde_json::{Value, json};
@@ -94,7 +94,7 @@ impl Report {
                 ))
             })?),
         };
-        let cannot = |error| Failure(format!("cannot read {}: {error}", self.file.display()));
+        let cannot = |error: io::Error| Failure::reading(&self.file, &error, NO_EVENTS);
         let file = File::open(&self.file).map_err(cannot)?;
         let sums = self.add_up(BufReader::new(file), since).map_err(cannot)?;
         print(|out| match self.format {

@@ -164,13 +164,19 @@ pub(super) fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     })
 }
 
-pub(super) async fn listen(address: IpAddr, port: u16, what: &str) -> io::Result<TcpListener> {
+/// `option` is the one that names another port.
+pub(super) async fn listen(
+    address: IpAddr,
+    port: u16,
+    what: &str,
+    option: &str,
+) -> io::Result<TcpListener> {
     let address = SocketAddr::new(address, port);
     TcpListener::bind(address)
         .await
         .map_err(|error| match error.kind() {
             io::ErrorKind::AddrInUse => io::Error::other(format!(
-                "{address} is taken, {what} needs it: stop what listens there and try again"
+                "{address} is taken, {what} needs it: stop what listens there, or say another port with {option}"
             )),
             _ => io::Error::other(format!("{address}, for {what}: {error}")),
         })
