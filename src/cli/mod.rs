@@ -15,6 +15,7 @@ mod group;
 mod key;
 mod limits;
 mod lint;
+mod order;
 mod render;
 mod report;
 mod roster;

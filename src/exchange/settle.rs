@@ -93,15 +93,7 @@ impl Exchange {
         }
         let (mut charged, estimated) = self.charge();
         if let Some(group) = self.group() {
-            let Charged {
-                prompt,
-                cached,
-                cache_write,
-                completion,
-                ..
-            } = charged;
-            let buckets = Buckets::new(prompt, cached, cache_write, completion);
-            charged.cost = group.pricing.cost(&self.models, buckets);
+            charged.cost = group.pricing.cost(&self.models, charged.priced);
         }
         self.charged = Some((charged, estimated));
         if !self.permit.is_empty() {
@@ -264,6 +256,7 @@ impl Exchange {
                     prompt,
                     completion,
                     total,
+                    priced: Buckets::new(prompt, seen.cached, seen.priced.cache_write, completion),
                     ..seen
                 };
                 (estimate, true)
@@ -299,14 +292,20 @@ impl Exchange {
 fn counted(usage: Usage) -> Charged {
     let prompt = usage.prompt_tokens.unwrap_or(0);
     let completion = usage.completion_tokens.unwrap_or(0);
+    let cached = usage.cached_tokens.unwrap_or(0);
+    let cache_write = usage.cache_write_tokens.unwrap_or(0);
     Charged {
         prompt,
         completion,
         total: usage
             .total_tokens
             .unwrap_or_else(|| prompt.saturating_add(completion)),
-        cached: usage.cached_tokens.unwrap_or(0),
-        cache_write: usage.cache_write_tokens.unwrap_or(0),
+        cached,
+        priced: match usage.billed {
+            // What came from a cache for nothing is not among it.
+            Some([prompt, completion]) => Buckets::new(prompt, 0, 0, completion),
+            None => Buckets::new(prompt, cached, cache_write, completion),
+        },
         reasoning: usage.reasoning_tokens.unwrap_or(0),
         cost: 0,
     }

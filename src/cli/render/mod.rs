@@ -2,12 +2,11 @@
 //!
 //! Reads the policy, refuses it as `lint` would, and says what a target cannot do. What comes out is `render`'s.
 
-mod order;
 mod output;
 
 use super::run::Source;
-use super::{Failure, NO_POLICY, diagnostics};
-use crate::config::{self, Additions, Config};
+use super::{Failure, NO_POLICY, diagnostics, order};
+use crate::config::{self, Additions, Config, ConfigError};
 use crate::policy::Policy;
 use crate::render::envoy::{self, Filter, Listen, Standalone, Upstream};
 use crate::render::envoy_gateway::EnvoyGateway;
@@ -294,7 +293,7 @@ impl Common {
         let mut errors = match checked {
             Ok(config) => {
                 policy.config = config;
-                order::check(&policy.config)
+                unordered(&policy.config)
             }
             Err(errors) => errors,
         };
@@ -318,6 +317,21 @@ impl Common {
         output::write(self.output.as_deref(), text)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Prices that would be other ones where the members of a map are sorted.
+fn unordered(config: &Config) -> Vec<ConfigError> {
+    let pairs = order::swapped(config).into_iter();
+    let errors = pairs.map(|pair| {
+        let message = format!(
+            "Kubernetes sorts maps, and `{}` would come before `{}` and take its models",
+            pair.first, pair.later
+        );
+        let mut error = ConfigError::new(pair.path, message);
+        error.help = Some(order::KEEP.to_owned());
+        error
+    });
+    errors.collect()
 }
 
 /// Secrets are Envoy's to have.

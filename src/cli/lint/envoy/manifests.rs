@@ -31,6 +31,8 @@ pub(super) struct Resource<'a> {
     pub(super) path: String,
     value: &'a Value,
     policy: &'a Value,
+    /// The field that has the policy.
+    field: &'static str,
 }
 
 impl<'a> Resource<'a> {
@@ -54,6 +56,7 @@ impl<'a> Resource<'a> {
             path,
             value,
             policy: value.get(config).unwrap_or(&Value::Null),
+            field: config,
         });
         let named = |resource: &Self| {
             let names = [
@@ -73,6 +76,7 @@ impl<'a> Resource<'a> {
             .policy
             .get("consumer_groups")
             .map(|_| self.policy.get("hold_request_headers") != Some(&Value::Bool(false)));
+        report.check_order(self.policy, &format!("{}.{}", self.path, self.field));
         if own.unwrap_or(holds) {
             report.error(
                 &self.path,

@@ -8,9 +8,9 @@ mod headers;
 mod manifests;
 mod plugin;
 
-use super::super::Failure;
+use super::super::{Failure, order};
 use super::finding::{Finding, Level};
-use crate::config::{Places, json_from_yaml};
+use crate::config::{Config, Places, json_from_yaml};
 use plugin::Plugin;
 use serde_json::Value;
 use std::fs;
@@ -151,6 +151,23 @@ impl Report<'_> {
     /// Something that is not what its author may expect.
     fn warn(&mut self, path: &str, message: impl Into<String>, help: impl Into<String>) {
         self.add(Level::Warning, path, message.into(), help.into());
+    }
+
+    /// Prices in a policy that is handed over as a map, whose names are sorted then, at the latest.
+    fn check_order(&mut self, policy: &Value, path: &str) {
+        let Ok(config) = Config::from_json(policy.to_string().as_bytes()) else {
+            return;
+        };
+        for pair in order::shadowed(&config) {
+            self.warn(
+                &format!("{path}.{}", pair.path),
+                format!(
+                    "a map has no order: `{}` comes before `{}` and takes its models",
+                    pair.first, pair.later
+                ),
+                order::KEEP,
+            );
+        }
     }
 
     fn add(&mut self, level: Level, path: &str, message: String, help: String) {

@@ -158,6 +158,40 @@ fn headers_wait_as_the_policy_says() {
     assert_eq!(said("elsewhere", &document, false).len(), 1);
 }
 
+/// A text keeps the order of prices, a map does not.
+#[test]
+fn prices_of_a_map_do_not_hang_on_their_order() {
+    let priced = |names: [&str; 2]| {
+        let price = json!({"input_per_million": 1, "output_per_million": 1});
+        let [a, b] = names;
+        json!({"version": "1", "consumer_groups": [{"name": "a", "pricing": {a: price, b: price}}], "hold_request_headers": false})
+    };
+    let said_of = |policy: Value| {
+        changed("prices", |manager| {
+            let plugin = plugin(manager);
+            plugin["allow_on_headers_stop_iteration"] = json!(false);
+            plugin["configuration"] = json!({"value": policy});
+        })
+    };
+    let mini = priced(["gpt-4o-mini", "gpt-4o*"]);
+    assert_eq!(
+        said_of(mini.clone()),
+        [
+            "warning config.configuration.value.consumer_groups[0].pricing: a map has no order: `gpt-4o*`"
+        ]
+    );
+    assert!(said_of(json!(mini.to_string())).is_empty());
+    assert!(said_of(priced(["gpt-4o", "gpt-4o*"])).is_empty());
+    let manifest = json!({"kind": "WasmPlugin", "spec": {"pluginConfig": mini, "failStrategy": "FAIL_RELOAD"}});
+    let found = said("wasm-plugin-order", &manifest, false);
+    let (level, path, message) = found
+        .iter()
+        .find(|(_, path, _)| path.contains("pricing"))
+        .unwrap();
+    assert!(*level == Level::Warning && path == "spec.pluginConfig.consumer_groups[0].pricing");
+    assert!(message.contains("before `gpt-4o-mini`"), "{message}");
+}
+
 #[test]
 fn filters_stand_where_they_do_no_harm() {
     let at = "http_filters[0]";
