@@ -72,14 +72,14 @@ fn services_find_what_they_mount() {
     }
 }
 
-/// The Compose Specification's own schema takes it, and would not take a misspelt field of any service.
+/// The Compose Specification's own schema judge it, and would not take a misspelt field of any service.
 #[test]
 fn it_is_what_the_compose_specification_takes() {
     let Some(python) = envoy::required("PYTHON") else {
         return;
     };
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let takes = |document: &Value| {
+    let judge = |document: &Value| {
         let file = folder.join(format!("compose-{}.json", std::process::id()));
         fs::write(&file, document.to_string()).unwrap();
         let checked = Command::new(&python)
@@ -94,7 +94,7 @@ fn it_is_what_the_compose_specification_takes() {
         (checked.status.success(), said)
     };
     let compose = compose();
-    let (taken, said) = takes(&compose);
+    let (taken, said) = judge(&compose);
     assert!(taken, "{said}");
     for (path, field) in [
         ("/services/envoy", "ports"),
@@ -105,7 +105,7 @@ fn it_is_what_the_compose_specification_takes() {
         let fields = wrong.pointer_mut(path).unwrap().as_object_mut().unwrap();
         let value = fields.remove(field).unwrap();
         fields.insert(format!("{field}_"), value);
-        let (taken, said) = takes(&wrong);
+        let (taken, said) = judge(&wrong);
         assert!(
             !taken && said.to_string().contains(&format!("{field}_")),
             "{path}: {said}"
