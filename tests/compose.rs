@@ -72,7 +72,7 @@ fn services_find_what_they_mount() {
     }
 }
 
-/// The Compose Specification's own schema judge it, and would not take a misspelt field of any service.
+/// The Compose Specification's own schema takes it, and would not take a misspelt field of any service.
 #[test]
 fn it_is_what_the_compose_specification_takes() {
     let Some(python) = envoy::required("PYTHON") else {
