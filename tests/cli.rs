@@ -96,11 +96,143 @@ fn what_is_rendered_fits() {
     }
 }
 
+/// What prints, on files that are here.
+const PRINTING: [&[&str]; 12] = [
+    &["events", "tail", "--file", "testdata/cli/events.jsonl"],
+    &[
+        "events",
+        "tail",
+        "--file",
+        "testdata/cli/events.jsonl",
+        "--format",
+        "json",
+    ],
+    &["report", "--file", "testdata/cli/report.jsonl"],
+    &[
+        "report",
+        "--file",
+        "testdata/cli/report.jsonl",
+        "--format",
+        "html",
+    ],
+    &["lint", "testdata/cli/teams.yaml"],
+    &["lint", "testdata/cli/teams.yaml", "--format", "json"],
+    &[
+        "explain",
+        "--config",
+        "testdata/cli/teams.yaml",
+        "--group",
+        "marketing",
+        "--model",
+        "o3",
+    ],
+    &["group", "list", "--config", "testdata/cli/teams.yaml"],
+    &["consumer", "list", "--config", "testdata/cli/teams.yaml"],
+    &["render", "envoy", "--config", "testdata/config/valid/tutorial.yaml"],
+    &["schema"],
+    &["completions", "bash"],
+];
+
+fn cohort(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cohort"));
+    command
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(arguments);
+    command
+}
+
+/// `| head` is no failure; a full disk is.
 #[test]
 fn a_reader_that_has_seen_enough_is_no_failure() {
-    let mut tail = events(&["--format", "json"]).spawn().unwrap();
-    drop(tail.stdout.take());
-    assert!(tail.wait().unwrap().success());
+    for arguments in PRINTING {
+        let mut command = cohort(arguments);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        if let Ok(full) = fs::OpenOptions::new().write(true).open("/dev/full") {
+            let output = cohort(arguments).stdout(full).output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+            assert!(
+                said.contains("error: cannot write: "),
+                "{arguments:?}: {said}"
+            );
+        }
+    }
+}
+
+/// What goes into a file or a pipe has no colours; on a terminal `NO_COLOR` takes them out.
+#[test]
+fn colours_are_for_terminals() {
+    const LINT: &[&str] = &["lint", "testdata/cli/teams.yaml"];
+    for arguments in PRINTING {
+        let output = cohort(arguments).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        assert!(!said.contains(&0x1b), "{arguments:?}");
+    }
+    // The only one here that gives a program a terminal.
+    let shown = |no_color: bool| {
+        let mut command = Command::new("script");
+        let line = format!("{} {}", env!("CARGO_BIN_EXE_cohort"), LINT.join(" "));
+        command.args(["-qec", &line, "/dev/null"]);
+        command.current_dir(env!("CARGO_MANIFEST_DIR"));
+        command.env("TERM", "xterm").env_remove("NO_COLOR");
+        if no_color {
+            command.env("NO_COLOR", "1");
+        }
+        command.stdin(Stdio::null()).output()
+    };
+    let (Ok(plain), Ok(coloured)) = (shown(true), shown(false)) else {
+        // Not `eprintln`: the test harness would swallow it.
+        let _ = writeln!(io::stderr(), "SKIPPED: there is no script(1) here");
+        return;
+    };
+    assert!(
+        coloured.stdout.windows(3).any(|part| part == b"\x1b[1"),
+        "{coloured:?}"
+    );
+    assert!(!plain.stdout.contains(&0x1b), "{plain:?}");
+    assert!(plain.stdout.starts_with(b"warning: "), "{plain:?}");
+}
+
+/// Shells take the scripts, and bash completes with its own.
+#[test]
+fn shells_complete_it() {
+    let script = |shell: &str| {
+        let output = cohort(&["completions", shell]).output().unwrap();
+        assert!(output.status.success());
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("completions.{shell}"));
+        fs::write(&file, output.stdout).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    for shell in ["bash", "zsh", "fish"] {
+        let file = script(shell);
+        match Command::new(shell).args(["-n", &file]).output() {
+            Ok(checked) => assert!(checked.status.success(), "{checked:?}"),
+            Err(_) => drop(writeln!(io::stderr(), "SKIPPED: there is no {shell} here")),
+        }
+    }
+    for (words, expected) in [
+        ("cohort li", "lint"),
+        ("cohort events t", "tail"),
+        ("cohort lint --rep", "--replicas"),
+        ("cohort report --format h", "html"),
+    ] {
+        let last = words.split(' ').count() - 1;
+        let line = format!(
+            "source {}; COMP_WORDS=({words}); COMP_CWORD={last}; _cohort cohort \"${{COMP_WORDS[{last}]}}\" \"${{COMP_WORDS[{}]}}\"; echo \"${{COMPREPLY[*]}}\"",
+            script("bash"),
+            last - 1
+        );
+        let completed = Command::new("bash").args(["-c", &line]).output().unwrap();
+        let completed = String::from_utf8(completed.stdout).unwrap();
+        assert_eq!(completed.trim(), expected, "{words}");
+    }
 }
 
 /// As a browser sees it: charts, figures, and no markup out of a caller's text.
