@@ -128,7 +128,12 @@ const PRINTING: [&[&str]; 12] = [
     ],
     &["group", "list", "--config", "testdata/cli/teams.yaml"],
     &["consumer", "list", "--config", "testdata/cli/teams.yaml"],
-    &["render", "envoy", "--config", "testdata/config/valid/tutorial.yaml"],
+    &[
+        "render",
+        "envoy",
+        "--config",
+        "testdata/config/valid/tutorial.yaml",
+    ],
     &["schema"],
     &["completions", "bash"],
 ];
