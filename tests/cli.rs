@@ -286,8 +286,12 @@ fn a_first_start_says_what_is_missing() {
     let program = dir.join("target/release/cohort");
     // A link: while a file is written, it cannot be run.
     fs::hard_link(env!("CARGO_BIN_EXE_cohort"), &program).unwrap();
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port().to_string();
+    // Below the ports that the system gives to clients: nobody else takes the one that is let go.
+    let mut bound = (20_001..30_000).flat_map(|port| TcpListener::bind(("127.0.0.1", port)));
+    let (free, taken) = (bound.next().unwrap(), bound.next().unwrap());
+    let number = |port: &TcpListener| port.local_addr().unwrap().port().to_string();
+    let (port, admin) = (number(&taken), number(&free));
+    drop(free);
     let run = |arguments: &[&str]| {
         let mut command = Command::new(&program);
         command.args(arguments).current_dir(dir.join("gateway"));
@@ -344,19 +348,26 @@ fn a_first_start_says_what_is_missing() {
     fs::write(dir.join("gateway/policy-config.yaml"), policy).unwrap();
     let advice = "set it before `cohort run` starts, or try it without a provider: --demo-upstream";
     says(&start, 1, "OPENAI_API_KEY is not set", advice);
-    let start = ["run", "--port", &port, "--demo-upstream"];
+    let start = [
+        "run",
+        "--port",
+        &port,
+        "--admin-port",
+        &admin,
+        "--demo-upstream",
+    ];
     says(
         &start,
         2,
         &format!("127.0.0.1:{port} is taken"),
         "another port with --port",
     );
-    let admin = ["run", "--admin-port", &port, "--demo-upstream"];
+    let start = ["run", "--admin-port", &port, "--demo-upstream"];
     says(
-        &admin,
+        &start,
         2,
         &format!("127.0.0.1:{port} is taken"),
-        "with --admin-port",
+        "another port with --admin-port",
     );
     says(
         &["status"],
