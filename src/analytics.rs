@@ -320,6 +320,12 @@ pub mod stats {
         format!("cohort.unmatched.group.{}", group.unwrap_or(NONE))
     }
 
+    /// A counter, by group: requests of consumers that share their counters, because the file does not name them and there
+    /// were too many of those.
+    pub fn shared_counters(group: Option<&str>) -> String {
+        format!("cohort.shared_counters.group.{}", group.unwrap_or(NONE))
+    }
+
     /// A counter: updates of a counter that were given up, and questions to the rate-limit service without an answer.
     pub const STORE_ERRORS: &str = "cohort.store_errors";
 }

@@ -79,6 +79,8 @@ pub struct Exchange {
     store_errors: u32,
     /// Whether the rate-limit service does not know a limit.
     unmatched: bool,
+    /// Whether its consumer has no counters of its own.
+    shares_counters: bool,
     /// What is to be reported to it.
     reports: Vec<ServiceCall>,
 }
@@ -273,6 +275,7 @@ impl Exchange {
             screen: answers::Screen::default(),
             store_errors: 0,
             unmatched: false,
+            shares_counters: false,
             reports: Vec::new(),
         }
     }

@@ -34,6 +34,8 @@ pub struct Settlement {
     pub store_errors: u32,
     /// Whether the rate-limit service does not know a limit of this request.
     pub unmatched: bool,
+    /// Whether its consumer, one of too many that the file does not name, has no counters of its own.
+    pub shares_counters: bool,
     /// To be sent to the rate-limit service; nobody waits for the answers.
     pub reports: Vec<Call>,
     group: Option<Rc<Group>>,
@@ -213,6 +215,7 @@ impl Exchange {
             ttft_ms,
             store_errors: self.store_errors,
             unmatched: self.unmatched,
+            shares_counters: self.shares_counters,
             reports: std::mem::take(&mut self.reports),
             group,
             model,
