@@ -273,6 +273,28 @@ fn the_report_is_a_page() {
         "{seen}"
     );
     assert!(!seen.contains("http"), "it needs nothing else: {seen}");
+    let [light, dark] = ["light", "dark"].map(|scheme| {
+        let picture = file.with_file_name(format!("report-{scheme}.png"));
+        let number = u8::from(scheme == "light");
+        let taken = Command::new("chromium")
+            .args(["--headless", "--no-sandbox", "--disable-gpu"])
+            .arg(format!("--blink-settings=preferredColorScheme={number}"))
+            .arg(format!("--screenshot={}", picture.display()))
+            .arg(format!("file://{}", file.display()))
+            .stderr(Stdio::null())
+            .status();
+        assert!(taken.unwrap().success());
+        fs::read(&picture).unwrap()
+    });
+    for picture in [&light, &dark] {
+        let blank = picture.len() < 10_000;
+        assert!(
+            picture.starts_with(b"\x89PNG") && !blank,
+            "{}",
+            picture.len()
+        );
+    }
+    assert_ne!(light, dark, "colours follow the reader's");
 }
 
 /// Each thing that a first start may lack is told of with what to do about it.
