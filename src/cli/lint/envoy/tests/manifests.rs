@@ -67,6 +67,9 @@ fn manifests_say_it_in_their_own_words() {
     let istio = read("istio.yaml");
     let wrong = istio.replace("allow_on_headers_stop_iteration: true", "name: x");
     assert_eq!(said_of("flag", &wrong).len(), 1);
+    let wrong = istio.replace("failure_policy: FAIL_RELOAD", "failure_policy: FAIL_OPEN");
+    assert_eq!(said_of("failure", &wrong).len(), 1);
+    assert!(said_of("failure", &wrong)[0].starts_with("error "));
     let wrong = istio.replace("- { remove: x-consumer }", "- { remove: x-other }");
     assert_eq!(said_of("mutation", &wrong).len(), 1);
     assert!(said_of("mutation", &wrong)[0].ends_with(".config"));
