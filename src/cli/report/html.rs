@@ -117,7 +117,7 @@ fn columns(
             out,
             "<rect x=\"{left}\" y=\"{top}\" width=\"{wide}\" height=\"{height}\"><title>{day}: {written}</title></rect>",
             top = 100_u64.saturating_sub(height),
-            wide = step.saturating_mul(4) / 5,
+            wide = (step.saturating_mul(4) / 5).min(48), // one day is no square
             day = escape(day),
             written = written(*amount),
         )?;
