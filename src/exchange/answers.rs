@@ -26,6 +26,8 @@ pub(super) struct Screen {
     pub(super) hits: Vec<Hit>,
     /// Bytes of an answer that nobody read.
     pub(super) unread: u64,
+    /// The upstream did not send all of its answer.
+    pub(super) failed: bool,
 }
 
 impl Screen {
