@@ -251,6 +251,17 @@ pub enum AnswerStep {
     Reply(Reply),
 }
 
+/// How an answer ended that did not come to its end.
+#[derive(Clone, Copy, Debug)]
+pub struct BrokenOff {
+    /// The status that the client got; 0 where it got none.
+    pub status: u16,
+    /// Whether the upstream or the way to it failed, and not the client.
+    pub by_upstream: bool,
+    /// Bytes of the answer that were held.
+    pub held: usize,
+}
+
 impl Exchange {
     /// A new exchange under the policy that is in force now, and stays so for it.
     pub fn new(policy: Rc<Policy>, worker: Rc<Worker>) -> Self {

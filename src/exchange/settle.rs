@@ -264,6 +264,15 @@ impl Exchange {
         }
     }
 
+    /// Whether the upstream failed behind a status that said that all was well.
+    fn upstream_failed(&self) -> bool {
+        let said = match &self.answer {
+            Answer::Read(answer) => answer.saw_error(),
+            _ => false,
+        };
+        self.screen.failed || said
+    }
+
     fn outcome(&self) -> (Outcome, Option<&'static str>) {
         match (&self.state, self.refusal, self.shadowed) {
             (State::Refused, Some(code), _) if self.status < 500 => (Outcome::Blocked, Some(code)),
@@ -281,14 +290,16 @@ impl Exchange {
                 _ => (Outcome::Error, Some(code)),
             },
             (State::Passed, ..) if self.status == 0 => (Outcome::Error, Some("no_response")),
-            (State::Passed, ..) if self.status >= 400 => (Outcome::Error, Some("upstream_error")),
+            (State::Passed, ..) if self.status >= 400 || self.upstream_failed() => {
+                (Outcome::Error, Some("upstream_error"))
+            }
             (State::Passed, _, Some(code)) => (Outcome::Flagged, Some(code)),
             (State::Passed, _, None) => (Outcome::Allowed, None),
         }
     }
 }
 
-/// Unknowns become zeros; a total that is not stated is the sum.
+/// Unknowns become zeros; a total that is not stated is the sum. No part is more than the whole, whatever an upstream says.
 fn counted(usage: Usage) -> Charged {
     let prompt = usage.prompt_tokens.unwrap_or(0);
     let completion = usage.completion_tokens.unwrap_or(0);
@@ -300,13 +311,13 @@ fn counted(usage: Usage) -> Charged {
         total: usage
             .total_tokens
             .unwrap_or_else(|| prompt.saturating_add(completion)),
-        cached,
+        cached: cached.min(prompt),
         priced: match usage.billed {
             // What came from a cache for nothing is not among it.
             Some([prompt, completion]) => Buckets::new(prompt, 0, 0, completion),
             None => Buckets::new(prompt, cached, cache_write, completion),
         },
-        reasoning: usage.reasoning_tokens.unwrap_or(0),
+        reasoning: usage.reasoning_tokens.unwrap_or(0).min(completion),
         cost: 0,
     }
 }

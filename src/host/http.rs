@@ -4,7 +4,7 @@ use super::abi::{self, Buffer, Map};
 use super::pairs;
 use super::root::Serving;
 use super::shared_data::EnvoySharedData;
-use crate::exchange::{AnswerStep, Exchange, Inbound, NewBody, Property, Release, Step};
+use crate::exchange::{AnswerStep, BrokenOff, Exchange, Inbound, NewBody, Property, Release, Step};
 use crate::headers::{Edit, HeaderEdits, Headers};
 use crate::reply::Reply;
 use crate::service::Call;
@@ -330,6 +330,9 @@ impl HttpContext for Http {
     /// Envoy calls this on every ending: also when the client went away, on a timeout, on a reset.
     fn on_log(&mut self) {
         let now = self.now();
+        if self.exchange.is_open() && !self.exchange.is_over() {
+            self.exchange.break_off(broken_off(self.held));
+        }
         let settlement = self
             .exchange
             .finish(&reached_upstream, now, &mut EnvoySharedData);
@@ -357,6 +360,19 @@ impl HttpContext for Http {
 
 pub(super) fn now() -> Timestamp {
     Timestamp(abi::now_nanoseconds() / 1_000_000)
+}
+
+/// What Envoy knows of an answer that did not come to its end.
+fn broken_off(held: usize) -> BrokenOff {
+    /// The client went away, reset its stream or broke the protocol.
+    const BY_CLIENT: u64 = 0x1004_4000;
+    let number = |path| abi::property(path)?.try_into().ok().map(u64::from_le_bytes);
+    let status = number("response\0code").and_then(|code| code.try_into().ok());
+    BrokenOff {
+        status: status.unwrap_or(0),
+        by_upstream: number("response\0flags").is_some_and(|flags| flags & BY_CLIENT == 0),
+        held,
+    }
 }
 
 /// Whether a request that failed was sent to an upstream, or Envoy found none that takes it.
