@@ -145,11 +145,13 @@ fn config(d: &mut Decoder, root: &Node) -> Option<Config> {
         identity: d.field(&map, "identity", identity::source),
         counters: Counters::default(),
         credential_headers: (d.field(&map, "credential_headers", |d, node| {
-            d.set(node, header_name)
+            d.texts(node, &mut header_name)
         }))
         .unwrap_or_else(|| owned(&credential::DEFAULT_HEADERS)),
-        path_prefixes: (d.field(&map, "path_prefixes", |d, node| d.set(node, path_prefix)))
-            .unwrap_or_else(|| owned(&DEFAULT_PATH_PREFIXES)),
+        path_prefixes: (d.field(&map, "path_prefixes", |d, node| {
+            d.texts(node, &mut path_prefix)
+        }))
+        .unwrap_or_else(|| owned(&DEFAULT_PATH_PREFIXES)),
         failed_auth_per_minute: (d.field(&map, "failed_auth_per_minute", |d, node| {
             d.number32(node, 1_000_000)
         }))
@@ -282,7 +284,9 @@ fn target(d: &mut Decoder, node: &Node, ids: &mut Vec<String>) -> Option<Provide
     });
     let provider = d.required(&map, "provider", |d, node| d.choice(node, &PROVIDER_NAMES));
     let secret_env = d.field(&map, "secret_key_ref", secret_env);
-    let models = d.field(&map, "models", |d, node| d.set(node, Decoder::model_glob));
+    let models = d.field(&map, "models", |d, node| {
+        d.texts(node, &mut Decoder::model_glob)
+    });
     let cluster = d.field(&map, "cluster", cluster);
     let id = id?;
     Some(ProviderTarget {

@@ -47,33 +47,33 @@ pub(super) fn of(config: &Config) -> Vec<Warning> {
         let is_parent = others.any(|other| other.parent.as_ref() == Some(&group.name));
         let is_open = is_parent || is_reached(config, group);
         let rules = config.rules_of(group);
-        of_group(group, &rules, is_open, asks, |field, message| {
+        of_group(group, &rules, is_open, asks, &mut |field, message| {
             warn(format!("consumer_groups[{index}]{field}"), message);
         });
     }
     let scopes = [("", &config.defaults), ("ceilings.", &config.ceilings)];
     for (scope, rules) in scopes {
-        of_rules(rules, asks, |field, message| {
+        of_rules(rules, asks, &mut |field, message| {
             warn(format!("{scope}{field}"), message);
         });
     }
     for (list, entries) in [("services", &config.services), ("routes", &config.routes)] {
         for (index, entry) in entries.iter().enumerate() {
-            of_rules(&entry.rules, asks, |field, message| {
+            of_rules(&entry.rules, asks, &mut |field, message| {
                 warn(format!("{list}[{index}].{field}"), message);
             });
         }
     }
     for (index, consumer) in config.consumers.iter().enumerate() {
-        of_rules(&consumer.rules, asks, |field, message| {
+        of_rules(&consumer.rules, asks, &mut |field, message| {
             warn(format!("consumers[{index}].{field}"), message);
         });
     }
-    of_counters(config, warn);
+    of_counters(config, &mut warn);
     warnings
 }
 
-fn of_counters(config: &Config, mut warn: impl FnMut(String, &str)) {
+fn of_counters(config: &Config, warn: &mut dyn FnMut(String, &str)) {
     let groups = config.consumer_groups.iter();
     let mut scopes: Vec<_> = groups
         .map(|group| limits(&config.rules_of(group).limits))
@@ -151,7 +151,7 @@ fn of_policies(
     rules: &[PolicyRule],
     on_answers: bool,
     asks: bool,
-    mut warn: impl FnMut(&str, &str),
+    warn: &mut dyn FnMut(&str, &str),
 ) {
     for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.enabled) {
         let mut warn = |message| warn(&format!("[{index}]"), message);
@@ -198,7 +198,7 @@ fn of_group(
     rules: &Rules,
     is_open: bool,
     asks: bool,
-    mut warn: impl FnMut(&str, &str),
+    warn: &mut dyn FnMut(&str, &str),
 ) {
     if group.keys.is_empty() && !is_open {
         warn("", "has no key: nobody can use it");
@@ -227,19 +227,19 @@ fn of_group(
             "has a model with a space at an end: names are compared byte for byte",
         );
     }
-    of_rules(&group.rules, asks, |field, message| {
+    of_rules(&group.rules, asks, &mut |field, message| {
         warn(&format!(".{field}"), message);
     });
 }
 
-fn of_rules(rules: &Rules, asks: bool, mut warn: impl FnMut(&str, &str)) {
+fn of_rules(rules: &Rules, asks: bool, warn: &mut dyn FnMut(&str, &str)) {
     let lists = [
         ("policies", &rules.policies, true),
         ("input_policies", &rules.input_policies, false),
         ("output_policies", &rules.output_policies, true),
     ];
     for (list, rules, on_answers) in lists {
-        of_policies(rules, on_answers, asks, |field, message| {
+        of_policies(rules, on_answers, asks, &mut |field, message| {
             warn(&format!("{list}{field}"), message);
         });
     }
