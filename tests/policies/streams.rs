@@ -342,3 +342,146 @@ fn arguments_that_are_objects_are_looked_at_whatever_their_names() {
         }
     }
 }
+
+/// Gemini's stream without `alt=sse` is one list, over whose elements a text goes on.
+#[test]
+fn every_kind_is_found_in_a_list_of_documents() {
+    let mut core = Core::new(&configuration("output_policies")).unwrap();
+    let path = "/v1beta/models/m:streamGenerateContent";
+    let template =
+        json!({"candidates": [{"content": {"parts": [{"text": "@"}], "role": "model"}}]});
+    for kind in KINDS {
+        let [text, left] = kind.texts();
+        for at in (0..=text.len()).filter(|at| text.is_char_boundary(*at)) {
+            let list: Value = [&text[..at], &text[at..]]
+                .iter()
+                .map(|piece| filled(&template, piece))
+                .collect();
+            let list = answer("application/json", &list.to_string());
+            let blocked = core.run(&post(kind, "block", path, &asks(path)), &list, 0);
+            assert_eq!(blocked.status, 400, "{kind:?} {at}");
+            let redacted = core.run(&post(kind, "redact", path, &asks(path)), &list, 0);
+            let list: Value = serde_json::from_slice(&redacted.body).unwrap();
+            let texts = list.as_array().unwrap().iter().map(|event| {
+                event
+                    .pointer("/candidates/0/content/parts/0/text")
+                    .unwrap()
+                    .as_str()
+                    .unwrap()
+            });
+            assert_eq!(texts.collect::<String>(), left, "{kind:?} {at}");
+        }
+    }
+}
+
+/// A frame of the AWS event stream encoding, whose checksums nobody here looks at.
+fn frame(payload: &str) -> String {
+    let total = u32::try_from(payload.len() + 16).unwrap();
+    let head: String = total
+        .to_be_bytes()
+        .iter()
+        .map(|byte| char::from(*byte))
+        .collect();
+    assert!(head.is_ascii(), "a scenario's body is text");
+    format!("{head}{}{payload}{}", "\0".repeat(8), "\0".repeat(4))
+}
+
+/// RFC 4648.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let quads = bytes.chunks(3).flat_map(|three| {
+        let bits = (0..3).fold(0_usize, |bits, at| {
+            bits << 8 | usize::from(three.get(at).copied().unwrap_or(0))
+        });
+        (0..4).map(move |at| {
+            let digit = char::from(DIGITS[bits >> (18 - 6 * at) & 63]);
+            if at <= three.len() { digit } else { '=' }
+        })
+    });
+    quads.collect()
+}
+
+/// Frames are not written anew: whatever would have to be taken out of one stops the stream.
+#[test]
+fn every_kind_is_found_in_frames() {
+    let mut core = Core::new(&configuration("output_policies")).unwrap();
+    let wrap = |event: &Value| {
+        let inner = base64(event.to_string().as_bytes());
+        json!({"bytes": inner})
+    };
+    let plain = |event: &Value| event.clone();
+    let converse = "/model/m/converse-stream";
+    let invoke = "/model/m/invoke-with-response-stream";
+    let cases: [(&str, &dyn Fn(&Value) -> Value, Value); 8] = [
+        (
+            converse,
+            &plain,
+            json!({"contentBlockIndex": 0, "delta": {"text": "@"}}),
+        ),
+        (
+            converse,
+            &plain,
+            json!({"contentBlockIndex": 0, "delta": {"reasoningContent": {"text": "@"}}}),
+        ),
+        (
+            converse,
+            &plain,
+            json!({"contentBlockIndex": 0, "delta": {"toolUse": {"input": "@"}}}),
+        ),
+        (
+            invoke,
+            &wrap,
+            json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "@"}}),
+        ),
+        (
+            invoke,
+            &wrap,
+            json!({"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": "@"}}),
+        ),
+        (invoke, &wrap, json!({"outputText": "@", "index": 0})),
+        (
+            invoke,
+            &wrap,
+            json!({"generation": "@", "prompt_token_count": null}),
+        ),
+        (
+            invoke,
+            &wrap,
+            json!({"outputs": [{"text": "@", "stop_reason": null}]}),
+        ),
+    ];
+    for (path, form, template) in cases {
+        for kind in KINDS {
+            let [text, _] = kind.texts();
+            for at in (0..=text.len()).filter(|at| text.is_char_boundary(*at)) {
+                let pieces = [&text[..at], &text[at..]];
+                let frames = pieces.iter().map(|piece| {
+                    // Its length in a byte that is one of ASCII, whatever it carries.
+                    let payload = form(&filled(&template, piece)).to_string();
+                    let len = payload.len() + 16;
+                    let payload =
+                        payload + &" ".repeat(if len % 256 < 128 { 0 } else { 256 - len % 256 });
+                    frame(&payload)
+                });
+                let stream = answer(
+                    "application/vnd.amazon.eventstream",
+                    &frames.collect::<String>(),
+                );
+                for action in super::ACTIONS {
+                    let outcome = core.run(&post(kind, action, path, &asks(path)), &stream, 0);
+                    assert_found(kind, &outcome, &format!("{path} {template} {at}"));
+                    assert_eq!(
+                        outcome.event["result"], "blocked",
+                        "{kind:?} {template} {at}"
+                    );
+                    let body = String::from_utf8_lossy(&outcome.body);
+                    assert!(body.contains("validationException"), "{body}");
+                    // The second piece ends what began in the first.
+                    let left =
+                        body.matches("contentBlockIndex").count() + body.matches("bytes").count();
+                    assert!(left <= 1, "{kind:?} {at}: {body}");
+                }
+            }
+        }
+    }
+}
