@@ -217,7 +217,15 @@ async fn streams_are_judged_with_their_end() {
         let gateway = Gateway::new(policy)
             .cluster("openai", upstream)
             .cluster("moderation", moderation.address())
-            .http2_upstreams();
+            .http2_upstreams()
+            .edit(|bootstrap| {
+                let clusters = bootstrap.pointer_mut("/static_resources/clusters").unwrap();
+                for cluster in clusters.as_array_mut().unwrap() {
+                    if cluster["name"] == "moderation" {
+                        cluster["typed_extension_protocol_options"].take();
+                    }
+                }
+            });
         let Some(gateway) = gateway.start().await else {
             return;
         };
