@@ -65,6 +65,9 @@ pub(super) fn of(config: &Config) -> Vec<Warning> {
         }
     }
     for (index, consumer) in config.consumers.iter().enumerate() {
+        if consumer.keys.iter().any(|key| key.plain) {
+            warn(format!("consumers[{index}]"), PLAIN);
+        }
         of_rules(&consumer.rules, asks, |field, message| {
             warn(format!("consumers[{index}].{field}"), message);
         });
@@ -142,6 +145,8 @@ fn limits(scope: &ScopeLimits) -> Vec<Limit> {
     limits
 }
 
+const PLAIN: &str = "has a key in plain text; `api_keys: [{sha256: …}]` keeps it out of the file";
+
 /// Not so where someone keeps the event log, and gives its sums as `seed`.
 pub(crate) const NOT_KEPT: &str =
     "limits per day and month are counted in Envoy's memory: a restart of Envoy starts them anew";
@@ -196,10 +201,7 @@ fn of_group(
         warn("", "has no key: nobody can use it");
     }
     if group.keys.iter().any(|key| key.plain) {
-        warn(
-            "",
-            "has a key in plain text; `api_keys: [{sha256: …}]` keeps it out of the file",
-        );
+        warn("", PLAIN);
     }
     match &rules.allowed_models {
         // Of a group with a parent, the parent says it.

@@ -33,6 +33,8 @@ pub(super) struct Screen {
     pub(super) inquiries: Vec<Rc<Inquiry>>,
     /// Bytes of an answer that nobody read.
     pub(super) unread: u64,
+    /// The upstream did not send all of its answer.
+    pub(super) failed: bool,
 }
 
 /// An answer that waits until moderation endpoints have judged it.

@@ -79,6 +79,8 @@ pub struct Exchange {
     store_errors: u32,
     /// Whether the rate-limit service does not know a limit.
     unmatched: bool,
+    /// Whether its consumer has no counters of its own.
+    shares_counters: bool,
     /// What is to be reported to it.
     reports: Vec<ServiceCall>,
 }
@@ -249,6 +251,17 @@ pub enum AnswerStep {
     Reply(Reply),
 }
 
+/// How an answer ended that did not come to its end.
+#[derive(Clone, Copy, Debug)]
+pub struct BrokenOff {
+    /// The status that the client got; 0 where it got none.
+    pub status: u16,
+    /// Whether the upstream or the way to it failed, and not the client.
+    pub by_upstream: bool,
+    /// Bytes of the answer that were held.
+    pub held: usize,
+}
+
 impl Exchange {
     /// A new exchange under the policy that is in force now, and stays so for it.
     pub fn new(policy: Rc<Policy>, worker: Rc<Worker>) -> Self {
@@ -287,6 +300,7 @@ impl Exchange {
             screen: answers::Screen::default(),
             store_errors: 0,
             unmatched: false,
+            shares_counters: false,
             reports: Vec::new(),
         }
     }

@@ -1,7 +1,7 @@
 //! The answer's half: what the client is told, what is read on the way, what is taken out.
 
 use super::answers::Plan;
-use super::{Answer, AnswerStep, Exchange, ResponseStep, State};
+use super::{Answer, AnswerStep, BrokenOff, Exchange, ResponseStep, State};
 use crate::config::Mode;
 use crate::headers::{HeaderEdits, Headers};
 use crate::llm::models;
@@ -216,6 +216,30 @@ impl Exchange {
         if let Answer::Read(answer) = &mut self.answer {
             answer.finish();
         }
+    }
+
+    /// Whether an answer of the upstream's has begun and is not over: an exchange that ends now breaks off.
+    pub const fn is_open(&self) -> bool {
+        matches!(self.state, State::Passed)
+            && matches!(self.answered, 200..400)
+            && !self.complete
+            && !self.screen.cut
+    }
+
+    /// Notes that an answer [broke off](Self::is_open), before the exchange is [finished](Self::finish).
+    pub fn break_off(&mut self, end: BrokenOff) {
+        self.screen.failed = end.by_upstream;
+        if let Answer::Held(..) | Answer::Models = self.answer {
+            // The client got none of it, but what Envoy says in its place.
+            self.status = end.status;
+        }
+        self.answer = match std::mem::replace(&mut self.answer, Answer::Unread) {
+            Answer::Held(reader, _) => {
+                self.screen.unread = end.held as u64;
+                Answer::Read(reader)
+            }
+            other => other,
+        };
     }
 
     /// Whether a held answer has become too large to be held on; what becomes of it then. Of one that goes on all the same,

@@ -4,7 +4,7 @@ use super::abi::{self, Buffer, Map};
 use super::pairs;
 use super::root::Serving;
 use super::shared_data::EnvoySharedData;
-use crate::exchange::{AnswerStep, Exchange, Inbound, NewBody, Property, Release, Step};
+use crate::exchange::{AnswerStep, BrokenOff, Exchange, Inbound, NewBody, Property, Release, Step};
 use crate::headers::{Edit, HeaderEdits, Headers};
 use crate::reply::Reply;
 use crate::service::Call;
@@ -35,8 +35,10 @@ pub(super) struct Http {
 /// What is left to do with the request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Phase {
-    /// The rate-limit service is being asked, or moderation endpoints are.
+    /// The rate-limit service is being asked.
     Asking,
+    /// Moderation endpoints are.
+    Moderating,
     /// The body is awaited.
     Held,
     /// Moderation endpoints are being asked about its answer.
@@ -96,7 +98,7 @@ impl Http {
                 self.carry_out(step, body)
             }
             Step::Moderate => {
-                self.phase = Phase::Asking;
+                self.phase = Phase::Moderating;
                 let inquiries = self.exchange.inquiries();
                 self.calls = super::moderation::ask(&self.serving, self.id, inquiries);
                 let now = self.clock;
@@ -133,7 +135,19 @@ impl Http {
     fn awaited(&self, token: u32) -> Option<usize> {
         let mut calls = self.calls.iter();
         let call = calls.position(|call| *call == Some(token));
-        call.filter(|_| matches!(self.phase, Phase::Asking | Phase::Judging))
+        call.filter(|_| {
+            matches!(
+                self.phase,
+                Phase::Asking | Phase::Moderating | Phase::Judging
+            )
+        })
+    }
+
+    /// Carries out what a call's answer led to, and lets the request go on if it may.
+    fn go_on(&mut self, step: Step) {
+        if self.carry_out(step, self.scanned) == Action::Continue {
+            self.resume_http_request();
+        }
     }
 
     /// Refuses a request with which Envoy did not do as told: what it would send on is not what was judged.
@@ -149,6 +163,13 @@ impl Context for Http {
         let Some(call) = self.awaited(token) else {
             return;
         };
+        if self.phase == Phase::Asking {
+            let answer = super::service::answer(self.serving.root, self.id, size);
+            let now = self.now();
+            let shared = &mut EnvoySharedData;
+            let step = self.exchange.answered(call, answer, now, shared);
+            return self.go_on(step);
+        }
         let answer = super::moderation::answer_to(&self.serving, self.id, size);
         let judging = self.phase == Phase::Judging;
         let inquiries = if judging {
@@ -160,28 +181,13 @@ impl Context for Http {
             inquiry.answered(answer.as_deref());
         }
         let now = self.now();
-        if judging {
-            let step = self.exchange.answer_moderated(now);
-            if self.carry_out_answer(step, self.held) == Action::Continue {
-                self.resume_http_response();
-            }
-            return;
+        if !judging {
+            let step = self.exchange.moderated(now, &mut EnvoySharedData);
+            return self.go_on(step);
         }
-        let step = self.exchange.moderated(now, &mut EnvoySharedData);
-        if self.carry_out(step, self.scanned) == Action::Continue {
-            self.resume_http_request();
-        }
-    }
-
-    fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
-        let Some(call) = self.awaited(token) else {
-            return;
-        };
-        let answer = super::service::answer(self.serving.root, self.id, status, size);
-        let now = self.now();
-        let step = (self.exchange).answered(call, answer, now, &mut EnvoySharedData);
-        if self.carry_out(step, self.scanned) == Action::Continue {
-            self.resume_http_request();
+        let step = self.exchange.answer_moderated(now);
+        if self.carry_out_answer(step, self.held) == Action::Continue {
+            self.resume_http_response();
         }
     }
 }
@@ -213,8 +219,8 @@ impl HttpContext for Http {
 
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         match self.phase {
-            Phase::Released => return Action::Continue,
-            Phase::Answered | Phase::Asking | Phase::Judging | Phase::Cut => {
+            Phase::Judging | Phase::Released => return Action::Continue,
+            Phase::Answered | Phase::Asking | Phase::Moderating | Phase::Cut => {
                 return Action::Pause;
             }
             Phase::Held => {}
@@ -244,8 +250,8 @@ impl HttpContext for Http {
     /// Trailers end the body: without this an HTTP/2 client could pass a body that was never judged.
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
         match self.phase {
-            Phase::Released => return Action::Continue,
-            Phase::Answered | Phase::Asking | Phase::Judging | Phase::Cut => {
+            Phase::Judging | Phase::Released => return Action::Continue,
+            Phase::Answered | Phase::Asking | Phase::Moderating | Phase::Cut => {
                 return Action::Pause;
             }
             Phase::Held => {}
@@ -324,6 +330,9 @@ impl HttpContext for Http {
     /// Envoy calls this on every ending: also when the client went away, on a timeout, on a reset.
     fn on_log(&mut self) {
         let now = self.now();
+        if self.exchange.is_open() && !self.exchange.is_over() {
+            self.exchange.break_off(broken_off(self.held));
+        }
         let settlement = self
             .exchange
             .finish(&reached_upstream, now, &mut EnvoySharedData);
@@ -351,6 +360,19 @@ impl HttpContext for Http {
 
 pub(super) fn now() -> Timestamp {
     Timestamp(abi::now_nanoseconds() / 1_000_000)
+}
+
+/// What Envoy knows of an answer that did not come to its end.
+fn broken_off(held: usize) -> BrokenOff {
+    /// The client went away, reset its stream or broke the protocol.
+    const BY_CLIENT: u64 = 0x1004_4000;
+    let number = |path| abi::property(path)?.try_into().ok().map(u64::from_le_bytes);
+    let status = number("response\0code").and_then(|code| code.try_into().ok());
+    BrokenOff {
+        status: status.unwrap_or(0),
+        by_upstream: number("response\0flags").is_some_and(|flags| flags & BY_CLIENT == 0),
+        held,
+    }
 }
 
 /// Whether a request that failed was sent to an upstream, or Envoy found none that takes it.

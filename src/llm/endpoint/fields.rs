@@ -119,7 +119,9 @@ const TEXT: &[Path] = &[
     &["items"],
     &["message"],
     &["messages"],
+    &["negative_prompt"],
     &["preamble"],
+    &["prediction"],
     &["prompt"],
     &["queries"],
     &["query"],
@@ -133,6 +135,7 @@ const TEXT: &[Path] = &[
     &["text_2"],
     &["texts"],
     &["toolConfig"],
+    &["tool_results"],
     &["tools"],
 ];
 

@@ -5,7 +5,9 @@ use super::names::model_name;
 use super::output::{Settings, SettingsPlace, Stated};
 use super::tools::Tools;
 use super::{Ambiguity, BodyError, Found, Gap, Searched, Spans, StreamOptions};
-use crate::json::{Container, JsonError, KeyMatch, PathMatcher, Scalar, Scanner, Sink, Span, Text};
+use crate::json::{
+    Container, JsonError, KeyMatch, PathMatcher, Reads, Scalar, Scanner, Sink, Span, Text,
+};
 use crate::llm::endpoint::{Fields, Watched, dotted};
 
 /// More places that name models than this are refused: Anthropic's largest batch.
@@ -444,6 +446,16 @@ impl Sink for Visitor {
             gap.members = true;
         }
         self.media_key = key.whole && is_media_key(key.bytes);
+    }
+
+    fn reads(&self) -> Reads {
+        if self.searched.is_some() {
+            Reads::All
+        } else if self.media_key || self.path.matches() & self.fields.model_bits() != 0 {
+            Reads::Beginning
+        } else {
+            Reads::Length
+        }
     }
 
     #[inline(always)]
