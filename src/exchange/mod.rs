@@ -135,10 +135,11 @@ impl Identity {
         false
     }
 
-    /// The tags of the group and of the key.
+    /// The tags of the group and of the key, each once: reports count by them.
     fn features(&self) -> impl Iterator<Item = &str> {
-        let features = self.group.features.iter().chain(self.features.iter());
-        features.map(String::as_str)
+        let group = &self.group.features;
+        let own = (self.features.iter()).filter(|feature| !group.contains(feature));
+        group.iter().chain(own).map(String::as_str)
     }
 }
 
