@@ -189,15 +189,20 @@ impl Event<'_> {
     }
 }
 
-/// A further line about a request, behind its event: what policies found that did not hold it up. It begins as the event does;
+/// A further line about a request, behind its event: what policies found, in its prompt or its answer, that did not hold it up. It begins as the event does;
 /// `late` tells the two apart, and nothing in it is to be counted.
-pub fn late(event: &str, hits: &[Hit]) -> String {
+pub fn late(event: &str, hits: &[Hit], answer: bool) -> String {
     let mut line = Writer::with_capacity(event.len());
     // No text inside the event has this in it: quotes in texts are escaped.
     let head = event.find(",\"status\":").unwrap_or_default();
     line.piece(event.get(..head).unwrap_or_default());
     line.piece(",\"late\":true,\"policies\":");
-    write_policies(hits, &[], &mut line);
+    let (prompt, answer) = if answer {
+        (&[][..], hits)
+    } else {
+        (hits, &[][..])
+    };
+    write_policies(prompt, answer, &mut line);
     line.piece(",\"result\":\"");
     line.piece(if hits.iter().any(|hit| hit.found.is_some()) {
         "flagged\",\"reason\":\"content_flagged\"}"

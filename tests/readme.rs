@@ -1,5 +1,13 @@
 //! The README's console blocks, one after the other, as one reader would enter them: from `make` to the report.
 
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 mod support;
 
 #[path = "readme/session.rs"]
@@ -83,13 +91,12 @@ fn opened(report: &Path) {
         .arg(format!("file://{}", report.display()))
         .stderr(Stdio::null())
         .output();
-    let seen = match seen {
-        Ok(seen) => String::from_utf8(seen.stdout).unwrap(),
-        Err(_) => {
-            // Not `eprintln`: the test harness would swallow it.
-            let _ = writeln!(io::stderr(), "SKIPPED: there is no chromium here");
-            page
-        }
+    let seen = if let Ok(seen) = seen {
+        String::from_utf8(seen.stdout).unwrap()
+    } else {
+        // Not `eprintln`: the test harness would swallow it.
+        let _ = writeln!(io::stderr(), "SKIPPED: there is no chromium here");
+        page
     };
     for expected in ["<svg", "support", "search", " requests, ", " tokens, "] {
         assert!(seen.contains(expected), "{expected:?}: {seen}");

@@ -45,7 +45,10 @@ Start here:
   cohort explain --group G --model M        what would become of a request, and why?
   cohort run --config policy-config.yaml    serve it
   cohort status                             what is used up, in the same folder
-  cohort report --by model                  what it came to";
+  cohort events tail --follow               what happens
+  cohort report --by model                  what it came to
+
+Exit codes: 0 done; 1 the policy, or the Envoy around it, is not right; 2 it could not be done";
 
 #[derive(Subcommand)]
 enum Command {

@@ -2,7 +2,7 @@
 
 use super::admit::fired;
 use super::decide::model_label;
-use super::{Answer, Exchange, State};
+use super::{Answer, Exchange, Inquiry, State};
 use crate::analytics::{Alert, Charged, Event, Outcome};
 use crate::limit::SharedData;
 use crate::limit::counter::{Ending, Ledger, Tokens};
@@ -38,6 +38,8 @@ pub struct Settlement {
     pub shares_counters: bool,
     /// To be sent to the rate-limit service; nobody waits for the answers.
     pub reports: Vec<Call>,
+    /// To be asked about the answer; what comes of them is for a line of its own.
+    pub inquiries: Vec<Rc<Inquiry>>,
     group: Option<Rc<Group>>,
     model: usize,
 }
@@ -152,6 +154,8 @@ impl Exchange {
             // Whatever it is, it is too late to refuse the request.
             let _ = self.take_findings();
         }
+        let inquiries = self.answer_asides();
+        self.note_hits();
         let (charged, estimated) = self.charged.unwrap_or_default();
         let group = self
             .identity
@@ -189,7 +193,7 @@ impl Exchange {
             usage: charged,
         };
         let mut event = event.to_json();
-        for inquiry in &self.inquiries {
+        for inquiry in self.inquiries.iter().chain(&inquiries) {
             inquiry.leave(&String::from_utf8_lossy(&event));
         }
         let mut late = self.worker.late.borrow_mut();
@@ -210,6 +214,7 @@ impl Exchange {
             shares_counters: (self.identity.as_ref())
                 .is_some_and(|identity| identity.shares_counters),
             reports: std::mem::take(&mut self.reports),
+            inquiries,
             group,
             model,
         }
@@ -224,7 +229,8 @@ impl Exchange {
                 .call
                 .as_ref()
                 .is_some_and(|call| call.endpoint.charged());
-        let Answer::Read(answer) = &self.answer else {
+        // What is held may never be read, where the client goes before its end.
+        let (Answer::Read(answer) | Answer::Held(answer, _)) = &self.answer else {
             return (Charged::default(), false);
         };
         if !consumed {
@@ -259,6 +265,15 @@ impl Exchange {
         }
     }
 
+    /// Whether the upstream failed behind a status that said that all was well.
+    fn upstream_failed(&self) -> bool {
+        let said = match &self.answer {
+            Answer::Read(answer) => answer.saw_error(),
+            _ => false,
+        };
+        self.screen.failed || said
+    }
+
     fn outcome(&self) -> (Outcome, Option<&'static str>) {
         match (&self.state, self.refusal, self.shadowed) {
             (State::Refused, Some(code), _) if self.status < 500 => (Outcome::Blocked, Some(code)),
@@ -276,14 +291,16 @@ impl Exchange {
                 _ => (Outcome::Error, Some(code)),
             },
             (State::Passed, ..) if self.status == 0 => (Outcome::Error, Some("no_response")),
-            (State::Passed, ..) if self.status >= 400 => (Outcome::Error, Some("upstream_error")),
+            (State::Passed, ..) if self.status >= 400 || self.upstream_failed() => {
+                (Outcome::Error, Some("upstream_error"))
+            }
             (State::Passed, _, Some(code)) => (Outcome::Flagged, Some(code)),
             (State::Passed, _, None) => (Outcome::Allowed, None),
         }
     }
 }
 
-/// Unknowns become zeros; a total that is not stated is the sum.
+/// Unknowns become zeros; a total that is not stated is the sum. No part is more than the whole, whatever an upstream says.
 fn counted(usage: Usage) -> Charged {
     let prompt = usage.prompt_tokens.unwrap_or(0);
     let completion = usage.completion_tokens.unwrap_or(0);
@@ -295,13 +312,13 @@ fn counted(usage: Usage) -> Charged {
         total: usage
             .total_tokens
             .unwrap_or_else(|| prompt.saturating_add(completion)),
-        cached,
+        cached: cached.min(prompt),
         priced: match usage.billed {
             // What came from a cache for nothing is not among it.
             Some([prompt, completion]) => Buckets::new(prompt, 0, 0, completion),
             None => Buckets::new(prompt, cached, cache_write, completion),
         },
-        reasoning: usage.reasoning_tokens.unwrap_or(0),
+        reasoning: usage.reasoning_tokens.unwrap_or(0).min(completion),
         cost: 0,
     }
 }

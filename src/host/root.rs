@@ -123,7 +123,8 @@ impl RootContext for Root {
     /// No queue of Envoy's: a stream has calls for the root to make.
     fn on_queue_ready(&mut self, _: u32) {
         if let Some(serving) = &self.serving {
-            serving.asides.make();
+            let late = |line: &str| serving.worker.keep_line(line);
+            serving.asides.make(late);
         }
     }
 

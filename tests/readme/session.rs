@@ -1,5 +1,13 @@
 //! A shell in a folder that looks like a clone, and the terminals beside it.
 
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::symlink;
@@ -160,13 +168,13 @@ fn made(targets: &str) -> String {
     if std::env::var_os("CI").is_none() || targets == "run" {
         make.arg("--dry-run");
     }
-    let made = make
+    let output = make
         .args(targets.split(' '))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();
-    assert!(made.status.success(), "make {targets}: {made:?}");
-    let said = String::from_utf8(made.stdout).unwrap();
+    assert!(output.status.success(), "make {targets}: {output:?}");
+    let said = String::from_utf8(output.stdout).unwrap();
     assert!(
         targets != "run" || said.contains("exec target/release/cohort demo"),
         "{said}"

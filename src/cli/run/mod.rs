@@ -46,10 +46,10 @@ pub(super) struct Run {
         default_value = "policy-config.yaml"
     )]
     config: PathBuf,
-    /// Where the gateway listens
+    /// The address that the gateway listens on; 0.0.0.0: all of this machine's
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     address: IpAddr,
-    /// Where the gateway listens
+    /// The port that the gateway listens on
     #[arg(long, value_name = "N", default_value_t = 41002, value_parser = clap::value_parser!(u16).range(2..))]
     port: u16,
     /// Envoy's admin page, on 127.0.0.1 only: metrics, statistics; default: the port before the gateway's
@@ -67,7 +67,7 @@ pub(super) struct Run {
     /// Envoy's worker threads; default: one a processor, at most 8
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     workers: Option<u16>,
-    /// The Envoy to start; default: the one on PATH, or .envoy/envoy
+    /// The Envoy to start; default: the one on PATH, or the one that `make envoy` got
     #[arg(long, value_name = "PATH")]
     envoy: Option<PathBuf>,
     /// The filter; default: target/cohort.wasm, or the one beside this program

@@ -340,7 +340,8 @@ impl Running {
 
 /// What the windows held when the last Envoy here ended: of the event log, and what it was before it was rotated.
 fn seeds(loaded: &Loaded) -> Vec<crate::limit::seed::Seed> {
-    let logs = state::logs("events.jsonl").and_then(|logs| {
+    let logs = state::mend("events.jsonl").and_then(|()| state::logs("events.jsonl"));
+    let logs = logs.and_then(|logs| {
         let readers = logs.into_iter().map(io::BufReader::new);
         seed::sum(readers, &loaded.policy, clock::now())
     });
