@@ -77,6 +77,8 @@ pub struct Policy {
     pub search: Rc<Search>,
     /// Where a filter before this one says who asks.
     pub identity: Option<IdentitySource>,
+    /// How many consumers that the file does not name have counters of their own.
+    pub max_unlisted: u32,
     /// The group of requests without a credential.
     anonymous: Option<Rc<Group>>,
     /// The group of consumers that are in none.
@@ -191,6 +193,7 @@ impl Policy {
             consumers,
             search: Rc::new(search),
             identity: config.identity,
+            max_unlisted: config.max_unlisted,
             anonymous,
             default,
             inheritance,

@@ -1,4 +1,5 @@
-mod redact;
+mod nested;
+pub(super) mod redact;
 
 use super::*;
 use proptest::prelude::*;
@@ -189,7 +190,7 @@ fn words_stand_by_themselves() {
     let search = Search {
         words: vec![
             list(&["Project Falcon", "secret-plan"]),
-            list(&["bomb", "мат", "机密", "øl"]),
+            list(&["bomb", "мат", "机密", "øl", "Łódź", "порядок", "Πίτα", "ЁЖ"]),
         ],
         ..Search::default()
     };
@@ -211,6 +212,16 @@ fn words_stand_by_themselves() {
         ("这是机密文件", &[1]),
         ("et øl!", &[1]),
         ("føll", &[]),
+        ("Мат.", &[1]),
+        ("МАТ", &[1]),
+        ("МАТЕМАТИКА", &[]),
+        ("ØL", &[1]),
+        ("ŁÓDŹ łódź", &[1]),
+        ("Порядок", &[1]),
+        ("ПОРЯДОК", &[1]),
+        ("πίτα", &[1]),
+        ("ёж", &[1]),
+        ("×L", &[]),
     ] {
         assert_eq!(find(&search, &[text.as_bytes()]).words, lists, "{text}");
         let single: Vec<&[u8]> = text.as_bytes().chunks(1).collect();

@@ -123,7 +123,9 @@ const TEXT: &[Path] = &[
     &["items"],
     &["message"],
     &["messages"],
+    &["negative_prompt"],
     &["preamble"],
+    &["prediction"],
     &["prompt"],
     &["queries"],
     &["query"],
@@ -137,6 +139,7 @@ const TEXT: &[Path] = &[
     &["text_2"],
     &["texts"],
     &["toolConfig"],
+    &["tool_results"],
     &["tools"],
 ];
 

@@ -23,7 +23,7 @@ pub use self::multipart::FormError;
 use self::multipart::FormReader;
 use self::names::Names;
 use self::output::{Settings, Stated};
-pub(crate) use self::redact::{quoted, redacted};
+pub(crate) use self::redact::quoted;
 pub use self::rewrite::Rewrite;
 
 use super::endpoint::{Body, Call, Streams};
