@@ -470,10 +470,10 @@ fn every_kind_is_found_in_every_place() {
 /// Strings that are documents in `like` are documents.
 pub(super) fn assert_documents(value: &Value, like: &Value) {
     match (value, like) {
-        (Value::String(text), Value::String(like)) => {
-            if like.starts_with(['{', '[']) && serde_json::from_str::<Value>(like).is_ok() {
-                serde_json::from_str::<Value>(text).expect(text);
-            }
+        (Value::String(text), Value::String(like))
+            if like.starts_with(['{', '[']) && serde_json::from_str::<Value>(like).is_ok() =>
+        {
+            serde_json::from_str::<Value>(text).expect(text);
         }
         (Value::Array(items), Value::Array(like)) => {
             for (item, like) in items.iter().zip(like) {
