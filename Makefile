@@ -32,6 +32,10 @@ EXPORTS := memory _initialize proxy_abi_version_0_2_1 proxy_on_memory_allocate \
 	proxy_on_response_headers proxy_on_response_body proxy_on_response_trailers \
 	proxy_on_http_call_response
 
+# The linker puts the stack first: addresses under 1024 are its last bytes, so what is added to a pointer can go into the
+# load. Flat code with its control flow made anew is 1 % smaller after the same passes, and 2 % fewer instructions.
+WASM_OPT         := --low-memory-unused --flatten --rereloop -Oz -Oz
+
 CARGO_WASM       := --locked --lib --no-default-features --target $(TARGET)
 
 export CARGO_TARGET_DIR := target
@@ -138,12 +142,12 @@ $(RATELIMITD_FAST): cargo FORCE
 
 $(WASM): $(MODULE) $(BINARYEN)/ready
 	@if [ -e $(BINARYEN)/ready ]; then \
-		echo "wasm-metadce, wasm-opt -Oz $< -o $@"; \
+		echo "wasm-metadce, wasm-opt $(WASM_OPT) $< -o $@"; \
 		{ printf '[{"name":"envoy","root":true,"reaches":["%s"' $(firstword $(EXPORTS)); \
 		  printf ',"%s"' $(wordlist 2,99,$(EXPORTS)); printf ']}'; \
 		  printf ',{"name":"%s","export":"%s"}' $(foreach name,$(EXPORTS),$(name) $(name)); echo ']'; } > $@.exports; \
 		$(BINARYEN)/node_modules/.bin/wasm-metadce --enable-simd --graph-file=$@.exports $< -o $@.reached >/dev/null; \
-		$(BINARYEN)/node_modules/.bin/wasm-opt -Oz --enable-simd --strip-producers --strip-target-features $@.reached -o $@; \
+		$(BINARYEN)/node_modules/.bin/wasm-opt $(WASM_OPT) --enable-simd --strip-producers --strip-target-features $@.reached -o $@; \
 		rm $@.exports $@.reached; \
 	else \
 		echo "NOT OPTIMISED: $@, for want of wasm-opt"; \
