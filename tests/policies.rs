@@ -19,6 +19,8 @@ mod support;
 mod answers;
 #[path = "policies/envoy.rs"]
 mod in_envoy;
+#[path = "policies/places.rs"]
+mod places;
 #[path = "policies/prompts.rs"]
 mod prompts;
 #[path = "policies/streams.rs"]
