@@ -22,12 +22,16 @@ pub(super) struct Http {
     exchange: Exchange,
     /// How much of the request's body the exchange has seen: while it is held, Envoy shows all of it each time.
     scanned: usize,
+    /// A small body that came in one piece, in case that it is rewritten.
+    body: Vec<u8>,
     /// How much of an answer's body is held.
     held: usize,
     /// Whether the answer's body has begun.
     answering: bool,
     /// When Envoy was last asked for the time. That costs, and most pieces of a body need no time of their own.
     clock: Timestamp,
+    /// Whether the whole answer had come by then: what is left is to end the stream, which takes no time.
+    complete: bool,
     phase: Phase,
     /// Calls that the request waits for, in the order in which they were asked for.
     calls: Vec<Option<u32>>,
@@ -49,6 +53,9 @@ enum Phase {
 }
 
 impl Http {
+    /// So much of a body is kept until it goes on.
+    const KEPT: usize = 4096;
+
     pub(super) fn new(id: u32, serving: Rc<Serving>) -> Self {
         let exchange = Exchange::new(Rc::clone(&serving.policy), Rc::clone(&serving.worker));
         Self {
@@ -56,9 +63,11 @@ impl Http {
             serving,
             exchange,
             scanned: 0,
+            body: Vec::new(),
             held: 0,
             answering: false,
             clock: Timestamp::default(),
+            complete: false,
             phase: Phase::Held,
             calls: Vec::new(),
         }
@@ -73,7 +82,7 @@ impl Http {
     fn carry_out(&mut self, step: Step, body: usize) -> Action {
         match step {
             Step::Continue(release) => {
-                if !let_go(release, body) {
+                if !let_go(release, std::mem::take(&mut self.body), body) {
                     return self.fail("the request could not be changed", body);
                 }
                 self.phase = Phase::Released;
@@ -142,12 +151,13 @@ impl Http {
         self.carry_out(Step::Reply(reply), body)
     }
 
-    /// Settles an answer that is over, before its client has the end of it.
-    fn settle(&mut self) {
+    /// Settles an answer that is over, before its client has the end of it. `asked`: Envoy was asked for the time already.
+    fn settle(&mut self, asked: bool) {
         if self.exchange.is_over() {
-            let now = self.now();
+            let now = if asked { self.clock } else { self.now() };
             let shared = &mut EnvoySharedData;
             self.exchange.settle(&reached_upstream, now, shared);
+            self.complete = self.exchange.is_complete();
         }
     }
 
@@ -163,7 +173,7 @@ impl Http {
         match filtered {
             Ok(body) => {
                 abi::replace_buffer(Buffer::ResponseBody, size, &body);
-                self.settle();
+                self.settle(false);
             }
             Err(reply) if self.serving.policy.hold_request_headers => {
                 self.phase = Phase::Answered;
@@ -250,6 +260,7 @@ impl HttpContext for Http {
             // Judging part of a body would let the rest through unseen.
             return self.fail("the request body could not be read", size);
         }
+        let whole = self.scanned == 0 && fresh <= Self::KEPT;
         self.scanned = size;
         let now = if end_of_stream {
             self.now()
@@ -259,6 +270,9 @@ impl HttpContext for Http {
         let step = self
             .exchange
             .request_body(&chunk, end_of_stream, now, &mut EnvoySharedData);
+        if whole {
+            self.body = chunk;
+        }
         self.carry_out(step, size)
     }
 
@@ -289,7 +303,7 @@ impl HttpContext for Http {
             return Action::Pause;
         }
         apply_to(Map::Response, headers, &step.edits);
-        self.settle();
+        self.settle(true);
         if step.hold {
             Action::Pause
         } else {
@@ -313,7 +327,7 @@ impl HttpContext for Http {
             if end_of_stream {
                 self.exchange.response_end();
             }
-            self.settle();
+            self.settle(false);
             return Action::Continue;
         }
         let chunk = if size == 0 {
@@ -321,7 +335,8 @@ impl HttpContext for Http {
         } else {
             abi::buffer(Buffer::ResponseBody, 0, size)
         };
-        if !self.answering && size > 0 {
+        let begins = !self.answering && size > 0;
+        if begins {
             self.answering = true;
             self.now();
         }
@@ -331,7 +346,7 @@ impl HttpContext for Http {
         if let Chunk::Replace(bytes) = edit {
             abi::replace_buffer(Buffer::ResponseBody, size, bytes);
         }
-        self.settle();
+        self.settle(begins);
         Action::Continue
     }
 
@@ -341,13 +356,17 @@ impl HttpContext for Http {
         if !matches!(self.phase, Phase::Answered | Phase::Cut) && self.exchange.filters_response() {
             return self.filter_response(self.held, true);
         }
-        self.settle();
+        self.settle(false);
         Action::Continue
     }
 
     /// Envoy calls this on every ending: also when the client went away, on a timeout, on a reset.
     fn on_log(&mut self) {
-        let now = self.now();
+        let now = if self.complete {
+            self.clock
+        } else {
+            self.now()
+        };
         let settlement = self
             .exchange
             .finish(&reached_upstream, now, &mut EnvoySharedData);
@@ -442,15 +461,17 @@ fn apply_to(map: Map, headers: Headers<'_>, edits: &HeaderEdits) {
     }
 }
 
-/// `false` where Envoy did not take a change.
-fn let_go(release: Release, size: usize) -> bool {
+/// `false` where Envoy did not take a change. `body`: what is known of the body, perhaps not all of its `size` bytes.
+fn let_go(release: Release, mut body: Vec<u8>, size: usize) -> bool {
     if !apply(Map::Request, &release.edits) {
         return false;
     }
     match release.body {
         None => true,
         Some(NewBody::Rewritten(rewrite)) => {
-            let body = abi::buffer(Buffer::RequestBody, 0, size);
+            if body.len() != size {
+                body = abi::buffer(Buffer::RequestBody, 0, size);
+            }
             let new = rewrite.apply(&body);
             new.is_some_and(|new| abi::replace_buffer(Buffer::RequestBody, size, &new))
         }

@@ -12,6 +12,7 @@ mod record;
 pub mod seed;
 mod shared_data;
 mod window;
+pub mod written;
 
 pub use descriptor::Descriptor;
 #[cfg(test)]

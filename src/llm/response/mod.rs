@@ -87,11 +87,14 @@ impl Reader {
     /// Takes a header of the answer, its name in lower case. Some of Bedrock's say what the body may not;
     /// what the body says goes before.
     pub fn header(&mut self, name: &[u8], value: &[u8]) {
+        let Some(name) = name.strip_prefix(b"x-amzn-bedrock-") else {
+            return;
+        };
         let count = match name {
-            b"x-amzn-bedrock-cache-read-input-token-count" => Count::CacheRead,
-            b"x-amzn-bedrock-cache-write-input-token-count" => Count::CacheWrite,
-            b"x-amzn-bedrock-input-token-count" => Count::Input,
-            b"x-amzn-bedrock-output-token-count" => Count::Output,
+            b"cache-read-input-token-count" => Count::CacheRead,
+            b"cache-write-input-token-count" => Count::CacheWrite,
+            b"input-token-count" => Count::Input,
+            b"output-token-count" => Count::Output,
             _ => return,
         };
         if !matches!(self.body, Body::Opaque) && value.iter().all(u8::is_ascii_digit) {
