@@ -7,7 +7,7 @@ use crate::limit::counter::Crossed;
 use crate::policy::Hit;
 use crate::refusal::Fired;
 use crate::reply::shortened;
-use crate::spend::usd;
+use crate::spend::{Buckets, usd};
 use crate::time::Timestamp;
 
 /// What became of a request.
@@ -46,8 +46,8 @@ pub struct Charged {
     pub total: u64,
     /// Part of `prompt`, read from a cache.
     pub cached: u64,
-    /// Part of `prompt`, written to a cache.
-    pub cache_write: u64,
+    /// What of it has which price.
+    pub priced: Buckets,
     /// Part of `completion`.
     pub reasoning: u64,
     /// In millionths of a US dollar.
@@ -191,15 +191,20 @@ impl Event<'_> {
     }
 }
 
-/// A further line about a request, behind its event: what policies found that did not hold it up. It begins as the event does;
+/// A further line about a request, behind its event: what policies found, in its prompt or its answer, that did not hold it up. It begins as the event does;
 /// `late` tells the two apart, and nothing in it is to be counted.
-pub fn late(event: &str, hits: &[Hit]) -> String {
+pub fn late(event: &str, hits: &[Hit], answer: bool) -> String {
     let mut line = Writer::with_capacity(event.len());
     // No text inside the event has this in it: quotes in texts are escaped.
     let head = event.find(",\"status\":").unwrap_or_default();
     line.piece(event.get(..head).unwrap_or_default());
     line.piece(",\"late\":true,\"policies\":");
-    write_policies(hits, &[], &mut line);
+    let (prompt, answer) = if answer {
+        (&[][..], hits)
+    } else {
+        (hits, &[][..])
+    };
+    write_policies(prompt, answer, &mut line);
     line.piece(",\"result\":\"");
     line.piece(if hits.iter().any(|hit| hit.found.is_some()) {
         "flagged\",\"reason\":\"content_flagged\"}"
@@ -322,6 +327,12 @@ pub mod stats {
         format!("cohort.unmatched.group.{}", group.unwrap_or(NONE))
     }
 
+    /// A counter, by group: requests of consumers that share their counters, because the file does not name them and there
+    /// were too many of those.
+    pub fn shared_counters(group: Option<&str>) -> String {
+        format!("cohort.shared_counters.group.{}", group.unwrap_or(NONE))
+    }
+
     /// A counter: updates of a counter that were given up, and questions to the rate-limit service without an answer.
     pub const STORE_ERRORS: &str = "cohort.store_errors";
 }
@@ -357,7 +368,7 @@ mod tests {
                 completion: 2,
                 total: 3,
                 cached: 0,
-                cache_write: 0,
+                priced: Buckets::default(),
                 cost: 2_500,
                 reasoning: 0,
             },

@@ -70,6 +70,23 @@ pub fn put_bytes(message: &mut Vec<u8>, number: u8, bytes: &[u8]) {
     message.extend_from_slice(bytes);
 }
 
+/// Appends a message in place: few of ours are longer than the one byte that is left for their length.
+pub fn put_message(message: &mut Vec<u8>, number: u8, write: &mut dyn FnMut(&mut Vec<u8>)) {
+    put_bytes(message, number, &[]);
+    let start = message.len();
+    write(message);
+    let len = message.len().saturating_sub(start);
+    let at = start.saturating_sub(1);
+    match (u8::try_from(len), message.get_mut(at)) {
+        (Ok(short @ ..0x80), Some(place)) => *place = short,
+        _ => {
+            let mut prefix = Vec::new();
+            put_varint(&mut prefix, len as u64);
+            message.splice(at..start, prefix);
+        }
+    }
+}
+
 fn put_varint(message: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         let [low, ..] = value.to_le_bytes();
@@ -150,6 +167,16 @@ mod tests {
             put_integer(&mut message, 1, integer);
             let expected = Sample { integer, bytes, ..Sample::default() };
             prop_assert_eq!(Sample::decode(&*message).unwrap(), expected);
+        }
+
+        #[test]
+        fn a_message_in_place_is_that_message(bytes in proptest::collection::vec(any::<u8>(), 0..20_000)) {
+            let mut inner = Vec::new();
+            put_bytes(&mut inner, 15, &bytes);
+            let (mut copied, mut in_place) = (vec![1], vec![1]);
+            put_bytes(&mut copied, 3, &inner);
+            put_message(&mut in_place, 3, &mut |message| put_bytes(message, 15, &bytes));
+            prop_assert_eq!(in_place, copied);
         }
     }
 }

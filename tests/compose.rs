@@ -72,6 +72,47 @@ fn services_find_what_they_mount() {
     }
 }
 
+/// The Compose Specification's own schema takes it, and would not take a misspelt field of any service.
+#[test]
+fn it_is_what_the_compose_specification_takes() {
+    let Some(python) = envoy::required("PYTHON") else {
+        return;
+    };
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let judge = |document: &Value| {
+        let file = folder.join(format!("compose-{}.json", std::process::id()));
+        fs::write(&file, document.to_string()).unwrap();
+        let checked = Command::new(&python)
+            .args(["-m", "check_jsonschema", "--builtin-schema"])
+            .args(["vendor.compose-spec", "--output-format", "json"])
+            .arg(&file)
+            .output()
+            .unwrap();
+        fs::remove_file(&file).unwrap();
+        let said: Value = serde_json::from_slice(&checked.stdout).expect("a verdict");
+        assert_eq!(checked.status.success(), said["status"] == "ok", "{said}");
+        (checked.status.success(), said)
+    };
+    let compose = compose();
+    let (taken, said) = judge(&compose);
+    assert!(taken, "{said}");
+    for (path, field) in [
+        ("/services/envoy", "ports"),
+        ("/services/redis", "image"),
+        ("/services/upstream/build", "dockerfile_inline"),
+    ] {
+        let mut wrong = compose.clone();
+        let fields = wrong.pointer_mut(path).unwrap().as_object_mut().unwrap();
+        let value = fields.remove(field).unwrap();
+        fields.insert(format!("{field}_"), value);
+        let (taken, said) = judge(&wrong);
+        assert!(
+            !taken && said.to_string().contains(&format!("{field}_")),
+            "{path}: {said}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn its_envoy_is_valid_and_serves_the_tutorial() {
     if let Some(result) = envoy::validate(ENVOY).await {

@@ -480,14 +480,45 @@ impl Play {
         let right = [&expected.usage]
             .into_iter()
             .chain(&expected.accept_usage)
-            .any(|expected| match expected {
-                Some(expected) => *expected == usage && !estimated,
+            .any(|known| match known {
+                Some(known) => {
+                    let usage = Usage {
+                        cache_write_tokens: known.cache_write_tokens,
+                        ..usage.clone()
+                    };
+                    *known == usage && !estimated && cost(known, expected.billed) == spent(event)
+                }
                 None => estimated || zeros,
             });
         let free = self.answered.expected.status >= 400;
         let right = right && (!free || (zeros && !estimated));
         (!right).then(|| format!("{}: {event}", self.group))
     }
+}
+
+/// In millionths of a dollar, what an event says.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a few dollars"
+)]
+fn spent(event: &Value) -> u64 {
+    (event["cost_usd"].as_f64().unwrap() * 1e6).round() as u64
+}
+
+/// The same, by hand: no token in two of the four parts, then rounded.
+fn cost(usage: &Usage, billed: Option<[u64; 2]>) -> u64 {
+    let written = usage.cache_write_tokens.unwrap_or(0);
+    let [input, cached, written, output] = match billed {
+        Some([input, output]) => [input, 0, 0, output],
+        None => [
+            usage.prompt_tokens - usage.cached_tokens - written,
+            usage.cached_tokens,
+            written,
+            usage.completion_tokens,
+        ],
+    };
+    (10 * input + cached + 20 * written + 100 * output + 5) / 10
 }
 
 fn without_usage_chunk(answered: &Answered) -> Vec<u8> {
@@ -520,6 +551,12 @@ async fn answers() {
     );
     assert!(plays.len() >= 140, "only {} recorded answers", plays.len());
     let groups: Vec<Value> = plays.values().map(Play::policy).collect();
+    let pricing = json!({"*": {
+        "input_per_million": 1,
+        "cached_input_per_million": 0.1,
+        "cache_write_per_million": 2,
+        "output_per_million": 10,
+    }});
     let upstream = Upstream::start({
         let plays = Arc::clone(&plays);
         move |seen| {
@@ -528,10 +565,11 @@ async fn answers() {
         }
     })
     .await;
-    let gateway = Gateway::new(json!({"version": "1", "consumer_groups": groups}))
-        .cluster("upstream", upstream.address())
-        .start()
-        .await;
+    let gateway =
+        Gateway::new(json!({"version": "1", "consumer_groups": groups, "pricing": pricing}))
+            .cluster("upstream", upstream.address())
+            .start()
+            .await;
     let Some(gateway) = gateway else { return };
 
     let mut wrong = Vec::new();

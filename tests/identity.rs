@@ -12,6 +12,7 @@ mod support;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use support::client::Request;
+use support::crowd::all_at_once;
 use support::envoy::{Gateway, HCM};
 use support::upstream::{Answer, Upstream};
 
@@ -168,5 +169,53 @@ async fn a_tokens_payload_names_consumer_and_group() {
             assert!(!names.contains(&"authorization"), "{names:?}");
         }
     }
+    gateway.assert_healthy().await;
+}
+
+/// Names that nobody has written down: as many as there is room for count by themselves, whoever comes when.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_names_than_there_is_room_for_share_counters() {
+    const OWN: usize = 40;
+    let upstream = Upstream::start(|_| Answer::json(&json!({"ok": true}))).await;
+    let policy = json!({
+        "version": "1",
+        "identity": {"consumer_header": "x-user", "trusted": true, "max_consumers": OWN},
+        "default_group": "everyone",
+        "consumer_groups": [{"name": "everyone", "consumer_rate_limits": {"requests_per_day": 10}}],
+    });
+    let gateway = Gateway::new(policy).cluster("upstream", upstream.address());
+    let Some(gateway) = gateway.start().await else {
+        return;
+    };
+    let ask = |user: usize| {
+        Request::post("/v1/chat/completions")
+            .header("x-user", format!("user-{user}"))
+            .json(&json!({"model": "m", "messages": []}))
+    };
+    // Five of each, over all workers.
+    let rush = async |users: std::ops::Range<usize>| {
+        let mut answers = Vec::new();
+        for at_once in users.collect::<Vec<_>>().chunks(20) {
+            let requests = at_once.iter().flat_map(|user| vec![ask(*user); 5]);
+            answers.extend(all_at_once(gateway.address(), requests).await);
+        }
+        answers
+    };
+    let answers = rush(0..OWN).await;
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    // A thousand more: 256 counters, of 10 requests each.
+    let answers = rush(OWN..OWN + 1_000).await;
+    let passed = answers.iter().filter(|answer| answer.status == 200).count();
+    // Two workers may have made the last one at the same moment.
+    assert!((2_000..=2_560 + 10).contains(&passed), "{passed}");
+    // Who was there before is untouched by it.
+    for user in 0..OWN {
+        let answer = gateway.send(ask(user)).await;
+        let left = answer.header("ratelimit-remaining");
+        assert_eq!((answer.status, left), (200, Some("4")), "user-{user}");
+    }
+    let stats = gateway.stats().await;
+    let shared = stats["wasmcustom.cohort.shared_counters.group.everyone"];
+    assert!((4_990..=5_000).contains(&shared), "{shared}");
     gateway.assert_healthy().await;
 }

@@ -14,6 +14,8 @@ mod support;
 
 #[path = "limit_service/aborts.rs"]
 mod aborts;
+#[path = "limit_service/budgets.rs"]
+mod budgets;
 #[path = "limit_service/failures.rs"]
 mod failures;
 #[path = "limit_service/leases.rs"]

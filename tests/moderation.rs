@@ -11,6 +11,10 @@
 
 mod support;
 
+#[path = "moderation/answers.rs"]
+mod answers_in_core;
+#[path = "moderation/answers_envoy.rs"]
+mod answers_in_envoy;
 #[path = "moderation/core.rs"]
 mod in_core;
 #[path = "moderation/envoy.rs"]
@@ -29,6 +33,30 @@ fn policy(policies: &Value) -> Value {
             "input_policies": policies,
         }],
     })
+}
+
+/// A group of one key, `key-of-a`, with these policies on answers.
+fn on_answers(policies: &Value) -> Value {
+    let mut policy = policy(&json!([]));
+    policy["consumer_groups"][0]["output_policies"] = policies.clone();
+    policy
+}
+
+/// A chat stream that says these pieces, one an event, and then what it used.
+fn stream(pieces: &[&str]) -> String {
+    let event = |choices: Value, usage: Value| json!({"id": "c", "object": "chat.completion.chunk", "model": "m", "choices": choices, "usage": usage});
+    let mut events: Vec<Value> = (pieces.iter())
+        .map(|piece| {
+            event(
+                json!([{"index": 0, "delta": {"content": piece}}]),
+                json!(null),
+            )
+        })
+        .collect();
+    let usage = json!({"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12});
+    events.push(event(json!([]), usage));
+    let data = events.iter().map(|event| format!("data: {event}\n\n"));
+    data.collect::<String>() + "data: [DONE]\n\n"
 }
 
 /// One `content_filter` that asks the cluster `moderation`.

@@ -99,6 +99,30 @@ fn every_field_of_an_event_is_on_its_page() {
     assert_eq!(said, expected);
 }
 
+/// What other products' fields become is a field of ours, where it looks like one.
+#[test]
+fn fields_that_others_become_are_fields() {
+    const MIGRATING: &str = include_str!("../docs/migrating.md");
+    let known = cohort::config::schema(&cohort::llm::endpoint::names()).to_string();
+    let others = METRICS.to_owned() + include_str!("../docs/capacity.md") + ERRORS;
+    let mut seen = 0;
+    for row in MIGRATING.lines().filter(|line| line.starts_with("| ")) {
+        let ours = row.rsplit(" | ").next().unwrap();
+        for shown in ours.split('`').skip(1).step_by(2) {
+            let words = shown.split(|c: char| !(c.is_ascii_lowercase() || c == '_'));
+            for word in words.filter(|word| word.trim_matches('_').contains('_')) {
+                let word = word.trim_end_matches('_');
+                assert!(
+                    known.contains(word) || others.contains(word),
+                    "{word:?} in {row}"
+                );
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 40, "{seen}");
+}
+
 /// The commands in blocks of `sh`, without what a shell makes of the rest of their lines.
 fn shown(page: &str) -> Vec<Vec<String>> {
     let blocks = page.split("```sh\n").skip(1);

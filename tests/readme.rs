@@ -1,27 +1,58 @@
-//! The README's console sessions, one after the other, with a demo running as it says.
+//! The README's console blocks, one after the other, as one reader would enter them: from `make` to the report.
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 
+#[path = "readme/session.rs"]
+mod session;
+
 use std::fs;
-use support::demo::Demo;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use session::Session;
 
 const README: &str = include_str!("../README.md");
 
+/// What a reader does, in the order of the page.
+#[derive(Debug)]
+enum Step {
+    Save { name: String, text: String },
+    Enter { command: String, expected: String },
+}
+
 #[tokio::test]
-async fn commands_print_what_the_readme_shows() {
-    let Some(demo) = Demo::start().await else {
+async fn a_reader_comes_from_the_first_line_to_the_last() {
+    support::quiet_minute().await;
+    let Some(mut session) = Session::start() else {
         return;
     };
-    support::quiet_minute().await;
-    let sessions = sessions(README);
-    assert!(!sessions.is_empty());
-    for (command, expected) in sessions {
-        if command.starts_with("cohort events") {
+    let steps = steps(README);
+    assert!(steps.len() > 20, "{steps:?}");
+    for step in steps {
+        let (command, expected) = match step {
+            Step::Save { name, text } => {
+                session.save(&name, &text);
+                continue;
+            }
+            Step::Enter { command, expected } => (command, expected),
+        };
+        if command.contains("cohort key rotate") || command.starts_with("kill $!") {
+            // The load is on before the first change and after the last one.
+            under_load(&mut session);
+        } else if command.starts_with("cohort events") {
             // Envoy writes its logs out every 200 ms.
-            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            std::thread::sleep(std::time::Duration::from_millis(500));
         }
-        let command = command.replace("127.0.0.1:41002", &format!("127.0.0.1:{}", demo.port()));
-        let said = demo.bash(&command);
+        let said = session.enter(&command);
         let (said, expected): (Vec<_>, Vec<_>) = (
             said.trim_end().lines().collect(),
             expected.lines().collect(),
@@ -33,14 +64,43 @@ async fn commands_print_what_the_readme_shows() {
             expected.join("\n")
         );
     }
-    assert!(demo.interrupt().await.success());
+    let said = session.terminal();
+    assert_eq!(
+        said.matches("policy-config.yaml is in force\n").count(),
+        2,
+        "{said}"
+    );
+    let report = session.file("report.html");
+    opened(&report);
+    session.close();
 }
 
-/// What `cohort explain` is asked about is what stands there to read.
-#[test]
-fn the_policy_that_is_explained_is_the_one_that_is_shown() {
-    let teams = include_str!("../testdata/config/valid/teams.yaml");
-    assert!(README.contains(&format!("```yaml\n{teams}```\n")));
+/// Waits for ten answers more of the loop that runs beside.
+fn under_load(session: &mut Session) {
+    let file = session.file("codes.txt");
+    let count = || fs::read_to_string(&file).map_or(0, |codes| codes.lines().count());
+    let first = count();
+    session.wait_for("answers under load", |_| count() >= first + 10);
+}
+
+/// As the reader's browser shows it.
+fn opened(report: &Path) {
+    let page = fs::read_to_string(report).unwrap();
+    let seen = Command::new("chromium")
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"])
+        .arg(format!("file://{}", report.display()))
+        .stderr(Stdio::null())
+        .output();
+    let seen = if let Ok(seen) = seen {
+        String::from_utf8(seen.stdout).unwrap()
+    } else {
+        // Not `eprintln`: the test harness would swallow it.
+        let _ = writeln!(io::stderr(), "SKIPPED: there is no chromium here");
+        page
+    };
+    for expected in ["<svg", "support", "search", " requests, ", " tokens, "] {
+        assert!(seen.contains(expected), "{expected:?}: {seen}");
+    }
 }
 
 /// The README says where every page is.
@@ -53,23 +113,41 @@ fn every_page_is_in_the_readme() {
     }
 }
 
-/// The commands in blocks of `console`, and what each prints.
-fn sessions(markdown: &str) -> Vec<(String, String)> {
-    let mut sessions: Vec<(String, String)> = Vec::new();
-    for block in markdown.split("```console\n").skip(1) {
-        let block = block.split("```").next().unwrap_or_default();
-        for line in block.lines() {
-            match (line.strip_prefix("$ "), sessions.last_mut()) {
-                (Some(command), _) => sessions.push((command.to_owned(), String::new())),
-                (None, Some((_, output))) => {
-                    output.push_str(line);
-                    output.push('\n');
+/// Blocks of `yaml` that are to be saved, and the commands in blocks of `console` with what each prints.
+fn steps(markdown: &str) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut parts = markdown.split("\n```");
+    let mut before = parts.next().unwrap_or_default();
+    while let (Some(block), after) = (parts.next(), parts.next()) {
+        let (kind, text) = block.split_once('\n').unwrap_or((block, ""));
+        let asks = before.trim_end().lines().last().unwrap_or_default();
+        if let ("yaml", Some(("", name))) = (kind, asks.split_once("Save this")) {
+            let name = name
+                .split('`')
+                .nth(1)
+                .expect("the name of the file")
+                .to_owned();
+            steps.push(Step::Save {
+                name,
+                text: format!("{text}\n"),
+            });
+        }
+        for line in text.lines().filter(|_| kind == "console") {
+            match (line.strip_prefix("$ "), steps.last_mut()) {
+                (Some(command), _) => steps.push(Step::Enter {
+                    command: command.to_owned(),
+                    expected: String::new(),
+                }),
+                (None, Some(Step::Enter { expected, .. })) => {
+                    expected.push_str(line);
+                    expected.push('\n');
                 }
-                (None, None) => {}
+                (None, _) => panic!("{line:?} is no command's"),
             }
         }
+        before = after.unwrap_or_default();
     }
-    sessions
+    steps
 }
 
 /// `...` stands for any number of lines.

@@ -27,6 +27,16 @@ Names of groups, targets and policies are 1 to 64 letters, digits, `-` and `_`; 
 `+` as well. Models are compared byte for byte; `*` stands for any text, empty text too. Numbers may be written `100k` or `2M`,
 durations `100ms` or `2s`, dates as RFC 3339 has them, with or without time of day.
 
+| | |
+|---|---|
+| who | `consumer_groups[]`, `consumers[]`, `api_key`, `api_keys[]` (digests), `default_group`, `anonymous_group`, [`identity`](consumers.md#identity) |
+| which models | `allowed_models`, `denied_models` (deny wins), `default_model`, `model_aliases` |
+| which endpoints | `allowed_endpoints`: [names](endpoints.md) or path prefixes. Files, batches, fine-tuning, stored objects, WebSockets and unknown paths are closed unless named: the provider's account is shared |
+| how much | [`rate_limits`](limits.md), `consumer_rate_limits`, `model_rate_limits`, [`request_limits`](consumers.md#what-one-request-may-ask-for), [`pricing`, `budgets`](spend.md) |
+| what text | [`policies`, `input_policies`, `output_policies`](policies.md) |
+| where to | `providers.targets[]`: the first whose `models` match, or whose API it is, gets the request: its key replaces the caller's, `x-cohort-provider` names it for Envoy's routes |
+| how | `mode: shadow`, `counters`, `credential_headers`, `path_prefixes`, `hold_request_headers`, `timezone` and others |
+
 What holds where nothing is said:
 
 ";

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::client::Request;
-use support::envoy::Gateway;
+use support::envoy::{Gateway, Running};
 use support::upstream::{Upstream, chat};
 use tokio::time::sleep;
 
@@ -181,5 +181,49 @@ async fn a_key_is_added_rotated_with_overlap_and_disabled_under_load() {
             (401, "invalid_api_key")
         );
     }
+    gateway.assert_healthy().await;
+}
+
+/// Kong's tiers: a limit of 10 in the one, of 5 in the other, each consumer with a counter of its own.
+#[tokio::test]
+async fn a_consumer_that_is_moved_has_the_other_groups_limit() {
+    let tiers = |of_ann: &str| {
+        let tier = |name: &str, limit: u64| json!({"name": name, "consumer_rate_limits": {"requests_per_day": limit}});
+        let consumer = |name: &str, tier: &str| json!({"name": name, "api_key": format!("key-of-{name}"), "groups": [tier]});
+        json!({
+            "version": "1",
+            "consumer_groups": [tier("gold", 10), tier("silver", 5)],
+            "consumers": [consumer("ann", of_ann), consumer("bob", "gold")],
+        })
+    };
+    let upstream = Upstream::start(chat).await;
+    let gateway = Gateway::new(tiers("gold")).cluster("openai", upstream.address());
+    let Some(mut gateway) = gateway.reloadable().start().await else {
+        return;
+    };
+    let ask = async |gateway: &Running, consumer: &str| {
+        let request = Request::chat(&format!("key-of-{consumer}"), "m");
+        let answer = gateway.send(request).await;
+        let field = |name: &str| answer.header(name).unwrap_or_default().to_owned();
+        let of = [field("ratelimit-limit"), field("ratelimit-remaining")];
+        (answer.status, field("x-consumer-group"), of.join("/"))
+    };
+    let passes = |group: &str, left: &str| (200, group.to_owned(), left.to_owned());
+    for consumer in ["ann", "bob"] {
+        assert_eq!(ask(&gateway, consumer).await, passes("gold", "10/9"));
+    }
+    assert_eq!(ask(&gateway, "ann").await, passes("gold", "10/8"));
+
+    gateway.reload(&tiers("silver")).await.unwrap();
+    for left in ["5/4", "5/3", "5/2", "5/1", "5/0"] {
+        assert_eq!(ask(&gateway, "ann").await, passes("silver", left));
+    }
+    let (status, _, left) = ask(&gateway, "ann").await;
+    assert_eq!((status, &*left), (429, "5/0"));
+    assert_eq!(ask(&gateway, "bob").await, passes("gold", "10/8"));
+
+    // What was counted in a group stays counted there.
+    gateway.reload(&tiers("gold")).await.unwrap();
+    assert_eq!(ask(&gateway, "ann").await, passes("gold", "10/7"));
     gateway.assert_healthy().await;
 }

@@ -454,6 +454,8 @@ async fn it_stops_when_its_requests_have_ended_and_goes_on_where_it_was() {
     assert_eq!(events.lines().count(), 5, "{events}");
     let log = |name: &str| place.dir.join(".cohort").join(name);
     fs::rename(log("events.jsonl"), log("events.jsonl.1")).unwrap();
+    // An Envoy that was killed in the middle of a line.
+    fs::write(log("events.jsonl"), "{\"time\":\"20").unwrap();
     let gateway = place.start(upstream.address()).await.unwrap();
     let status = place.status();
     let used: Vec<_> = status["limits"]
@@ -466,6 +468,16 @@ async fn it_stops_when_its_requests_have_ended_and_goes_on_where_it_was() {
     assert!(used[1].as_u64().unwrap() >= 45, "{used:?}");
     let answer = place.send("plain-key-of-marketing", "gpt-4o").await;
     assert_eq!(answer.header("ratelimit-remaining"), Some("995"));
+    let mut events = String::new();
+    for _ in 0..100 {
+        events = fs::read_to_string(log("events.jsonl")).unwrap();
+        if events.lines().count() > 1 {
+            break;
+        }
+        sleep(PAUSE).await;
+    }
+    let event = events.lines().nth(1).map(serde_json::from_str::<Value>);
+    assert_eq!(event.unwrap().unwrap()["status"], 200, "{events}");
 
     // SIGHUP reads the file again; SIGUSR1 lets a log be renamed.
     fs::rename(log("access.log"), log("access.log.1")).unwrap();

@@ -129,6 +129,13 @@ async fn an_answer_that_breaks_off_is_counted_by_what_came() {
     assert_eq!(of(true)["estimated"], true);
     assert_eq!(of(true)["usage"]["completion_tokens"], 100);
     assert_eq!(of(false)["estimated"], true);
+    for event in &events {
+        assert_eq!(
+            (&event["status"], &event["result"], &event["reason"]),
+            (&json!(200), &json!("error"), &json!("upstream_error")),
+            "{event}"
+        );
+    }
     // What was charged is what the next answer says to be gone.
     let charged = |event: &Value| event["usage"]["total_tokens"].as_u64().unwrap();
     let left = 100_000 - charged(of(true)) - charged(of(false));
@@ -137,6 +144,45 @@ async fn an_answer_that_breaks_off_is_counted_by_what_came() {
         answer.header("x-ratelimit-remaining-tokens"),
         Some(left.to_string().as_str())
     );
+    gateway.assert_healthy().await;
+}
+
+/// Of a held answer nothing has gone out when the upstream breaks off: the client gets an error of Envoy's.
+#[tokio::test]
+async fn a_held_answer_that_breaks_off_is_an_error_and_counted() {
+    let upstream = Upstream::start(|_| {
+        Answer::new(200)
+            .header("content-type", "application/json")
+            .bytes(format!(
+                r#"{{"choices":[{{"message":{{"content":"{}"#,
+                "x".repeat(365)
+            ))
+            .pause(A_MOMENT)
+            .reset()
+    })
+    .await;
+    let mut policy = support::yaml(POLICY);
+    policy["consumer_groups"][0]["output_policies"] = json!([
+        {"name": "mail", "type": "pii_detector", "config": {"entities": ["email"]}}
+    ]);
+    let gateway = Gateway::new(policy).cluster("openai", upstream.address());
+    let Some(gateway) = gateway.start().await else {
+        return;
+    };
+    let answer = gateway.send(plain()).await;
+    assert!([502, 503].contains(&answer.status), "{answer:?}");
+    let event = gateway.events(1).await.remove(0);
+    assert_eq!(
+        (&event["status"], &event["result"], &event["reason"]),
+        (
+            &json!(answer.status),
+            &json!("error"),
+            &json!("upstream_error")
+        ),
+        "{event}"
+    );
+    assert_eq!(event["estimated"], true);
+    assert_eq!(event["usage"]["completion_tokens"], 100);
     gateway.assert_healthy().await;
 }
 

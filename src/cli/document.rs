@@ -1,6 +1,6 @@
 //! A policy file as commands read it: judged as the filter judges it.
 
-use super::{Failure, diagnostics};
+use super::{Failure, NO_POLICY, diagnostics};
 use crate::config::{Config, ConfigError, Places};
 use crate::policy::Policy;
 use std::fs;
@@ -17,8 +17,8 @@ pub(super) struct Document {
 impl Document {
     /// Reads YAML, or JSON if it is called `*.json`.
     pub(super) fn read(path: &Path) -> Result<Result<Self, Vec<ConfigError>>, Failure> {
-        let text = fs::read_to_string(path)
-            .map_err(|error| Failure(format!("cannot read {}: {error}", path.display())))?;
+        let text =
+            fs::read_to_string(path).map_err(|error| Failure::reading(path, &error, NO_POLICY))?;
         let parsed = if is_json(path) {
             from_json(&text)
         } else {

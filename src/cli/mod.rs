@@ -15,6 +15,7 @@ mod group;
 mod key;
 mod limits;
 mod lint;
+mod order;
 mod render;
 mod report;
 mod roster;
@@ -26,6 +27,7 @@ pub use diagnostics::render_errors;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Consumer groups for LLM traffic, as an Envoy filter.
@@ -43,7 +45,10 @@ Start here:
   cohort explain --group G --model M        what would become of a request, and why?
   cohort run --config policy-config.yaml    serve it
   cohort status                             what is used up, in the same folder
-  cohort report --by model                  what it came to";
+  cohort events tail --follow               what happens
+  cohort report --by model                  what it came to
+
+Exit codes: 0 done; 1 the policy, or the Envoy around it, is not right; 2 it could not be done";
 
 #[derive(Subcommand)]
 enum Command {
@@ -94,6 +99,25 @@ enum Command {
 /// What may stop a command.
 #[derive(Debug)]
 struct Failure(String);
+
+/// Where a policy comes from that is not there.
+const NO_POLICY: &str = "say where the policy is, or begin with the one that the README shows";
+/// Where an event log comes from that is not there.
+const NO_EVENTS: &str =
+    "`cohort run` and `cohort demo` write one in the folder where they are started";
+
+impl Failure {
+    /// A file that cannot be read; `missing` says what to do if there is none.
+    fn reading(path: &Path, error: &io::Error, missing: &str) -> Self {
+        let path = path.display();
+        match error.kind() {
+            io::ErrorKind::NotFound => Self(format!(
+                "cannot read {path}: there is no such file; {missing}"
+            )),
+            _ => Self(format!("cannot read {path}: {error}")),
+        }
+    }
+}
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {

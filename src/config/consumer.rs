@@ -5,8 +5,35 @@ use super::group::{self, Keys, check_known};
 use super::limits::NAMES;
 use super::node::{Node, Value};
 use super::rules::{self, RULES};
-use super::{Consumer, ConsumerGroup, Membership};
+use super::{ApiKey, ConsumerGroup, Rules};
+use crate::time::Timestamp;
 use std::collections::BTreeMap;
+
+/// `consumers[]`.
+#[derive(Clone, Debug)]
+pub struct Consumer {
+    /// 1 to 64 of letters, digits, `-`, `_`, `.`, `@`, `+`.
+    pub name: String,
+    /// `false` refuses its keys as if they were unknown.
+    pub enabled: bool,
+    /// `api_key` and `api_keys[]`, digested.
+    pub keys: Vec<ApiKey>,
+    /// `groups[]`
+    pub groups: Vec<Membership>,
+    /// What holds for it; its `rate_limits` stand in place of its groups' `consumer_rate_limits`.
+    pub rules: Rules,
+}
+
+/// One entry of a consumer's `groups`.
+#[derive(Clone, Debug)]
+pub struct Membership {
+    /// The group's name.
+    pub group: String,
+    /// From, inclusive.
+    pub not_before: Option<Timestamp>,
+    /// Until, exclusive.
+    pub not_after: Option<Timestamp>,
+}
 
 pub(super) const CONSUMER: Fields = Fields {
     known: &[

@@ -2,15 +2,72 @@
 //!
 //! Does not judge the limits that are counted; those of Envoy's protocol are judged where they stand.
 
+use super::ConsumerGroup;
 use super::decode::{Decoder, Fields, Map};
 use super::document::cluster;
 use super::group;
 use super::limits;
 use super::node::{Node, Value};
-use super::{ConsumerGroup, Counters, FailureMode, Lease, LimitService, ServiceDialect};
 use crate::limit::Descriptor;
 use crate::limit::seed::Seed;
 use std::rc::Rc;
+
+/// `counters`.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    /// The rate-limit service that keeps them; `None`: `store: shared_data`.
+    pub service: Option<LimitService>,
+    /// `seed[]`: what was counted before this Envoy started, for records that are not there.
+    pub seed: Vec<Seed>,
+}
+
+/// `counters` with `store: rate_limit_service`.
+#[derive(Clone, Debug)]
+pub struct LimitService {
+    /// The Envoy cluster.
+    pub cluster: String,
+    /// The service's namespace for our descriptors.
+    pub domain: String,
+    /// Which protocol it speaks.
+    pub dialect: ServiceDialect,
+    /// How long a request waits for it, in milliseconds.
+    pub timeout_ms: u32,
+    /// What holds while it does not answer.
+    pub failure_mode: FailureMode,
+    /// Hits to be asked for in advance.
+    pub lease: Option<Lease>,
+}
+
+/// `counters.dialect`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ServiceDialect {
+    /// `envoy.service.ratelimit.v3`, as envoyproxy/ratelimit answers it.
+    #[default]
+    Envoy,
+    /// `kuadrant.service.ratelimit.v1` beside it, as Limitador answers them.
+    Kuadrant,
+}
+
+/// `failure_mode` of `counters` and of a `content_filter`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum FailureMode {
+    /// Requests pass unlimited.
+    Allow,
+    /// Requests are refused with 503.
+    Deny,
+    /// This Envoy's own counters hold.
+    #[default]
+    Local,
+}
+
+/// `counters.lease`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Lease {
+    /// At most so many hits at a time.
+    pub requests: u32,
+    /// Unused ones are given up after so many milliseconds.
+    pub max_age_ms: u32,
+}
 
 pub(super) const COUNTERS: Fields = Fields {
     known: &[

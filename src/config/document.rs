@@ -3,12 +3,30 @@
 use super::decode::{Decoder, Fields, Map};
 use super::node::{Node, Span, Value};
 use super::rules::{self, RULES};
-use super::{
-    Config, ConfigError, Counters, HeaderFamily, Mode, Provider, ProviderTarget, consumer,
-    counters, group, identity,
-};
+use super::{Config, ConfigError, Counters, consumer, counters, group, identity, providers};
 use crate::credential;
 use crate::time::UtcOffset;
+
+/// `mode`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Mode {
+    /// Refusals are sent.
+    #[default]
+    Enforce,
+    /// Refusals of groups and policies are only counted and logged.
+    Shadow,
+}
+
+/// `rate_limit_headers[]`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum HeaderFamily {
+    /// `RateLimit-Policy`, `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10).
+    Ietf,
+    /// `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` as OpenAI sends them.
+    OpenAi,
+    /// `RateLimit-Limit`, `RateLimit-Remaining`, `RateLimit-Reset`.
+    Standard,
+}
 
 pub(super) const DOCUMENT: Fields = Fields {
     known: &[
@@ -46,35 +64,7 @@ pub(super) const DOCUMENT: Fields = Fields {
     ..Fields::NONE
 };
 
-pub(super) const PROVIDERS: Fields = Fields {
-    known: &["targets"],
-    ..Fields::NONE
-};
-
-pub(super) const TARGET: Fields = Fields {
-    known: &["id", "provider", "secret_key_ref", "models", "cluster"],
-    ..Fields::NONE
-};
-
-pub(super) const SECRET_KEY_REF: Fields = Fields {
-    known: &["env"],
-    secret: true,
-    ..Fields::NONE
-};
-
 pub(super) const MODES: [(&str, Mode); 2] = [("enforce", Mode::Enforce), ("shadow", Mode::Shadow)];
-
-pub(super) const PROVIDER_NAMES: [(&str, Provider); 9] = [
-    ("openai", Provider::OpenAi),
-    ("anthropic", Provider::Anthropic),
-    ("gemini", Provider::Gemini),
-    ("azure-openai", Provider::AzureOpenAi),
-    ("bedrock", Provider::Bedrock),
-    ("cohere", Provider::Cohere),
-    ("mistral", Provider::Mistral),
-    ("ollama", Provider::Ollama),
-    ("vllm", Provider::Vllm),
-];
 
 pub(super) const HEADER_FAMILIES: [(&str, HeaderFamily); 3] = [
     ("standard", HeaderFamily::Standard),
@@ -131,9 +121,12 @@ fn config(d: &mut Decoder, root: &Node) -> Option<Config> {
     let [ceilings, defaults] = ["ceilings", "defaults"].map(&mut unnamed);
     let mut scopes = |name| d.field(&map, name, rules::scopes).unwrap_or_default();
     let [services, routes] = ["services", "routes"].map(&mut scopes);
+    let identity = d.field(&map, "identity", identity::identity);
     let mut config = Config {
         mode: d.field(&map, "mode", mode).unwrap_or_default(),
-        providers: d.field(&map, "providers", providers).unwrap_or_default(),
+        providers: d
+            .field(&map, "providers", providers::providers)
+            .unwrap_or_default(),
         consumers,
         default_group,
         anonymous_group,
@@ -142,14 +135,17 @@ fn config(d: &mut Decoder, root: &Node) -> Option<Config> {
         defaults: defaults.over(&rules::rules(d, &map)),
         services,
         routes,
-        identity: d.field(&map, "identity", identity::source),
+        max_unlisted: (identity.as_ref()).map_or(identity::DEFAULT_CONSUMERS, |(_, max)| *max),
+        identity: identity.map(|(source, _)| source),
         counters: Counters::default(),
         credential_headers: (d.field(&map, "credential_headers", |d, node| {
-            d.set(node, header_name)
+            d.texts(node, &mut header_name)
         }))
         .unwrap_or_else(|| owned(&credential::DEFAULT_HEADERS)),
-        path_prefixes: (d.field(&map, "path_prefixes", |d, node| d.set(node, path_prefix)))
-            .unwrap_or_else(|| owned(&DEFAULT_PATH_PREFIXES)),
+        path_prefixes: (d.field(&map, "path_prefixes", |d, node| {
+            d.texts(node, &mut path_prefix)
+        }))
+        .unwrap_or_else(|| owned(&DEFAULT_PATH_PREFIXES)),
         failed_auth_per_minute: (d.field(&map, "failed_auth_per_minute", |d, node| {
             d.number32(node, 1_000_000)
         }))
@@ -260,51 +256,6 @@ fn path_prefix(d: &mut Decoder, node: &Node) -> Option<String> {
         rule,
         "empty, or a plain path that begins with `/` and does not end with one",
     )
-}
-
-fn providers(d: &mut Decoder, node: &Node) -> Option<Vec<ProviderTarget>> {
-    let map = d.map(node, &PROVIDERS)?;
-    let mut ids: Vec<String> = Vec::new();
-    d.required(&map, "targets", |d, node| {
-        d.list(node, |d, item| target(d, item, &mut ids))
-    })
-}
-
-fn target(d: &mut Decoder, node: &Node, ids: &mut Vec<String>) -> Option<ProviderTarget> {
-    let map = d.map(node, &TARGET)?;
-    let id = d.required(&map, "id", |d, node| {
-        let id = d.name(node)?;
-        if ids.contains(&id) {
-            d.error(node.span, "another target has this id");
-        }
-        ids.push(id.clone());
-        Some(id)
-    });
-    let provider = d.required(&map, "provider", |d, node| d.choice(node, &PROVIDER_NAMES));
-    let secret_env = d.field(&map, "secret_key_ref", secret_env);
-    let models = d.field(&map, "models", |d, node| d.set(node, Decoder::model_glob));
-    let cluster = d.field(&map, "cluster", cluster);
-    let id = id?;
-    Some(ProviderTarget {
-        provider: provider?,
-        secret_env,
-        models,
-        cluster: cluster.unwrap_or_else(|| id.clone()),
-        id,
-    })
-}
-
-fn secret_env(d: &mut Decoder, node: &Node) -> Option<String> {
-    let map = d.map(node, &SECRET_KEY_REF)?;
-    d.required(&map, "env", |d, node| {
-        d.hide(node); // the secret itself may stand here by mistake
-        let rule = |text: &str| {
-            let name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-            let digit = text.starts_with(|c: char| c.is_ascii_digit());
-            (1..=128).contains(&text.len()) && text.bytes().all(name) && !digit
-        };
-        d.checked(node, rule, "the name of an environment variable")
-    })
 }
 
 pub(super) fn cluster(d: &mut Decoder, node: &Node) -> Option<String> {

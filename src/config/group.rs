@@ -6,11 +6,59 @@ use super::limits::NAMES;
 use super::node::{Node, Span, Value};
 use super::rules::{self, RULES};
 use super::suggest::nearest;
-use super::{ApiKey, ConsumerGroup, consumer};
+use super::{Mode, Rules, consumer};
 use crate::credential::KeyDigest;
 use crate::time::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
+
+/// `consumer_groups[]`.
+#[derive(Clone, Debug)]
+pub struct ConsumerGroup {
+    /// 1 to 64 of letters, digits, `-`, `_`.
+    pub name: String,
+    /// Free text for people.
+    pub description: Option<String>,
+    /// Overrides the document's mode.
+    pub mode: Option<Mode>,
+    /// `api_key` and `api_keys[]`, digested.
+    pub keys: Vec<ApiKey>,
+    /// Consumers that are in it, besides those that say so themselves.
+    pub consumers: Vec<String>,
+    /// `false` closes it.
+    pub enabled: bool,
+    /// Open from, inclusive.
+    pub not_before: Option<Timestamp>,
+    /// Open until, exclusive.
+    pub not_after: Option<Timestamp>,
+    /// Of a consumer's groups the one with the highest is taken first.
+    pub priority: u32,
+    /// Tags that upstreams and events are told.
+    pub features: Vec<String>,
+    /// The group above, whose limits and allow-list hold for this one too.
+    pub parent: Option<String>,
+    /// What holds for it.
+    pub rules: Rules,
+}
+
+/// One key of a group or a consumer.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    /// What events show; default: the first 12 hex digits of the digest.
+    pub id: String,
+    /// SHA-256 of the key.
+    pub digest: KeyDigest,
+    /// Whether the file held the key itself rather than its digest.
+    pub plain: bool,
+    /// `false` refuses the key as if it were unknown.
+    pub enabled: bool,
+    /// Valid from, inclusive.
+    pub not_before: Option<Timestamp>,
+    /// Valid until, exclusive.
+    pub not_after: Option<Timestamp>,
+    /// Tags that upstreams and events are told.
+    pub features: Vec<String>,
+}
 
 pub(super) const GROUP: Fields = Fields {
     known: &[
@@ -151,7 +199,8 @@ fn group(d: &mut Decoder, map: &Map<'_>, at: usize, seen: &mut Keys) -> Consumer
         }),
         mode: d.field(map, "mode", mode),
         keys: keys(d, map, "consumer_groups", at, seen),
-        consumers: (d.field(map, "consumers", |d, node| d.set(node, consumer))).unwrap_or_default(),
+        consumers: (d.field(map, "consumers", |d, node| d.texts(node, &mut { consumer })))
+            .unwrap_or_default(),
         enabled: d.field(map, "enabled", Decoder::bool).unwrap_or(true),
         not_before,
         not_after,
@@ -169,7 +218,7 @@ fn features(d: &mut Decoder, node: &Node) -> Option<Vec<String>> {
         let part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
         (1..=64).contains(&text.len()) && text.bytes().all(part)
     };
-    d.set(node, |d, node| {
+    d.texts(node, &mut |d, node| {
         d.checked(node, tag, "1 to 64 letters, digits, `-`, `_`, `.` or `:`")
     })
 }

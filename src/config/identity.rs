@@ -1,12 +1,38 @@
 //! `identity`: who asks, where a filter before this one has settled it.
 
-use super::IdentitySource;
-use super::decode::{Decoder, Fields};
+use super::decode::{Decoder, Fields, Map};
 use super::document::header_name;
 use super::node::Node;
 
+/// `identity`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum IdentitySource {
+    /// Fields of the request's header, which only a filter before this one can have written.
+    Headers {
+        /// `consumer_header`, lower case.
+        consumer: Option<String>,
+        /// `group_header`, lower case.
+        group: Option<String>,
+    },
+    /// The dynamic metadata of a filter.
+    Metadata {
+        /// Its name there.
+        filter: String,
+        /// Where in it the consumer's name stands.
+        consumer: Vec<String>,
+        /// Where the group's name stands.
+        group: Vec<String>,
+    },
+}
+
 pub(super) const IDENTITY: Fields = Fields {
-    known: &["consumer_header", "group_header", "trusted", "metadata"],
+    known: &[
+        "consumer_header",
+        "group_header",
+        "trusted",
+        "metadata",
+        "max_consumers",
+    ],
     ..Fields::NONE
 };
 
@@ -18,12 +44,25 @@ pub(super) const METADATA: Fields = Fields {
 /// Each step is one more part of a path that Envoy is asked for.
 pub(super) const MAX_STEPS: usize = 16;
 
-pub(super) fn source(d: &mut Decoder, node: &Node) -> Option<IdentitySource> {
+/// A record takes about 250 bytes of Envoy's memory.
+pub(super) const DEFAULT_CONSUMERS: u32 = 100_000;
+
+pub(super) const MAX_CONSUMERS: u32 = 10_000_000;
+
+/// Where who asks is said, and how many of them may have counters of their own.
+pub(super) fn identity(d: &mut Decoder, node: &Node) -> Option<(IdentitySource, u32)> {
     let map = d.map(node, &IDENTITY)?;
-    let mut header = |name| d.field(&map, name, header_name);
+    let max = d.field(&map, "max_consumers", |d, node| {
+        d.number32(node, MAX_CONSUMERS)
+    });
+    Some((source(d, &map)?, max.unwrap_or(DEFAULT_CONSUMERS)))
+}
+
+fn source(d: &mut Decoder, map: &Map<'_>) -> Option<IdentitySource> {
+    let mut header = |name| d.field(map, name, header_name);
     let (consumer, group) = (header("consumer_header"), header("group_header"));
-    let trusted = d.field(&map, "trusted", Decoder::bool);
-    let metadata = d.field(&map, "metadata", metadata);
+    let trusted = d.field(map, "trusted", Decoder::bool);
+    let metadata = d.field(map, "metadata", metadata);
     let in_headers = consumer.is_some() || group.is_some();
     match (metadata, in_headers) {
         (Some(_), true) => {

@@ -3,8 +3,28 @@
 use super::decode::{Decoder, Fields, Map};
 use super::node::{Node, Value};
 use super::scalar::MAX_NUMBER;
-use super::{ModelLimits, ScopeLimits, spend};
+use super::spend;
 use crate::limit::{Limit, Unit, Window};
+
+/// The limits that a scope sets.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ScopeLimits {
+    /// `rate_limits`: one counter for all of the scope.
+    pub rate_limits: Vec<Limit>,
+    /// `consumer_rate_limits`: one counter for each of its consumers.
+    pub consumer_rate_limits: Vec<Limit>,
+    /// `model_rate_limits[]`: a further counter for some of its models.
+    pub model_rate_limits: Option<Vec<ModelLimits>>,
+}
+
+/// One entry of `model_rate_limits`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelLimits {
+    /// Exact names or globs.
+    pub models: Vec<String>,
+    /// `rate_limits`.
+    pub rate_limits: Vec<Limit>,
+}
 
 pub(super) const LIMIT: Fields = Fields {
     known: &["unit", "limit", "per", "window"],
@@ -123,7 +143,7 @@ fn model_rate_limits(d: &mut Decoder, node: &Node) -> Option<Vec<ModelLimits>> {
 
 /// Those of one counter: some.
 pub(super) fn models(d: &mut Decoder, node: &Node) -> Option<Vec<String>> {
-    let models = d.set(node, Decoder::model_glob)?;
+    let models = d.texts(node, &mut Decoder::model_glob)?;
     if models.is_empty() {
         d.error(node.span, "is empty");
     }

@@ -5,16 +5,20 @@
 
 use crate::json::decimal;
 
-/// Where a node stands in the text; all zero: not known.
+/// Where a node stands in the text; all zero: not known. Only YAML tells: without it, this takes no room.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct Span {
     /// Counted from 1.
+    #[cfg(feature = "cli")]
     pub(super) line: u32,
     /// In characters, counted from 1.
+    #[cfg(feature = "cli")]
     pub(super) column: u32,
     /// First byte.
+    #[cfg(feature = "cli")]
     pub(super) start: usize,
     /// One past the last byte.
+    #[cfg(feature = "cli")]
     pub(super) end: usize,
 }
 

@@ -3,8 +3,89 @@
 use super::decode::{Decoder, Fields, Map};
 use super::document::{cluster, mode};
 use super::node::{Node, Value};
-use super::{FailureMode, Moderation, PolicyAction, PolicyKind, PolicyRule};
-use crate::guardrail::{Entities, Entity, Pattern, Words};
+use super::{FailureMode, Mode};
+use crate::guardrail::{Criteria, Entities, Entity, Pattern, Words};
+
+/// One entry of `policies`, `input_policies` or `output_policies`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PolicyRule {
+    /// Unique within its list.
+    pub name: String,
+    /// What it looks for.
+    pub kind: PolicyKind,
+    /// `false` takes the one of this name out that stands further up.
+    pub enabled: bool,
+    /// What it does then.
+    pub action: PolicyAction,
+    /// Overrides the mode of what it stands in.
+    pub mode: Option<Mode>,
+}
+
+/// `type` of a policy.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum PolicyKind {
+    /// `content_filter`: what a moderation endpoint says.
+    ContentFilter(Box<Moderation>),
+    /// `keyword_filter`: words and patterns of them.
+    KeywordFilter {
+        /// `config.words`
+        words: Vec<String>,
+        /// `config.patterns`
+        patterns: Vec<String>,
+    },
+    /// `pii_detector`: kinds of personal data.
+    PiiDetector(Entities),
+}
+
+/// `config` of a `content_filter`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Moderation {
+    /// The Envoy cluster; `None`: that of the first target of provider `openai`.
+    pub cluster: Option<String>,
+    /// Where in it the endpoint is.
+    pub path: String,
+    /// How long its answer is waited for, in milliseconds.
+    pub timeout_ms: u32,
+    /// What holds where there is none: [`FailureMode::Allow`] or [`FailureMode::Deny`].
+    pub failure_mode: FailureMode,
+    /// What of it is a finding.
+    pub criteria: Criteria,
+}
+
+impl Default for Moderation {
+    fn default() -> Self {
+        Self {
+            cluster: None,
+            path: "/v1/moderations".to_owned(),
+            timeout_ms: 1_000,
+            failure_mode: FailureMode::Allow,
+            criteria: Criteria::default(),
+        }
+    }
+}
+
+/// `action` of a policy.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum PolicyAction {
+    /// Refuse the request.
+    #[default]
+    Block,
+    /// Let it pass and say so.
+    Flag,
+    /// Take the finding out.
+    Redact,
+}
+
+impl PolicyAction {
+    /// As the configuration writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::Flag => "flag",
+            Self::Redact => "redact",
+        }
+    }
+}
 
 pub(super) const RULE: Fields = Fields {
     known: &["name", "type", "action", "mode", "enabled", "config"],

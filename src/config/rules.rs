@@ -4,8 +4,71 @@
 
 use super::decode::{Decoder, Fields, Map};
 use super::node::Node;
-use super::{ClampOrReject, PolicyRule, RequestLimits, Rules, Scope, limits, policies, spend};
+use super::{PolicyRule, ScopeLimits, Spend, limits, policies, spend};
 use crate::limit::Limit;
+
+/// What any scope can say. A scope that says nothing of a field leaves it to the next wider one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rules {
+    /// Exact names or globs; `None`: every model.
+    pub allowed_models: Option<Vec<String>>,
+    /// Exact names or globs; wins over `allowed_models`.
+    pub denied_models: Option<Vec<String>>,
+    /// Written into a body that names no model.
+    pub default_model: Option<String>,
+    /// `alias: target`, in file order.
+    pub model_aliases: Option<Vec<(String, String)>>,
+    /// Endpoint names or path prefixes; `None`: every endpoint that names its models.
+    pub allowed_endpoints: Option<Vec<String>>,
+    /// What may be used up.
+    pub limits: ScopeLimits,
+    /// What it costs, and how much may be spent.
+    pub spend: Spend,
+    /// What one request may ask for.
+    pub request_limits: Option<RequestLimits>,
+    /// `policies[]`: for prompts and answers.
+    pub policies: Vec<PolicyRule>,
+    /// `input_policies[]`: for prompts.
+    pub input_policies: Vec<PolicyRule>,
+    /// `output_policies[]`: for answers.
+    pub output_policies: Vec<PolicyRule>,
+}
+
+/// An entry of `services` or `routes`.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// As Envoy names it.
+    pub name: String,
+    /// What it says.
+    pub rules: Rules,
+}
+
+/// `request_limits`
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RequestLimits {
+    /// Output tokens of one answer.
+    pub max_output_tokens: Option<u64>,
+    /// What becomes of a request for more.
+    pub on_exceeded: ClampOrReject,
+    /// Bytes of its body, inflated.
+    pub max_body_bytes: Option<u64>,
+    /// How many answers at once.
+    pub max_n: Option<u64>,
+    /// Whether the answer may come as a stream.
+    pub stream: bool,
+    /// Whether the model may be given tools.
+    pub tools: bool,
+}
+
+/// `request_limits.on_exceeded`
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ClampOrReject {
+    /// It goes on with the bound as its own.
+    Clamp,
+    /// It is refused.
+    #[default]
+    Reject,
+}
 
 /// The fields.
 pub(super) const RULES: &[&str] = &[
@@ -62,7 +125,7 @@ pub(super) const MAX_COUNT: u32 = 1_000_000_000;
 
 /// Those of one scope, whatever else stands in its map.
 pub(super) fn rules(d: &mut Decoder, map: &Map<'_>) -> Rules {
-    let models = |d: &mut Decoder, node: &Node| d.set(node, Decoder::model_glob);
+    let models = |d: &mut Decoder, node: &Node| d.texts(node, &mut Decoder::model_glob);
     let mut policies = |name| d.field(map, name, policies::policies).unwrap_or_default();
     let [both, input, output] =
         ["policies", "input_policies", "output_policies"].map(&mut policies);
@@ -74,7 +137,9 @@ pub(super) fn rules(d: &mut Decoder, map: &Map<'_>) -> Rules {
         denied_models: d.field(map, "denied_models", models),
         default_model: d.field(map, "default_model", Decoder::model),
         model_aliases: d.field(map, "model_aliases", model_aliases),
-        allowed_endpoints: d.field(map, "allowed_endpoints", |d, node| d.set(node, endpoint)),
+        allowed_endpoints: d.field(map, "allowed_endpoints", |d, node| {
+            d.texts(node, &mut endpoint)
+        }),
         limits: limits::scope(d, map),
         spend: spend::spend(d, map),
         request_limits: d.field(map, "request_limits", request_limits),
@@ -159,7 +224,7 @@ impl Rules {
                 self.allowed_endpoints.as_ref(),
                 below.allowed_endpoints.as_ref(),
             ),
-            limits: super::ScopeLimits {
+            limits: ScopeLimits {
                 rate_limits: merged(
                     &below.limits.rate_limits,
                     &self.limits.rate_limits,
@@ -175,7 +240,7 @@ impl Rules {
                     below.limits.model_rate_limits.as_ref(),
                 ),
             },
-            spend: super::Spend {
+            spend: Spend {
                 pricing: or(self.spend.pricing.as_ref(), below.spend.pricing.as_ref()),
                 budgets: or(self.spend.budgets.as_ref(), below.spend.budgets.as_ref()),
                 unpriced: or(self.spend.unpriced.as_ref(), below.spend.unpriced.as_ref()),

@@ -2,6 +2,7 @@
 
 use super::{ClampOrReject, PolicyAction, PolicyKind, PolicyRule, RequestLimits, Rules, Unpriced};
 use crate::limit::Limit;
+use crate::spend::usd;
 
 impl Rules {
     /// The fields that this scope says something of, as a reader of the file would look for them, and what it says.
@@ -74,8 +75,7 @@ impl Rules {
 /// A budget's amount is in millionths of a dollar.
 fn shown(limit: &Limit) -> String {
     if limit.unit == crate::limit::Unit::Cost {
-        let cents = limit.quota / 10_000;
-        return format!("{} {}.{:02} USD", limit.name(), cents / 100, cents % 100);
+        return format!("{} {} USD", limit.name(), usd(limit.quota));
     }
     format!("{} {}", limit.name(), limit.quota)
 }

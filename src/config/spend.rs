@@ -2,11 +2,31 @@
 
 use super::decode::{Decoder, Fields, Map};
 use super::node::{Node, Value};
-use super::{Spend, Unpriced};
 use crate::json::decimal;
 use crate::limit::counter::Budget;
 use crate::limit::{Limit, Unit, Window};
 use crate::spend::Price;
+
+/// What a scope says of money.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Spend {
+    /// `pricing`: model globs and prices, in file order.
+    pub pricing: Option<Vec<(String, Price)>>,
+    /// `budgets[]`
+    pub budgets: Option<Vec<Budget>>,
+    /// `unpriced`
+    pub unpriced: Option<Unpriced>,
+}
+
+/// `unpriced`: what becomes of a model without a price where there is a budget.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Unpriced {
+    /// It may be used, at no cost.
+    Allow,
+    /// It may not be used.
+    #[default]
+    Deny,
+}
 
 /// Millionths of a dollar.
 const MICRO: f64 = 1_000_000.0;

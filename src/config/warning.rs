@@ -47,33 +47,36 @@ pub(super) fn of(config: &Config) -> Vec<Warning> {
         let is_parent = others.any(|other| other.parent.as_ref() == Some(&group.name));
         let is_open = is_parent || is_reached(config, group);
         let rules = config.rules_of(group);
-        of_group(group, &rules, is_open, asks, |field, message| {
+        of_group(group, &rules, is_open, asks, &mut |field, message| {
             warn(format!("consumer_groups[{index}]{field}"), message);
         });
     }
     let scopes = [("", &config.defaults), ("ceilings.", &config.ceilings)];
     for (scope, rules) in scopes {
-        of_rules(rules, asks, |field, message| {
+        of_rules(rules, asks, &mut |field, message| {
             warn(format!("{scope}{field}"), message);
         });
     }
     for (list, entries) in [("services", &config.services), ("routes", &config.routes)] {
         for (index, entry) in entries.iter().enumerate() {
-            of_rules(&entry.rules, asks, |field, message| {
+            of_rules(&entry.rules, asks, &mut |field, message| {
                 warn(format!("{list}[{index}].{field}"), message);
             });
         }
     }
     for (index, consumer) in config.consumers.iter().enumerate() {
-        of_rules(&consumer.rules, asks, |field, message| {
+        if consumer.keys.iter().any(|key| key.plain) {
+            warn(format!("consumers[{index}]"), PLAIN);
+        }
+        of_rules(&consumer.rules, asks, &mut |field, message| {
             warn(format!("consumers[{index}].{field}"), message);
         });
     }
-    of_counters(config, warn);
+    of_counters(config, &mut warn);
     warnings
 }
 
-fn of_counters(config: &Config, mut warn: impl FnMut(String, &str)) {
+fn of_counters(config: &Config, warn: &mut dyn FnMut(String, &str)) {
     let groups = config.consumer_groups.iter();
     let mut scopes: Vec<_> = groups
         .map(|group| limits(&config.rules_of(group).limits))
@@ -142,17 +145,14 @@ fn limits(scope: &ScopeLimits) -> Vec<Limit> {
     limits
 }
 
+const PLAIN: &str = "has a key in plain text; `api_keys: [{sha256: …}]` keeps it out of the file";
+
 /// Not so where someone keeps the event log, and gives its sums as `seed`.
 pub(crate) const NOT_KEPT: &str =
     "limits per day and month are counted in Envoy's memory: a restart of Envoy starts them anew";
 
 /// What policies do not do: silence would be a lie. `asks`: there is someone to ask about contents.
-fn of_policies(
-    rules: &[PolicyRule],
-    on_answers: bool,
-    asks: bool,
-    mut warn: impl FnMut(&str, &str),
-) {
+fn of_policies(rules: &[PolicyRule], asks: bool, warn: &mut dyn FnMut(&str, &str)) {
     for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.enabled) {
         let mut warn = |message| warn(&format!("[{index}]"), message);
         if let PolicyKind::ContentFilter(config) = &rule.kind {
@@ -164,14 +164,11 @@ fn of_policies(
             }
             if config.failure_mode == FailureMode::Deny && rule.action == PolicyAction::Flag {
                 warn(
-                    "`failure_mode: deny` does nothing here: `flag` refuses no request and holds none",
+                    "`failure_mode: deny` does nothing here: `flag` refuses nothing and holds nothing",
                 );
             }
             if rule.action == PolicyAction::Redact {
                 warn("a `content_filter` takes nothing out: `redact` is `block` here");
-            }
-            if on_answers {
-                warn("a `content_filter` does nothing on answers: it looks at prompts only");
             }
         }
     }
@@ -198,16 +195,13 @@ fn of_group(
     rules: &Rules,
     is_open: bool,
     asks: bool,
-    mut warn: impl FnMut(&str, &str),
+    warn: &mut dyn FnMut(&str, &str),
 ) {
     if group.keys.is_empty() && !is_open {
         warn("", "has no key: nobody can use it");
     }
     if group.keys.iter().any(|key| key.plain) {
-        warn(
-            "",
-            "has a key in plain text; `api_keys: [{sha256: …}]` keeps it out of the file",
-        );
+        warn("", PLAIN);
     }
     match &rules.allowed_models {
         // Of a group with a parent, the parent says it.
@@ -227,19 +221,19 @@ fn of_group(
             "has a model with a space at an end: names are compared byte for byte",
         );
     }
-    of_rules(&group.rules, asks, |field, message| {
+    of_rules(&group.rules, asks, &mut |field, message| {
         warn(&format!(".{field}"), message);
     });
 }
 
-fn of_rules(rules: &Rules, asks: bool, mut warn: impl FnMut(&str, &str)) {
+fn of_rules(rules: &Rules, asks: bool, warn: &mut dyn FnMut(&str, &str)) {
     let lists = [
-        ("policies", &rules.policies, true),
-        ("input_policies", &rules.input_policies, false),
-        ("output_policies", &rules.output_policies, true),
+        ("policies", &rules.policies),
+        ("input_policies", &rules.input_policies),
+        ("output_policies", &rules.output_policies),
     ];
-    for (list, rules, on_answers) in lists {
-        of_policies(rules, on_answers, asks, |field, message| {
+    for (list, rules) in lists {
+        of_policies(rules, asks, &mut |field, message| {
             warn(&format!("{list}{field}"), message);
         });
     }

@@ -6,7 +6,7 @@ use crate::config::Mode;
 use crate::guardrail::Redaction;
 use crate::headers::{HeaderEdits, is_safe_value};
 use crate::limit::counter::{Demand, Tokens};
-use crate::limit::{SharedData, Unit};
+use crate::limit::{SharedData, Unit, unlisted};
 use crate::llm::endpoint::{Call, Endpoint};
 use crate::llm::request::{Facts, Rewrite};
 use crate::policy::{Group, Hit};
@@ -97,6 +97,7 @@ impl Exchange {
         };
         let group = Rc::clone(&identity.group);
         let consumer = Rc::clone(identity.consumer_id());
+        let named = (identity.consumer.as_ref()).is_none_or(|consumer| consumer.is_named());
         let endpoint = call.endpoint;
         if group.has_budgets()
             && endpoint.charged()
@@ -111,6 +112,9 @@ impl Exchange {
             self.waive(refusal)?;
         }
         self.counters = group.counters(&consumer, &self.models);
+        if !named {
+            self.share_counters(&group, &consumer, shared);
+        }
         if let Some(refusal) = self.exceeds(rewrite.facts(), endpoint) {
             self.waive(refusal)?;
         }
@@ -118,6 +122,21 @@ impl Exchange {
         match self.admit(demand, now, shared)? {
             Some(inquiry) => Ok(self.wait(inquiry, (rewrite, plain, demand), now)),
             None => self.release(rewrite, plain),
+        }
+    }
+
+    /// Where a consumer that the file does not name cannot have counters of its own, those that it shares.
+    fn share_counters(&mut self, group: &Group, consumer: &str, shared: &mut impl SharedData) {
+        let mut counters = self.counters.iter();
+        let own = counters.find(|counter| counter.descriptor.consumer.is_some());
+        if let Some(own) = own
+            && !unlisted::has_own(shared, &own.record, self.policy.max_unlisted)
+        {
+            let name = unlisted::shared_name(consumer);
+            self.counters = group.counters(&name.into(), &self.models);
+            if let Some(identity) = &mut self.identity {
+                identity.shares_counters = true;
+            }
         }
     }
 

@@ -94,6 +94,8 @@ struct Identity {
     key_id: Rc<str>,
     /// The key's own tags.
     features: Rc<[String]>,
+    /// Whether the consumer has no counters of its own.
+    shares_counters: bool,
 }
 
 impl Identity {
@@ -106,6 +108,7 @@ impl Identity {
             consumer: opened.consumer,
             key_id: opened.key_id,
             features: opened.features,
+            shares_counters: false,
         })
     }
 
@@ -132,10 +135,11 @@ impl Identity {
         false
     }
 
-    /// The tags of the group and of the key.
+    /// The tags of the group and of the key, each once: reports count by them.
     fn features(&self) -> impl Iterator<Item = &str> {
-        let features = self.group.features.iter().chain(self.features.iter());
-        features.map(String::as_str)
+        let group = &self.group.features;
+        let own = (self.features.iter()).filter(|feature| !group.contains(feature));
+        group.iter().chain(own).map(String::as_str)
     }
 }
 
@@ -233,6 +237,31 @@ pub struct ResponseStep {
     pub reply: Option<Reply>,
     /// Hold the header until the whole answer is there.
     pub hold: bool,
+}
+
+/// What the driver has to do next with an answer's body.
+#[derive(Debug)]
+pub enum AnswerStep {
+    /// Let it go on: as it is, or this in place of all that is held.
+    Pass(Option<Vec<u8>>),
+    /// Hold it, and its header where that is held.
+    Hold,
+    /// Hold it, ask moderation endpoints what it [waits for](Exchange::answer_inquiries), and say when each has come to
+    /// something: [`Exchange::answer_moderated`].
+    Moderate,
+    /// Answer in its place.
+    Reply(Reply),
+}
+
+/// How an answer ended that did not come to its end.
+#[derive(Clone, Copy, Debug)]
+pub struct BrokenOff {
+    /// The status that the client got; 0 where it got none.
+    pub status: u16,
+    /// Whether the upstream or the way to it failed, and not the client.
+    pub by_upstream: bool,
+    /// Bytes of the answer that were held.
+    pub held: usize,
 }
 
 impl Exchange {

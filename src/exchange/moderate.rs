@@ -1,14 +1,14 @@
-//! Moderation: what endpoints that judge prompts are asked, and what follows from what they say.
+//! Moderation: what endpoints that judge prompts and answers are asked, and what follows from what they say.
 //!
-//! Policies that may refuse a request hold it until they know. The others do not: what they find goes into the request's
-//! event if it is there when that is written, else into a line of its own.
+//! Policies that may refuse a request, or stop an answer, hold it until they know. The others do not: what they find goes
+//! into the request's event if it is there when that is written, else into a line of its own.
 
 use super::{Exchange, State, Step};
 use crate::analytics;
-use crate::guardrail::{Findings, Prompt, Redaction, Redactor, question};
+use crate::guardrail::{Findings, Prompt, Redaction, question, redact};
 use crate::limit::SharedData;
 use crate::llm::request::Rewrite;
-use crate::policy::{Group, Hit, Moderator};
+use crate::policy::{Group, Hit, Moderator, Screening};
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
 use std::cell::{Cell, RefCell};
@@ -20,12 +20,14 @@ use std::rc::Rc;
 pub struct Inquiry {
     /// Whom it goes to.
     pub moderator: Rc<Moderator>,
+    /// Whether it is about an answer.
+    answer: bool,
     body: Cell<Rc<String>>,
     outcome: RefCell<Outcome>,
 }
 
 impl fmt::Debug for Inquiry {
-    /// Without the prompt.
+    /// Without the text.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inquiry")
             .field("moderator", &self.moderator)
@@ -57,7 +59,7 @@ impl Inquiry {
         let denied = self.moderator.judge(answer, &mut hits);
         let mut outcome = self.outcome.borrow_mut();
         if let Outcome::Over(event) = &*outcome {
-            return (!hits.is_empty()).then(|| analytics::late(event, &hits));
+            return (!hits.is_empty()).then(|| analytics::late(event, &hits, self.answer));
         }
         *outcome = Outcome::Known(hits, denied);
         None
@@ -73,7 +75,7 @@ impl Inquiry {
         *self.outcome.borrow_mut() = Outcome::Over(event.to_owned());
     }
 
-    fn is_awaited(&self) -> bool {
+    pub(super) fn is_awaited(&self) -> bool {
         self.moderator.holds() && matches!(*self.outcome.borrow(), Outcome::Open)
     }
 }
@@ -95,36 +97,46 @@ impl Exchange {
         prompt: Prompt,
         findings: &Findings,
     ) -> Result<bool, Refusal> {
-        let moderators = &group.screening.moderators;
-        if moderators.is_empty() {
-            return Ok(false);
+        self.inquiries = self.ask_about(&group.screening, prompt, findings, false);
+        self.take_findings()?;
+        Ok(self.inquiries.iter().any(|inquiry| inquiry.is_awaited()))
+    }
+
+    /// The questions about a text, of which nothing comes where it is not there; none about no text.
+    pub(super) fn ask_about(
+        &self,
+        screening: &Screening,
+        text: Prompt,
+        findings: &Findings,
+        answer: bool,
+    ) -> Vec<Rc<Inquiry>> {
+        if screening.moderators.is_empty() {
+            return Vec::new();
         }
-        let mut text = prompt.into_text();
-        let kinds = group.screening.redacted();
+        let mut text = text.into_text();
+        let kinds = screening.redacted();
         if kinds.meets(findings) {
-            // What the model must not be told is nobody else's business either.
+            // What must not be told to the other side is nobody else's business either.
             let search = Rc::clone(&self.policy.search);
-            text = text.and_then(|text| redacted(&text, &Redaction { search, kinds }));
+            text = text.and_then(|text| redacted(text, &Redaction { search, kinds }));
         }
         if text.as_ref().is_some_and(String::is_empty) {
-            return Ok(false);
+            return Vec::new();
         }
         let body = Rc::new(text.as_deref().map(question).unwrap_or_default());
-        let inquiries = moderators.iter().map(|moderator| {
-            Rc::new(Inquiry {
+        let inquiries = screening.moderators.iter().map(|moderator| {
+            let inquiry = Inquiry {
                 moderator: Rc::clone(moderator),
+                answer,
                 body: Cell::new(Rc::clone(&body)),
                 outcome: RefCell::new(Outcome::Open),
-            })
-        });
-        self.inquiries = inquiries.collect();
-        if text.is_none() {
-            for inquiry in &self.inquiries {
+            };
+            if text.is_none() {
                 inquiry.answered(None);
             }
-            self.take_findings()?;
-        }
-        Ok(self.inquiries.iter().any(|inquiry| inquiry.is_awaited()))
+            Rc::new(inquiry)
+        });
+        inquiries.collect()
     }
 
     /// Holds a request until it is judged.
@@ -152,16 +164,7 @@ impl Exchange {
 
     /// Does what policies say by now.
     pub(super) fn take_findings(&mut self) -> Result<(), Refusal> {
-        let (mut hits, mut denied) = (Vec::new(), false);
-        self.inquiries
-            .retain(|inquiry| match &mut *inquiry.outcome.borrow_mut() {
-                Outcome::Known(found, unjudged) => {
-                    hits.append(found);
-                    denied |= *unjudged;
-                    false
-                }
-                _ => true,
-            });
+        let (hits, denied) = known(&mut self.inquiries);
         self.heed_policies(hits, false)?;
         if denied {
             return Err(Refusal::ContentFilterUnavailable);
@@ -170,10 +173,23 @@ impl Exchange {
     }
 }
 
-fn redacted(text: &str, what: &Redaction) -> Option<String> {
-    let mut redactor = Redactor::default();
-    let mut out = Vec::with_capacity(text.len());
-    redactor.push(what, text.as_bytes(), &mut out);
-    redactor.end(what, &mut out);
-    String::from_utf8(out).ok()
+/// What has come of questions, and whether what they are about is refused for not being judged; the others stay.
+pub(super) fn known(inquiries: &mut Vec<Rc<Inquiry>>) -> (Vec<Hit>, bool) {
+    let (mut hits, mut denied) = (Vec::new(), false);
+    inquiries.retain(|inquiry| match &mut *inquiry.outcome.borrow_mut() {
+        Outcome::Known(found, unjudged) => {
+            hits.append(found);
+            denied |= *unjudged;
+            false
+        }
+        _ => true,
+    });
+    (hits, denied)
+}
+
+fn redacted(text: String, what: &Redaction) -> Option<String> {
+    match redact(what, text.as_bytes()).0 {
+        Some(new) => String::from_utf8(new).ok(),
+        None => Some(text),
+    }
 }

@@ -1,13 +1,13 @@
 //! The answer's half: what the client is told, what is read on the way, what is taken out.
 
 use super::answers::Plan;
-use super::{Answer, Exchange, ResponseStep, State};
+use super::{Answer, AnswerStep, BrokenOff, Exchange, ResponseStep, State};
 use crate::config::Mode;
 use crate::headers::{HeaderEdits, Headers};
 use crate::llm::models;
 use crate::llm::response::{Forward, Reader};
 use crate::refusal::Refusal;
-use crate::reply::{Reply, rate_limit};
+use crate::reply::rate_limit;
 use crate::time::Timestamp;
 use std::rc::Rc;
 
@@ -116,11 +116,14 @@ impl Exchange {
                     step.hold = self.policy.hold_request_headers;
                     self.answer = Answer::Held(reader, Box::new(order));
                 }
-                Plan::Pass(_) => self.answer = Answer::Read(reader),
-                Plan::Refuse => {
+                Plan::Pass(_) => {
+                    step.hold = self.screen.is_withheld() && self.policy.hold_request_headers;
                     self.answer = Answer::Read(reader);
-                    step.reply = Some(self.cut_answer(&Refusal::ResponseUnreadable, now));
-                    self.status = Refusal::ResponseUnreadable.status();
+                }
+                Plan::Refuse(refusal) => {
+                    self.answer = Answer::Read(reader);
+                    step.reply = Some(self.cut_answer(&refusal, now));
+                    self.status = refusal.status();
                 }
             }
         }
@@ -137,9 +140,14 @@ impl Exchange {
         matches!(self.answer, Answer::Held(..) | Answer::Models)
     }
 
+    /// Whether the client gets nothing of the answer before all of it is judged.
+    pub const fn withholds_response(&self) -> bool {
+        self.screen.is_withheld()
+    }
+
     /// Takes the next bytes of the answer in and says what goes to the client in their place.
     pub fn response_body(&mut self, chunk: &[u8], end: bool, now: Timestamp) -> Forward<'_> {
-        if !chunk.is_empty() && self.first_byte.is_none() {
+        if !chunk.is_empty() && self.first_byte.is_none() && !self.screen.is_withheld() {
             self.first_byte = Some(now);
         }
         if self.complete {
@@ -211,34 +219,70 @@ impl Exchange {
         }
     }
 
-    /// Whether a held answer has become too large; the answer to give in its place.
-    pub fn response_held(&mut self, size: usize, now: Timestamp) -> Option<Reply> {
-        let cap = usize::try_from(self.policy.max_response_bytes).unwrap_or(usize::MAX);
-        if size <= cap {
-            return None;
+    /// Whether an answer of the upstream's has begun and is not over: an exchange that ends now breaks off.
+    pub const fn is_open(&self) -> bool {
+        matches!(self.state, State::Passed)
+            && matches!(self.answered, 200..400)
+            && !self.complete
+            && !self.screen.cut
+    }
+
+    /// Notes that an answer [broke off](Self::is_open), before the exchange is [finished](Self::finish).
+    pub fn break_off(&mut self, end: BrokenOff) {
+        self.screen.failed = end.by_upstream;
+        if let Answer::Held(..) | Answer::Models = self.answer {
+            // The client got none of it, but what Envoy says in its place.
+            self.status = end.status;
         }
-        if !matches!(self.answer, Answer::Held(..)) {
-            return Some(self.refuse(&Refusal::ResponseTooLarge, now));
-        }
-        if let Answer::Held(reader, _) = std::mem::replace(&mut self.answer, Answer::Unread) {
-            self.answer = Answer::Read(reader);
-        }
+        self.answer = match std::mem::replace(&mut self.answer, Answer::Unread) {
+            Answer::Held(reader, _) => {
+                self.screen.unread = end.held as u64;
+                Answer::Read(reader)
+            }
+            other => other,
+        };
+    }
+
+    /// Whether a held answer has become too large to be held on; what becomes of it then. Of one that goes on all the same,
+    /// what is held is to be shown to [`Self::response_body`].
+    pub fn response_held(&mut self, size: usize, now: Timestamp) -> AnswerStep {
         self.screen.unread = size as u64;
+        if size <= self.most_held() {
+            return AnswerStep::Hold;
+        }
+        let Answer::Held(reader, order) = std::mem::replace(&mut self.answer, Answer::Models)
+        else {
+            return AnswerStep::Reply(self.refuse(&Refusal::ResponseTooLarge, now));
+        };
+        self.answer = Answer::Read(reader);
+        let identity = self.identity.as_ref();
+        let group = identity.map(|identity| Rc::clone(&identity.group));
+        // Where there is nothing but to be judged, it is not.
+        if order.only_looks()
+            && let Some(group) = group
+            && self.leave_unjudged(&group).is_none()
+        {
+            self.screen.unread = 0;
+            return AnswerStep::Pass(None);
+        }
         self.status = Refusal::ResponseTooLarge.status();
-        Some(self.cut_answer(&Refusal::ResponseTooLarge, now))
+        AnswerStep::Reply(self.cut_answer(&Refusal::ResponseTooLarge, now))
     }
 
     /// Takes out of a whole answer what may not be in it: of a list of models those that the group may not use.
-    pub fn filter_response(&mut self, body: &[u8], now: Timestamp) -> Result<Vec<u8>, Reply> {
+    pub fn filter_response(&mut self, body: &[u8], now: Timestamp) -> AnswerStep {
         self.complete = true;
+        self.screen.unread = 0;
         if let Answer::Held(reader, order) = std::mem::replace(&mut self.answer, Answer::Models) {
-            let screened = self.screen_whole(reader, &order, body, now);
-            return screened.inspect_err(|reply| self.status = reply.status);
+            return self.screen_whole(reader, &order, body, now);
         }
         let filtered = self.identity.as_ref().and_then(|identity| {
             let group = &identity.group;
             models::filter(body, self.dialect, &|model| group.allows(model))
         });
-        filtered.ok_or_else(|| self.refuse(&Refusal::ResponseUnreadable, now))
+        match filtered {
+            Some(filtered) => AnswerStep::Pass(Some(filtered)),
+            None => AnswerStep::Reply(self.refuse(&Refusal::ResponseUnreadable, now)),
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::admit::fired;
 use super::decide::model_label;
-use super::{Answer, Exchange, State};
+use super::{Answer, Exchange, Inquiry, State};
 use crate::analytics::{Alert, Charged, Event, Outcome};
 use crate::limit::SharedData;
 use crate::limit::counter::{Ending, Ledger, Tokens};
@@ -35,8 +35,12 @@ pub struct Settlement {
     pub store_errors: u32,
     /// Whether the rate-limit service does not know a limit of this request.
     pub unmatched: bool,
+    /// Whether its consumer, one of too many that the file does not name, has no counters of its own.
+    pub shares_counters: bool,
     /// To be sent to the rate-limit service; nobody waits for the answers.
     pub reports: Vec<Call>,
+    /// To be asked about the answer; what comes of them is for a line of its own.
+    pub inquiries: Vec<Rc<Inquiry>>,
     group: Option<Rc<Group>>,
     model: usize,
 }
@@ -95,15 +99,7 @@ impl Exchange {
         }
         let (mut charged, estimated) = self.charge();
         if let Some(group) = self.group() {
-            let Charged {
-                prompt,
-                cached,
-                cache_write,
-                completion,
-                ..
-            } = charged;
-            let buckets = Buckets::new(prompt, cached, cache_write, completion);
-            charged.cost = group.pricing.cost(&self.models, buckets);
+            charged.cost = group.pricing.cost(&self.models, charged.priced);
         }
         self.charged = Some((charged, estimated));
         if !self.permit.is_empty() {
@@ -172,6 +168,8 @@ impl Exchange {
             // Whatever it is, it is too late to refuse the request.
             let _ = self.take_findings();
         }
+        let inquiries = self.answer_asides();
+        self.note_hits();
         let (charged, estimated) = self.charged.unwrap_or_default();
         let group = self
             .identity
@@ -209,7 +207,7 @@ impl Exchange {
             usage: charged,
         };
         let mut event = event.to_json();
-        for inquiry in &self.inquiries {
+        for inquiry in self.inquiries.iter().chain(&inquiries) {
             inquiry.leave(&String::from_utf8_lossy(&event));
         }
         let mut late = self.worker.late.borrow_mut();
@@ -227,7 +225,10 @@ impl Exchange {
             ttft_ms,
             store_errors: self.store_errors,
             unmatched: self.unmatched,
+            shares_counters: (self.identity.as_ref())
+                .is_some_and(|identity| identity.shares_counters),
             reports: std::mem::take(&mut self.reports),
+            inquiries,
             group,
             model,
         }
@@ -242,7 +243,8 @@ impl Exchange {
                 .call
                 .as_ref()
                 .is_some_and(|call| call.endpoint.charged());
-        let Answer::Read(answer) = &self.answer else {
+        // What is held may never be read, where the client goes before its end.
+        let (Answer::Read(answer) | Answer::Held(answer, _)) = &self.answer else {
             return (Charged::default(), false);
         };
         if !consumed {
@@ -269,11 +271,21 @@ impl Exchange {
                     prompt,
                     completion,
                     total,
+                    priced: Buckets::new(prompt, seen.cached, seen.priced.cache_write, completion),
                     ..seen
                 };
                 (estimate, true)
             }
         }
+    }
+
+    /// Whether the upstream failed behind a status that said that all was well.
+    fn upstream_failed(&self) -> bool {
+        let said = match &self.answer {
+            Answer::Read(answer) => answer.saw_error(),
+            _ => false,
+        };
+        self.screen.failed || said
     }
 
     fn outcome(&self) -> (Outcome, Option<&'static str>) {
@@ -293,26 +305,34 @@ impl Exchange {
                 _ => (Outcome::Error, Some(code)),
             },
             (State::Passed, ..) if self.status == 0 => (Outcome::Error, Some("no_response")),
-            (State::Passed, ..) if self.status >= 400 => (Outcome::Error, Some("upstream_error")),
+            (State::Passed, ..) if self.status >= 400 || self.upstream_failed() => {
+                (Outcome::Error, Some("upstream_error"))
+            }
             (State::Passed, _, Some(code)) => (Outcome::Flagged, Some(code)),
             (State::Passed, _, None) => (Outcome::Allowed, None),
         }
     }
 }
 
-/// Unknowns become zeros; a total that is not stated is the sum.
+/// Unknowns become zeros; a total that is not stated is the sum. No part is more than the whole, whatever an upstream says.
 fn counted(usage: Usage) -> Charged {
     let prompt = usage.prompt_tokens.unwrap_or(0);
     let completion = usage.completion_tokens.unwrap_or(0);
+    let cached = usage.cached_tokens.unwrap_or(0);
+    let cache_write = usage.cache_write_tokens.unwrap_or(0);
     Charged {
         prompt,
         completion,
         total: usage
             .total_tokens
             .unwrap_or_else(|| prompt.saturating_add(completion)),
-        cached: usage.cached_tokens.unwrap_or(0),
-        cache_write: usage.cache_write_tokens.unwrap_or(0),
-        reasoning: usage.reasoning_tokens.unwrap_or(0),
+        cached: cached.min(prompt),
+        priced: match usage.billed {
+            // What came from a cache for nothing is not among it.
+            Some([prompt, completion]) => Buckets::new(prompt, 0, 0, completion),
+            None => Buckets::new(prompt, cached, cache_write, completion),
+        },
+        reasoning: usage.reasoning_tokens.unwrap_or(0).min(completion),
         cost: 0,
     }
 }

@@ -12,6 +12,7 @@ mod entity;
 mod iban;
 mod keywords;
 mod moderation;
+mod nested;
 mod number;
 mod pattern;
 mod prompt;
@@ -26,10 +27,11 @@ pub use keywords::Keywords;
 pub use moderation::{Criteria, MAX_ANSWER, question};
 pub use pattern::{Pattern, PatternError};
 pub use prompt::Prompt;
-pub use redact::{Out, Redaction, Redactor};
+pub use redact::{Out, Redaction, Redactor, redact};
 pub use words::Words;
 
 use entity::Extent;
+use nested::{Nested, Part};
 use pattern::Scan;
 use window::Window;
 
@@ -108,6 +110,7 @@ enum Kind {
 /// Looks through text.
 #[derive(Debug, Default)]
 pub struct Screen {
+    nested: Nested,
     window: Window,
     scan: Scan,
     findings: Findings,
@@ -127,9 +130,22 @@ impl Screen {
     }
 
     /// Takes the next piece of a text.
-    pub fn push(&mut self, search: &Search, mut piece: &[u8]) {
-        while !piece.is_empty() {
-            piece = self.window.take(piece);
+    pub fn push(&mut self, search: &Search, piece: &[u8]) {
+        if self.nested.is_prose(piece) {
+            return self.take(search, Part::plain(piece));
+        }
+        let mut nested = std::mem::take(&mut self.nested);
+        nested.read(piece, &mut |_, part| self.take(search, part));
+        self.nested = nested;
+    }
+
+    fn take(&mut self, search: &Search, part: Part<'_>) {
+        let mut text = part.text;
+        while !text.is_empty() {
+            text = self.window.take(text);
+            if part.quote && text.is_empty() {
+                self.scan.cut(search, self.window.text());
+            }
             self.look(search, false);
         }
     }
@@ -137,6 +153,8 @@ impl Screen {
     /// The text is over: what follows is another one, and nothing reaches from one into the other. Whether it had in it
     /// what is to be known of each.
     pub fn end(&mut self, search: &Search) -> bool {
+        let mut nested = std::mem::take(&mut self.nested);
+        nested.finish(&mut |_, part| self.take(search, part));
         self.look(search, true);
         self.window.clear();
         self.scan.clear();
@@ -158,6 +176,7 @@ impl Screen {
             findings,
             wanted,
             here,
+            ..
         } = self;
         scan.read(search, window.text(), end);
         let known = findings.entities.without(wanted.entities);

@@ -1,8 +1,8 @@
-//! The text of a prompt, kept for someone who is to be shown all of it.
+//! The text of a prompt or of an answer, kept for someone who is to be shown all of it.
 
 use std::fmt;
 
-/// A prompt's text. Kept only where a policy has it judged elsewhere.
+/// A prompt's text, or an answer's. Kept only where a policy has it judged elsewhere.
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct Prompt {
     text: Vec<u8>,
@@ -12,6 +12,8 @@ pub struct Prompt {
     spilt: bool,
     /// Some text is not here.
     lacks: bool,
+    /// Where longer strings are.
+    long: Vec<(usize, usize)>,
 }
 
 impl fmt::Debug for Prompt {
@@ -41,6 +43,23 @@ impl Prompt {
         if self.text.len() > self.start {
             self.text.push(b'\n');
             self.start = self.text.len();
+        }
+    }
+
+    /// Takes a whole string; a long one that is here already is not taken again: some streams say all of their text once more
+    /// at their end, or more often.
+    pub fn add(&mut self, string: &[u8]) {
+        const LONG: usize = 64;
+        let text = &self.text;
+        let mut long = self.long.iter();
+        if long.any(|(start, end)| text.get(*start..*end) == Some(string)) {
+            return;
+        }
+        let start = text.len();
+        self.push(string);
+        self.end();
+        if string.len() >= LONG {
+            self.long.push((start, start.saturating_add(string.len())));
         }
     }
 
@@ -91,6 +110,16 @@ mod tests {
         assert_eq!(format!("{prompt:?}"), "Prompt(14 bytes)");
         assert_eq!(prompt.into_text().as_deref(), Some("one two\nthree"));
         assert_eq!(of(&[]).into_text().as_deref(), Some(""));
+    }
+
+    #[test]
+    fn what_is_said_again_is_here_once() {
+        let mut prompt = Prompt::default();
+        let long = "twice ".repeat(20);
+        for string in ["ok", &long, "ok", &long, "end"] {
+            prompt.add(string.as_bytes());
+        }
+        assert_eq!(prompt.into_text(), Some(format!("ok\n{long}\nok\nend")));
     }
 
     #[test]

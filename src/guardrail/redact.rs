@@ -4,12 +4,14 @@
 //! elsewhere changes nothing.
 
 use super::entity::{Entity, Extent};
+use super::nested::{Nested, Part};
 use super::pattern::Scan;
 use super::secret::{is_token, run};
 use super::settled::is_settled;
 use super::window::{REACH, Window};
 use super::{Findings, Kind, Search, visit};
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 /// What is taken out of a text.
@@ -25,6 +27,7 @@ pub struct Redaction {
 /// last word.
 #[derive(Debug, Default)]
 pub struct Redactor {
+    nested: Nested,
     window: Window,
     scan: Scan,
     findings: Findings,
@@ -34,23 +37,79 @@ pub struct Redactor {
     tail: Tail,
     /// How much of the text stood before what is in the window.
     before: u64,
+    places: Places,
+    decided: u64,
 }
 
 /// Where the text goes, and the labels.
 pub trait Out {
-    /// What stands at this byte of the text stays.
-    fn keep(&mut self, at: u64, text: &[u8]);
+    /// The text from this byte up to that one stays.
+    fn keep(&mut self, from: u64, to: u64);
     /// What stands at this byte of the text goes; this comes in its place.
     fn label(&mut self, at: u64, label: &[u8]);
 }
 
-impl Out for Vec<u8> {
-    fn keep(&mut self, _: u64, text: &[u8]) {
-        self.extend_from_slice(text);
+/// Takes out of a whole text what must not be in it; `None` where there is nothing. And what it had in it, taken out or not.
+pub fn redact(what: &Redaction, text: &[u8]) -> (Option<Vec<u8>>, Findings) {
+    let mut redactor = Redactor::default();
+    let mut left = Left {
+        text,
+        out: Vec::with_capacity(text.len()),
+    };
+    redactor.push(what, text, &mut left);
+    redactor.end(what, &mut left);
+    let out = left.out;
+    ((out != text).then_some(out), redactor.findings)
+}
+
+/// What is left of a whole text.
+pub(super) struct Left<'a> {
+    pub(super) text: &'a [u8],
+    pub(super) out: Vec<u8>,
+}
+
+impl Out for Left<'_> {
+    fn keep(&mut self, from: u64, to: u64) {
+        let at = |place| usize::try_from(place).unwrap_or(usize::MAX);
+        let kept = self.text.get(at(from)..at(to));
+        self.out.extend_from_slice(kept.unwrap_or_default());
     }
 
     fn label(&mut self, _: u64, label: &[u8]) {
-        self.extend_from_slice(label);
+        self.out.extend_from_slice(label);
+    }
+}
+
+/// Where what is read of a document stands in the text, escapes and all.
+#[derive(Debug, Default)]
+struct Places {
+    /// How much of the text was taken.
+    raw: u64,
+    /// Behind each escape and each quote, as far as it may still be asked for; in order.
+    marks: VecDeque<Mark>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    read: u64,
+    raw: u64,
+    /// Inside a string of the document.
+    inside: bool,
+}
+
+impl Places {
+    /// The last mark before a place. Nobody asks for an earlier one after that.
+    fn last(&mut self, read: u64) -> Mark {
+        while self.marks.get(1).is_some_and(|next| next.read <= read) {
+            self.marks.pop_front();
+        }
+        let first = self.marks.front().copied();
+        first.filter(|mark| mark.read <= read).unwrap_or_default()
+    }
+
+    fn raw(&mut self, read: u64) -> u64 {
+        let mark = self.last(read);
+        mark.raw.saturating_add(read.saturating_sub(mark.read))
     }
 }
 
@@ -59,36 +118,62 @@ impl Redactor {
     pub const HELD: usize = REACH;
 
     /// Takes the next piece of a text, and gives out what goes in its place, as far as that can be known.
-    pub fn push(&mut self, what: &Redaction, mut piece: &[u8], out: &mut impl Out) {
-        while !piece.is_empty() {
-            piece = self.window.take(piece);
+    pub fn push(&mut self, what: &Redaction, piece: &[u8], out: &mut impl Out) {
+        if self.nested.is_prose(piece) {
+            return self.take(what, Part::plain(piece), None, out);
+        }
+        let mut nested = std::mem::take(&mut self.nested);
+        nested.read(piece, &mut |nested, part| {
+            let inside = nested.is_document().then(|| nested.is_inside());
+            self.take(what, part, inside, out);
+        });
+        self.nested = nested;
+    }
+
+    /// `inside`: of a document, whether what follows is inside a string.
+    fn take(&mut self, what: &Redaction, part: Part<'_>, inside: Option<bool>, out: &mut dyn Out) {
+        let mut text = part.text;
+        self.places.raw = self.places.raw.saturating_add(part.raw as u64);
+        if let Some(inside) = inside
+            && (part.quote || part.raw != text.len() || self.places.marks.is_empty())
+        {
+            let known = self.window.text().len().saturating_add(text.len());
+            self.places.marks.push_back(Mark {
+                read: self.before.saturating_add(known as u64),
+                raw: self.places.raw,
+                inside,
+            });
+        }
+        while !text.is_empty() {
+            text = self.window.take(text);
+            if part.quote && text.is_empty() {
+                self.scan.cut(&what.search, self.window.text());
+            }
             self.look(what, false, out);
         }
     }
 
     /// The text is over: what follows is another one.
     pub fn end(&mut self, what: &Redaction, out: &mut impl Out) {
+        let mut nested = std::mem::take(&mut self.nested);
+        nested.finish(&mut |_, part| self.take(what, part, None, out));
         self.look(what, true, out);
         self.window.clear();
         self.scan.clear();
         self.done = 0;
         self.tail = Tail::Nothing;
         self.before = 0;
+        self.places = Places::default();
     }
 
     /// Up to where in the text it is known what goes and what stays.
-    pub fn decided(&self) -> u64 {
-        self.before.saturating_add(self.done as u64)
+    pub const fn decided(&self) -> u64 {
+        self.decided
     }
 
     /// What all the texts had in them so far, taken out or not.
     pub const fn findings(&self) -> &Findings {
         &self.findings
-    }
-
-    /// What all the texts had in them, taken out or not.
-    pub fn into_findings(self) -> Findings {
-        self.findings
     }
 
     fn look(&mut self, what: &Redaction, end: bool, out: &mut dyn Out) {
@@ -99,6 +184,9 @@ impl Redactor {
             done,
             tail,
             before,
+            places,
+            decided,
+            ..
         } = self;
         let place = |at: usize| before.saturating_add(at as u64);
         scan.read(&what.search, window.text(), end);
@@ -131,8 +219,21 @@ impl Redactor {
                 return;
             };
             if *done <= at {
-                out.keep(place(*done), text.get(*done..at).unwrap_or_default());
-                out.label(place(at), &label(kind));
+                let from = places.raw(place(*done));
+                let document = !places.marks.is_empty();
+                let mark = places.last(place(at));
+                let raw = mark.raw.saturating_add(place(at).saturating_sub(mark.read));
+                out.keep(from, raw);
+                let behind = at.checked_sub(1).and_then(|last| text.get(last));
+                out.label(
+                    raw,
+                    &match (document && !mark.inside, behind) {
+                        (false, _) => label(kind),
+                        // Behind a sign there must be a number.
+                        (true, Some(b'-')) => b"0".to_vec(),
+                        (true, _) => [b"\"", &*label(kind), b"\""].concat(),
+                    },
+                );
             }
             let end = at.saturating_add(extent.len);
             if end > *done || (end == *done && *tail == Tail::Nothing) {
@@ -143,12 +244,13 @@ impl Redactor {
         });
         let seen = window.seen();
         if *done < seen.len() {
-            out.keep(place(*done), seen.get(*done..).unwrap_or_default());
+            out.keep(places.raw(place(*done)), places.raw(place(seen.len())));
             *done = seen.len();
         }
         let visited = seen.len();
         let gone = window.forget();
         scan.forget(visited, gone);
+        *decided = places.raw(place(*done));
         *done = done.saturating_sub(gone);
         *before = place(gone);
     }

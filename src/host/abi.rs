@@ -20,6 +20,7 @@ pub(super) enum Map {
     Request = 0,
     Response = 2,
     CallAnswer = 6,
+    CallTrailers = 7,
 }
 
 /// A body buffer of the current stream.
@@ -29,7 +30,6 @@ pub(super) enum Buffer {
     RequestBody = 0,
     ResponseBody = 1,
     CallAnswer = 4,
-    GrpcAnswer = 5,
 }
 
 /// A kind of stat.

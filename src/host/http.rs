@@ -4,9 +4,8 @@ use super::abi::{self, Buffer, Map};
 use super::pairs;
 use super::root::Serving;
 use super::shared_data::EnvoySharedData;
-use crate::exchange::{Exchange, Inbound, NewBody, Property, Release, Step};
+use crate::exchange::{AnswerStep, BrokenOff, Exchange, Inbound, NewBody, Property, Release, Step};
 use crate::headers::{Edit, HeaderEdits, Headers};
-use crate::llm::response::Forward as Chunk;
 use crate::reply::Reply;
 use crate::service::Call;
 use crate::time::Timestamp;
@@ -17,33 +16,37 @@ use std::rc::Rc;
 
 /// One stream.
 pub(super) struct Http {
-    id: u32,
-    serving: Rc<Serving>,
-    exchange: Exchange,
+    pub(super) id: u32,
+    pub(super) serving: Rc<Serving>,
+    pub(super) exchange: Exchange,
     /// How much of the request's body the exchange has seen: while it is held, Envoy shows all of it each time.
     scanned: usize,
     /// A small body that came in one piece, in case that it is rewritten.
     body: Vec<u8>,
-    /// How much of an answer's body is held.
-    held: usize,
+    /// How much of an answer's body Envoy holds.
+    pub(super) held: usize,
     /// Whether the answer's body has begun.
-    answering: bool,
+    pub(super) answering: bool,
     /// When Envoy was last asked for the time. That costs, and most pieces of a body need no time of their own.
-    clock: Timestamp,
+    pub(super) clock: Timestamp,
     /// Whether the whole answer had come by then: what is left is to end the stream, which takes no time.
-    complete: bool,
-    phase: Phase,
-    /// Calls that the request waits for, in the order in which they were asked for.
-    calls: Vec<Option<u32>>,
+    pub(super) complete: bool,
+    pub(super) phase: Phase,
+    /// Calls that the request waits for, or its answer, in the order in which they were asked for.
+    pub(super) calls: Vec<Option<u32>>,
 }
 
 /// What is left to do with the request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Phase {
-    /// The rate-limit service is being asked, or moderation endpoints are.
+pub(super) enum Phase {
+    /// The rate-limit service is being asked.
     Asking,
+    /// Moderation endpoints are.
+    Moderating,
     /// The body is awaited.
     Held,
+    /// Moderation endpoints are being asked about its answer.
+    Judging,
     /// Nothing: it went on.
     Released,
     /// Nothing: it was answered here.
@@ -73,7 +76,7 @@ impl Http {
         }
     }
 
-    fn now(&mut self) -> Timestamp {
+    pub(super) fn now(&mut self) -> Timestamp {
         self.clock = now();
         self.clock
     }
@@ -104,7 +107,7 @@ impl Http {
                 self.carry_out(step, body)
             }
             Step::Moderate => {
-                self.phase = Phase::Asking;
+                self.phase = Phase::Moderating;
                 let inquiries = self.exchange.inquiries();
                 self.calls = super::moderation::ask(&self.serving, self.id, inquiries);
                 let now = self.clock;
@@ -141,7 +144,19 @@ impl Http {
     fn awaited(&self, token: u32) -> Option<usize> {
         let mut calls = self.calls.iter();
         let call = calls.position(|call| *call == Some(token));
-        call.filter(|_| self.phase == Phase::Asking)
+        call.filter(|_| {
+            matches!(
+                self.phase,
+                Phase::Asking | Phase::Moderating | Phase::Judging
+            )
+        })
+    }
+
+    /// Carries out what a call's answer led to, and lets the request go on if it may.
+    fn go_on(&mut self, step: Step) {
+        if self.carry_out(step, self.scanned) == Action::Continue {
+            self.resume_http_request();
+        }
     }
 
     /// Refuses a request with which Envoy did not do as told: what it would send on is not what was judged.
@@ -150,44 +165,6 @@ impl Http {
         let reply = self.exchange.fail(self.clock);
         self.carry_out(Step::Reply(reply), body)
     }
-
-    /// Settles an answer that is over, before its client has the end of it. `asked`: Envoy was asked for the time already.
-    fn settle(&mut self, asked: bool) {
-        if self.exchange.is_over() {
-            let now = if asked { self.clock } else { self.now() };
-            let shared = &mut EnvoySharedData;
-            self.exchange.settle(&reached_upstream, now, shared);
-            self.complete = self.exchange.is_complete();
-        }
-    }
-
-    /// Holds an answer until it is whole, then lets the filtered one go on.
-    fn filter_response(&mut self, size: usize, end_of_stream: bool) -> Action {
-        let filtered = match self.exchange.response_held(size, self.clock) {
-            Some(reply) => Err(reply),
-            None if !end_of_stream => return Action::Pause,
-            None => self
-                .exchange
-                .filter_response(&abi::buffer(Buffer::ResponseBody, 0, size), self.clock),
-        };
-        match filtered {
-            Ok(body) => {
-                abi::replace_buffer(Buffer::ResponseBody, size, &body);
-                self.settle(false);
-            }
-            Err(reply) if self.serving.policy.hold_request_headers => {
-                self.phase = Phase::Answered;
-                answer(&reply);
-                return Action::Pause;
-            }
-            // The header has gone out already: what is left is to put the error where the list was.
-            Err(reply) => {
-                self.phase = Phase::Cut;
-                abi::replace_buffer(Buffer::ResponseBody, size, &reply.body);
-            }
-        }
-        Action::Continue
-    }
 }
 
 impl Context for Http {
@@ -195,26 +172,31 @@ impl Context for Http {
         let Some(call) = self.awaited(token) else {
             return;
         };
+        if self.phase == Phase::Asking {
+            let answer = super::service::answer(self.serving.root, self.id, size);
+            let now = self.now();
+            let shared = &mut EnvoySharedData;
+            let step = self.exchange.answered(call, answer, now, shared);
+            return self.go_on(step);
+        }
         let answer = super::moderation::answer_to(&self.serving, self.id, size);
-        if let Some(inquiry) = self.exchange.inquiries().get(call) {
+        let judging = self.phase == Phase::Judging;
+        let inquiries = if judging {
+            self.exchange.answer_inquiries()
+        } else {
+            self.exchange.inquiries()
+        };
+        if let Some(inquiry) = inquiries.get(call) {
             inquiry.answered(answer.as_deref());
         }
         let now = self.now();
-        let step = self.exchange.moderated(now, &mut EnvoySharedData);
-        if self.carry_out(step, self.scanned) == Action::Continue {
-            self.resume_http_request();
+        if !judging {
+            let step = self.exchange.moderated(now, &mut EnvoySharedData);
+            return self.go_on(step);
         }
-    }
-
-    fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
-        let Some(call) = self.awaited(token) else {
-            return;
-        };
-        let answer = super::service::answer(self.serving.root, self.id, status, size);
-        let now = self.now();
-        let step = (self.exchange).answered(call, answer, now, &mut EnvoySharedData);
-        if self.carry_out(step, self.scanned) == Action::Continue {
-            self.resume_http_request();
+        let step = self.exchange.answer_moderated(now);
+        if self.carry_out_answer(step, self.held) == Action::Continue {
+            self.resume_http_response();
         }
     }
 }
@@ -246,8 +228,10 @@ impl HttpContext for Http {
 
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         match self.phase {
-            Phase::Released => return Action::Continue,
-            Phase::Answered | Phase::Asking | Phase::Cut => return Action::Pause,
+            Phase::Judging | Phase::Released => return Action::Continue,
+            Phase::Answered | Phase::Asking | Phase::Moderating | Phase::Cut => {
+                return Action::Pause;
+            }
             Phase::Held => {}
         }
         let fresh = size.saturating_sub(self.scanned);
@@ -279,8 +263,10 @@ impl HttpContext for Http {
     /// Trailers end the body: without this an HTTP/2 client could pass a body that was never judged.
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
         match self.phase {
-            Phase::Released => return Action::Continue,
-            Phase::Answered | Phase::Asking | Phase::Cut => return Action::Pause,
+            Phase::Judging | Phase::Released => return Action::Continue,
+            Phase::Answered | Phase::Asking | Phase::Moderating | Phase::Cut => {
+                return Action::Pause;
+            }
             Phase::Held => {}
         }
         let now = self.now();
@@ -318,59 +304,59 @@ impl HttpContext for Http {
         if matches!(self.phase, Phase::Answered | Phase::Cut) {
             return Action::Continue;
         }
+        if self.phase == Phase::Judging {
+            return Action::Pause;
+        }
         if self.exchange.filters_response() {
             self.held = size;
-            return self.filter_response(size, end_of_stream);
+            return match self.exchange.response_held(size, self.clock) {
+                AnswerStep::Hold => self.filter_response(size, end_of_stream),
+                AnswerStep::Pass(_) => self.read_response(size, end_of_stream),
+                step => self.carry_out_answer(step, size),
+            };
         }
-        if !self.exchange.reads_response() {
-            self.exchange.passed(size);
-            if end_of_stream {
-                self.exchange.response_end();
-            }
-            self.settle(false);
-            return Action::Continue;
+        if self.exchange.reads_response() {
+            return self.read_response(size, end_of_stream);
         }
-        let chunk = if size == 0 {
-            Vec::new()
-        } else {
-            abi::buffer(Buffer::ResponseBody, 0, size)
-        };
-        let begins = !self.answering && size > 0;
-        if begins {
-            self.answering = true;
-            self.now();
+        self.exchange.passed(size);
+        if end_of_stream {
+            self.exchange.response_end();
         }
-        let edit = self
-            .exchange
-            .response_body(&chunk, end_of_stream, self.clock);
-        if let Chunk::Replace(bytes) = edit {
-            abi::replace_buffer(Buffer::ResponseBody, size, bytes);
-        }
-        self.settle(begins);
+        self.settle(false);
         Action::Continue
     }
 
     /// Trailers end a held answer as well: without this it would go on as it came.
     fn on_http_response_trailers(&mut self, _: usize) -> Action {
-        self.exchange.response_end();
-        if !matches!(self.phase, Phase::Answered | Phase::Cut) && self.exchange.filters_response() {
-            return self.filter_response(self.held, true);
+        match self.phase {
+            Phase::Answered | Phase::Cut => {}
+            Phase::Judging => return Action::Pause,
+            _ if self.exchange.filters_response() => return self.filter_response(self.held, true),
+            _ if self.exchange.withholds_response() => return self.read_response(0, true),
+            _ => {}
         }
+        self.exchange.response_end();
         self.settle(false);
         Action::Continue
     }
 
     /// Envoy calls this on every ending: also when the client went away, on a timeout, on a reset.
     fn on_log(&mut self) {
-        let now = if self.complete {
+        let now = if self.complete && self.phase == Phase::Released {
             self.clock
         } else {
             self.now()
         };
+        if self.exchange.is_open() && !self.exchange.is_over() {
+            self.exchange.break_off(broken_off(self.held));
+        }
         let settlement = self
             .exchange
             .finish(&reached_upstream, now, &mut EnvoySharedData);
         abi::set_property("cohort_event", &settlement.event);
+        if !settlement.inquiries.is_empty() {
+            super::moderation::ask_aside(&self.serving, self.id, &settlement.inquiries);
+        }
         if let Some(service) = &self.serving.policy.service
             && !settlement.reports.is_empty()
         {
@@ -393,8 +379,21 @@ pub(super) fn now() -> Timestamp {
     Timestamp(abi::now_nanoseconds() / 1_000_000)
 }
 
+/// What Envoy knows of an answer that did not come to its end.
+fn broken_off(held: usize) -> BrokenOff {
+    /// The client went away, reset its stream or broke the protocol.
+    const BY_CLIENT: u64 = 0x1004_4000;
+    let number = |path| abi::property(path)?.try_into().ok().map(u64::from_le_bytes);
+    let status = number("response\0code").and_then(|code| code.try_into().ok());
+    BrokenOff {
+        status: status.unwrap_or(0),
+        by_upstream: number("response\0flags").is_some_and(|flags| flags & BY_CLIENT == 0),
+        held,
+    }
+}
+
 /// Whether a request that failed was sent to an upstream, or Envoy found none that takes it.
-fn reached_upstream() -> bool {
+pub(super) fn reached_upstream() -> bool {
     const CONNECTION_FAILURE: u64 = 0x20;
     const RETRIES_EXCEEDED: u64 = 0x8000;
     if abi::property("upstream\0address").is_none_or(|address| address.is_empty()) {
@@ -479,7 +478,7 @@ fn let_go(release: Release, mut body: Vec<u8>, size: usize) -> bool {
     }
 }
 
-fn answer(reply: &Reply) {
+pub(super) fn answer(reply: &Reply) {
     let fields = reply.headers.fields();
     let headers = pairs::encode(fields.map(|(name, value)| (name.as_bytes(), value)));
     abi::send_local_response(reply.status, reply.details, &headers, &reply.body);

@@ -3,6 +3,7 @@
 //! A thin driver. It fetches what Envoy has, hands it to an [`crate::exchange::Exchange`], and does what that says.
 
 mod abi;
+mod answer;
 mod http;
 mod moderation;
 mod pairs;

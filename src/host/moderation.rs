@@ -25,13 +25,16 @@ pub(super) struct Asides {
 }
 
 impl Asides {
-    /// Makes the calls, as the root.
-    pub(super) fn make(&self) {
+    /// Makes the calls, as the root. `late`: takes what there is to say of a request that is over.
+    pub(super) fn make(&self, late: impl Fn(&str)) {
         for inquiry in self.outbox.take() {
             match call(&inquiry) {
                 Some(number) => self.open.borrow_mut().push((number, inquiry)),
-                // Its request is under way: nothing comes late.
-                None => drop(inquiry.answered(None)),
+                None => {
+                    if let Some(line) = inquiry.answered(None) {
+                        late(&line);
+                    }
+                }
             }
         }
     }

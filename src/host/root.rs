@@ -86,7 +86,8 @@ impl RootContext for Root {
             self.reads_out = true;
             return true;
         }
-        let compiled = Config::from_plugin(&document).and_then(|config| {
+        let version = Stats::version(&document);
+        let compiled = Config::from_plugin(document).and_then(|config| {
             let mut warnings = config.warnings();
             let policy = Policy::compile(config, |name| std::env::var(name).ok())?;
             warnings.extend(policy.warnings());
@@ -97,7 +98,7 @@ impl RootContext for Root {
                 for warning in &warnings {
                     log::warn!("configuration: {warning}");
                 }
-                Stats::tell_version(&document);
+                Stats::tell_version(version);
                 seed::fill(&mut EnvoySharedData, &policy.seed, policy.clock(now()));
                 self.set_tick_period(Duration::from_millis(tick_ms(&policy)));
                 self.serving = Some(Rc::new(Serving {
@@ -122,7 +123,8 @@ impl RootContext for Root {
     /// No queue of Envoy's: a stream has calls for the root to make.
     fn on_queue_ready(&mut self, _: u32) {
         if let Some(serving) = &self.serving {
-            serving.asides.make();
+            let late = |line: &str| serving.worker.keep_line(line);
+            serving.asides.make(late);
         }
     }
 

@@ -1,34 +1,49 @@
 //! Calls to the rate-limit service, through an Envoy cluster.
 //!
 //! They are made in the name of the root: so they outlive their stream, and one that ends early is heard of all the same.
+//!
+//! gRPC by hand, over Envoy's HTTP calls: of each of its gRPC calls Envoy first looks up a client by a message that says
+//! where it goes, which takes as long as the call itself. <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>
 
-use super::abi::{self, Buffer};
+use super::abi::{self, Buffer, Map};
+use super::pairs;
 use crate::config::LimitService;
-use crate::service::{Call, grpc_service};
+use crate::headers::Headers;
+use crate::service::{self, Call, MAX_ANSWER};
 use proxy_wasm::hostcalls;
 use std::time::Duration;
 
-/// Makes a call; the number under which its answer comes, or `None` where Envoy has no such cluster or no endpoint of it.
+/// Makes a call; the number under which its answer comes, or `None` where Envoy has no such cluster.
 pub(super) fn call(service: &LimitService, call: &Call) -> Option<u32> {
-    let timeout = Duration::from_millis(service.timeout_ms.into());
-    hostcalls::dispatch_grpc_call(
-        &grpc_service(&service.cluster),
-        call.service,
-        call.method,
-        Vec::new(),
+    hostcalls::dispatch_http_call(
+        &service.cluster,
+        vec![
+            (":method", "POST"),
+            (":path", call.path),
+            (":authority", &service.cluster),
+            ("content-type", "application/grpc"),
+            ("te", "trailers"),
+        ],
         Some(&call.message),
-        timeout,
+        Vec::new(),
+        Duration::from_millis(service.timeout_ms.into()),
     )
     .ok()
 }
 
-/// The answer that has come for `root`, where it is one: gRPC's status 0.
-pub(super) fn answer(root: u32, stream: u32, status: u32, size: usize) -> Option<Vec<u8>> {
-    if status != 0 {
+/// The message that has come for `root`, where it is one, with gRPC's status 0.
+pub(super) fn answer(root: u32, stream: u32, size: usize) -> Option<Vec<u8>> {
+    if size > MAX_ANSWER {
         return None;
     }
     abi::act_as(root);
-    let message = abi::buffer(Buffer::GrpcAnswer, 0, size);
+    let raw = abi::header_map(Map::CallTrailers);
+    let ok = Headers::new(&pairs::decode(&raw)).first("grpc-status") == Some(b"0");
+    let body = if ok {
+        abi::buffer(Buffer::CallAnswer, 0, size)
+    } else {
+        Vec::new()
+    };
     abi::act_as(stream);
-    (message.len() == size).then_some(message)
+    service::unframed(body)
 }

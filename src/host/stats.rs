@@ -42,6 +42,7 @@ enum Kind {
     Cost,
     Latency,
     Requests(Outcome),
+    SharedCounters,
     TimeToFirstToken,
     Tokens(Token),
     Unmatched,
@@ -56,7 +57,7 @@ enum Token {
 }
 
 impl Kind {
-    const COUNT: usize = 13;
+    const COUNT: usize = 14;
 
     const fn position(self) -> usize {
         match self {
@@ -73,6 +74,7 @@ impl Kind {
             Self::Tokens(Token::Reasoning) => 10,
             Self::Alerts => 11,
             Self::Cost => 12,
+            Self::SharedCounters => 13,
         }
     }
 }
@@ -131,6 +133,9 @@ impl Stats {
         Self::count_store_errors(settlement.store_errors);
         if settlement.unmatched {
             add(Kind::Unmatched, 1);
+        }
+        if settlement.shares_counters {
+            add(Kind::SharedCounters, 1);
         }
         if let Some(id) = self.id(settlement, Kind::Latency) {
             abi::record_metric(id, settlement.latency_ms);
@@ -193,11 +198,16 @@ impl Stats {
         }
     }
 
-    /// Tells which configuration is in force, by the bytes that it was handed over in.
-    pub(super) fn tell_version(document: &[u8]) {
+    /// Which configuration it is, by the bytes that it was handed over in.
+    pub(super) fn version(document: &[u8]) -> u32 {
         let [a, b, c, d, ..] = KeyDigest::of(document).0;
+        u32::from_be_bytes([a, b, c, d])
+    }
+
+    /// Tells which one is in force.
+    pub(super) fn tell_version(version: u32) {
         if let Some(id) = abi::define_metric(Metric::Gauge, names::CONFIG_VERSION) {
-            abi::record_metric(id, u32::from_be_bytes([a, b, c, d]).into());
+            abi::record_metric(id, version.into());
         }
     }
 
@@ -262,6 +272,7 @@ fn define(settlement: &Settlement, kind: Kind) -> Option<u32> {
         Kind::Requests(outcome) => {
             abi::define_metric(Metric::Counter, &names::requests(group, model, outcome))
         }
+        Kind::SharedCounters => abi::define_metric(Metric::Counter, &names::shared_counters(group)),
         Kind::Unmatched => abi::define_metric(Metric::Counter, &names::unmatched(group)),
         Kind::TimeToFirstToken => {
             abi::define_metric(Metric::Histogram, &names::time_to_first_token(group))

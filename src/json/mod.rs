@@ -8,12 +8,15 @@
 mod block;
 mod edit;
 mod error;
+mod lanes;
 mod number;
 mod path;
+mod skim;
 mod string;
 #[cfg(test)]
 mod tests;
 mod token;
+mod utf8;
 mod write;
 
 pub use self::edit::edited;
@@ -395,6 +398,11 @@ pub trait Sink {
         let _ = (key, span);
     }
 
+    /// How much of the string value that comes now is read; the same as long as it goes on.
+    fn reads(&self) -> Reads {
+        Reads::All
+    }
+
     /// A piece of a string that is a value, unescaped: all of it comes, in as many pieces as it takes, before it comes as a
     /// [`Scalar`].
     fn piece(&mut self, piece: &[u8]) {
@@ -408,7 +416,22 @@ pub trait Sink {
 }
 
 /// Reports to nobody: for validation alone.
-impl Sink for () {}
+impl Sink for () {
+    fn reads(&self) -> Reads {
+        Reads::Length
+    }
+}
+
+/// How much of a string value a [`Sink`] reads.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reads {
+    /// Every piece.
+    All,
+    /// What is captured of it.
+    Beginning,
+    /// How long it is. No pieces have to come, and its bytes are not to be looked at.
+    Length,
+}
 
 /// What may come next.
 #[derive(Clone, Copy, Debug)]

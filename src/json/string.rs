@@ -1,7 +1,11 @@
-//! Strings: runs of plain bytes at full speed, escapes one by one, UTF-8 checked across pieces.
+//! Strings: whole blocks at full speed, what they leave byte by byte, UTF-8 checked across pieces.
 
 use super::block::plain_run;
-use super::{CAPTURE, Fault, JsonErrorKind, Scalar, Scanner, Sink, State, Text};
+use super::skim::{Skimmed, skim};
+use super::{Fault, JsonErrorKind, Reads, Scalar, Scanner, Sink, State, Text};
+
+/// Strings up to this length are read at once where they have no escapes.
+const SHORT: usize = 63;
 
 /// Where in a string the scanner is.
 #[derive(Debug)]
@@ -47,40 +51,34 @@ impl StringState {
         }
     }
 
-    /// Checks a run of bytes that holds no quote and no backslash.
-    fn check_utf8(&mut self, run: &[u8]) -> Result<(), Fault> {
-        let mut rest = run;
-        let mut used = 0_usize;
-        while self.partial_len > 0 {
-            let Some((&byte, tail)) = rest.split_first() else {
-                return Ok(());
-            };
-            let Some(slot) = self.partial.get_mut(self.partial_len) else {
-                return Err(self.cut_short(used));
-            };
-            *slot = byte;
-            let character = self.partial.get(..=self.partial_len).unwrap_or_default();
-            match std::str::from_utf8(character) {
-                Ok(_) => self.partial_len = 0,
-                Err(error) if error.error_len().is_some() => {
-                    return Err(self.cut_short(used));
-                }
-                Err(_) => self.partial_len = self.partial_len.saturating_add(1),
-            }
-            rest = tail;
-            used = used.saturating_add(1);
+    /// The next byte of a character that the last piece cut.
+    fn go_on(&mut self, byte: u8, used: usize) -> Result<(), Fault> {
+        let Some(slot) = self.partial.get_mut(self.partial_len) else {
+            return Err(self.cut_short(used));
+        };
+        *slot = byte;
+        let character = self.partial.get(..=self.partial_len).unwrap_or_default();
+        match std::str::from_utf8(character) {
+            Ok(_) => self.partial_len = 0,
+            Err(error) if error.error_len().is_some() => return Err(self.cut_short(used)),
+            Err(_) => self.partial_len = self.partial_len.saturating_add(1),
         }
-        let Err(error) = std::str::from_utf8(rest) else {
+        Ok(())
+    }
+
+    /// Checks a run of bytes that holds no quote and no backslash, from the beginning of a character on.
+    fn check_utf8(&mut self, run: &[u8]) -> Result<(), Fault> {
+        let Err(error) = std::str::from_utf8(run) else {
             return Ok(());
         };
-        let cut = rest.get(error.valid_up_to()..).unwrap_or_default();
+        let cut = run.get(error.valid_up_to()..).unwrap_or_default();
         match (error.error_len(), self.partial.get_mut(..cut.len())) {
             (None, Some(partial)) => {
                 partial.copy_from_slice(cut);
                 self.partial_len = cut.len();
                 Ok(())
             }
-            _ => Err(JsonErrorKind::Utf8.after(used.saturating_add(error.valid_up_to()))),
+            _ => Err(JsonErrorKind::Utf8.after(error.valid_up_to())),
         }
     }
 }
@@ -99,8 +97,8 @@ impl Scanner {
             _ => return None,
         };
         let (_, inside) = rest.split_first()?;
-        // What is longer than what a sink is shown is gathered, and not looked at twice.
-        let (run, ascii) = plain_run(inside.get(..=CAPTURE).unwrap_or(inside));
+        // What is longer is not looked at twice.
+        let (run, ascii) = plain_run(inside.get(..=SHORT).unwrap_or(inside));
         if !ascii || inside.get(run.len()) != Some(&b'"') {
             return None;
         }
@@ -130,32 +128,50 @@ impl Scanner {
         key: bool,
         sink: &mut S,
     ) -> Result<usize, Fault> {
+        // No pieces of a key come.
+        let reads = if key { Reads::Beginning } else { sink.reads() };
+        let (used, ended) = self.read_string(rest, reads, &mut |piece| sink.piece(piece))?;
+        if ended {
+            self.end_string(key, self.offset.saturating_add(used as u64), sink);
+        }
+        Ok(used)
+    }
+
+    /// How much of `rest` is of the string, and whether it has ended.
+    fn read_string(
+        &mut self,
+        rest: &[u8],
+        reads: Reads,
+        piece: &mut dyn FnMut(&[u8]),
+    ) -> Result<(usize, bool), Fault> {
         let mut used = 0_usize;
         while let Some(&byte) = rest.get(used) {
             match self.string.within {
+                Within::Plain if self.string.partial_len > 0 => {
+                    self.string.go_on(byte, used)?;
+                    self.say(&[byte], reads, piece);
+                }
                 Within::Plain => {
+                    // Where one escape follows another a block is not worth it.
+                    if byte != b'\\' {
+                        let skimmed = self.skim(rest.get(used..).unwrap_or_default(), reads, piece);
+                        used = used.saturating_add(skimmed);
+                    }
                     let (run, ascii) = plain_run(rest.get(used..).unwrap_or_default());
-                    if !ascii || self.string.partial_len > 0 {
+                    if !ascii {
                         let checked = self.string.check_utf8(run);
                         checked.map_err(|fault| fault.behind(used))?;
                     }
-                    self.token.push(run);
-                    if !key {
-                        sink.piece(run);
-                    }
+                    self.say(run, reads, piece);
                     used = used.saturating_add(run.len());
                     let Some(&stop) = rest.get(used) else {
-                        return Ok(used);
+                        return Ok((used, false));
                     };
                     if self.string.partial_len > 0 {
                         return Err(self.string.cut_short(used));
                     }
                     match stop {
-                        b'"' => {
-                            used = used.saturating_add(1);
-                            self.end_string(key, self.offset.saturating_add(used as u64), sink);
-                            return Ok(used);
-                        }
+                        b'"' => return Ok((used.saturating_add(1), true)),
                         b'\\' => self.string.within = Within::Escape,
                         0 => return Err(JsonErrorKind::Nul.after(used)),
                         _ => return Err(JsonErrorKind::Control.after(used)),
@@ -174,10 +190,7 @@ impl Scanner {
                     let Some(byte) = unescape(byte) else {
                         return Err(JsonErrorKind::Escape.after(used));
                     };
-                    self.token.push(&[byte]);
-                    if !key {
-                        sink.piece(&[byte]);
-                    }
+                    self.say(&[byte], reads, piece);
                     self.string.within = Within::Plain;
                 }
                 Within::Hex { digits, value } => {
@@ -196,8 +209,10 @@ impl Scanner {
                     } else {
                         let ended = self.end_unicode_escape(value);
                         let character = ended.map_err(|fault| fault.behind(used))?;
-                        if !key && let Some(character) = character {
-                            sink.piece(character.encode_utf8(&mut [0; 4]).as_bytes());
+                        if let Some(character) = character {
+                            let mut text = [0; 4];
+                            let text = character.encode_utf8(&mut text);
+                            self.say(text.as_bytes(), reads, piece);
                         }
                     }
                 }
@@ -206,7 +221,47 @@ impl Scanner {
             }
             used = used.saturating_add(1);
         }
-        Ok(used)
+        Ok((used, false))
+    }
+
+    /// Takes what whole blocks have that needs no closer look.
+    fn skim(&mut self, bytes: &[u8], reads: Reads, piece: &mut dyn FnMut(&[u8])) -> usize {
+        let unread = match reads {
+            Reads::All => false,
+            Reads::Beginning => self.token.is_full(),
+            Reads::Length => true,
+        };
+        let Skimmed { used, less } = skim(bytes, unread);
+        let mut text = bytes.get(..used).unwrap_or_default();
+        if unread {
+            self.token.skip(used.saturating_sub(less));
+        } else if less == 0 {
+            self.say(text, reads, piece);
+        } else {
+            while !text.is_empty() {
+                let (run, _) = plain_run(text);
+                self.say(run, reads, piece);
+                text = text.get(run.len()..).unwrap_or_default();
+                if let [_, escape, behind @ ..] = text {
+                    let escape = unescape(*escape).unwrap_or_default();
+                    self.say(&[escape], reads, piece);
+                    text = behind;
+                }
+            }
+        }
+        used
+    }
+
+    /// Takes a piece of what the string says.
+    fn say(&mut self, text: &[u8], reads: Reads, piece: &mut dyn FnMut(&[u8])) {
+        if reads == Reads::Length {
+            self.token.skip(text.len());
+        } else {
+            self.token.push(text);
+        }
+        if reads == Reads::All {
+            piece(text);
+        }
     }
 
     /// The character, unless it is the first half of one.
@@ -225,8 +280,6 @@ impl Scanner {
                 .and_then(Result::ok)
         };
         let character = decoded.ok_or(Fault::here(JsonErrorKind::LoneSurrogate))?;
-        self.token
-            .push(character.encode_utf8(&mut [0; 4]).as_bytes());
         self.string.within = Within::Plain;
         Ok(Some(character))
     }

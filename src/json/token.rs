@@ -153,7 +153,7 @@ impl Token {
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.len = self.len.saturating_add(bytes.len() as u64);
         // Most of a long text comes when there is no room left.
-        if self.used == CAPTURE {
+        if self.is_full() {
             return;
         }
         let room = self.bytes.get_mut(self.used..).unwrap_or_default();
@@ -162,6 +162,16 @@ impl Token {
             room.copy_from_slice(bytes);
             self.used = self.used.saturating_add(fits);
         }
+    }
+
+    /// There is no room left.
+    pub(super) const fn is_full(&self) -> bool {
+        self.used == CAPTURE
+    }
+
+    /// What comes of it is of no use, but for its length.
+    pub(super) fn skip(&mut self, len: usize) {
+        self.len = self.len.saturating_add(len as u64);
     }
 
     pub(super) fn text(&self) -> Text<'_> {

@@ -11,6 +11,7 @@ pub mod readout;
 mod record;
 pub mod seed;
 mod shared_data;
+pub mod unlisted;
 mod window;
 pub mod written;
 

@@ -8,7 +8,7 @@ use super::place::Place;
 use super::shape::{Hole, HoleKind, MAX_HOLES, Shape};
 use super::shapes::Shapes;
 use super::usage::{Count, Counts, Usage, UsageFormat};
-use crate::json::{Container, JsonErrorKind, Scalar, Scanner, Sink, Span, Text};
+use crate::json::{Container, JsonErrorKind, Reads, Scalar, Scanner, Sink, Span, Text};
 use std::rc::Rc;
 
 /// Length of `[DONE]`: no document, and no text either.
@@ -392,6 +392,14 @@ impl Sink for Walk {
             around.member(b"")
         };
         self.set_place(place);
+    }
+
+    fn reads(&self) -> Reads {
+        if self.place() == Place::Type {
+            Reads::Beginning
+        } else {
+            Reads::Length
+        }
     }
 
     fn scalar(&mut self, value: Scalar<'_>, span: Span) {

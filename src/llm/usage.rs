@@ -21,6 +21,8 @@ pub struct Usage {
     pub cache_write_tokens: Option<u64>,
     /// Part of `completion_tokens`.
     pub reasoning_tokens: Option<u64>,
+    /// Input and output as the provider bills them, where it says that they are others than the tokens.
+    pub billed: Option<[u64; 2]>,
 }
 
 /// Where an API puts the usage in its answers.
@@ -158,7 +160,17 @@ impl Counts {
             ),
             cache_write_tokens: first(self.stated(Count::Written), write),
             reasoning_tokens: reasoning.or(thoughts),
+            billed: self.billed(),
         })
+    }
+}
+
+impl Counts {
+    /// Zeros alone are left over by who does not use the field.
+    fn billed(&self) -> Option<[u64; 2]> {
+        let billed = [Count::BilledPrompt, Count::BilledCompletion];
+        let billed = billed.map(|count| self.stated(count).unwrap_or(0));
+        (self.format == UsageFormat::Cohere && billed != [0, 0]).then_some(billed)
     }
 }
 

@@ -79,7 +79,7 @@ impl Consumer {
     }
 
     /// Whether the file names it.
-    pub(super) const fn is_named(&self) -> bool {
+    pub const fn is_named(&self) -> bool {
         self.index != usize::MAX
     }
 

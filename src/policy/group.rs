@@ -129,8 +129,8 @@ impl Group {
             scopes: Scopes::new(scopes),
             ancestors,
             pricing: Pricing::compile(&own.spend),
-            screening: Screening::compile(&input, mode, Some(targets), search),
-            answers: Screening::compile(&output, mode, None, search),
+            screening: Screening::compile(&input, mode, targets, search),
+            answers: Screening::compile(&output, mode, targets, search),
         }
     }
 

@@ -77,6 +77,8 @@ pub struct Policy {
     pub search: Rc<Search>,
     /// Where a filter before this one says who asks.
     pub identity: Option<IdentitySource>,
+    /// How many consumers that the file does not name have counters of their own.
+    pub max_unlisted: u32,
     /// The group of requests without a credential.
     anonymous: Option<Rc<Group>>,
     /// The group of consumers that are in none.
@@ -191,6 +193,7 @@ impl Policy {
             consumers,
             search: Rc::new(search),
             identity: config.identity,
+            max_unlisted: config.max_unlisted,
             anonymous,
             default,
             inheritance,
@@ -247,17 +250,13 @@ impl Policy {
     }
 
     /// The first target, in file order, that serves all of these models; without `models` of its own a target serves
-    /// its provider's API, the owner of a path before those whose API only has the same shape.
+    /// its provider's API, one whose API only has the same shape after all others.
     pub fn target(&self, endpoint: &Endpoint, models: &[String]) -> Option<&Rc<Target>> {
         let first = |wanted: fn(&Target, &Endpoint, &[String]) -> bool| {
             let mut targets = self.targets.iter();
             targets.find(|target| wanted(target, endpoint, models))
         };
-        if provider::owner(endpoint).is_some() {
-            first(Target::owns).or_else(|| first(Target::serves))
-        } else {
-            first(Target::serves)
-        }
+        first(Target::owns).or_else(|| first(Target::serves))
     }
 }
 

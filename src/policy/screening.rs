@@ -122,11 +122,11 @@ fn of(words: &[String]) -> Words {
 
 impl Screening {
     /// From lists of policies, each of which was put together already. `search` has what all of them look for: see
-    /// [`gather`]; `targets`: whom a `content_filter` may ask, where it may at all.
+    /// [`gather`]; `targets`: whom a `content_filter` may ask.
     pub(super) fn compile(
         lists: &[&Vec<PolicyRule>],
         mode: Mode,
-        targets: Option<&[Rc<Target>]>,
+        targets: &[Rc<Target>],
         search: &Search,
     ) -> Self {
         let mut moderators = Vec::new();
@@ -146,7 +146,7 @@ impl Screening {
                         shadow,
                         found: None,
                     };
-                    if Moderator::add(&mut moderators, config, targets?, hit).is_some() {
+                    if Moderator::add(&mut moderators, config, targets, hit).is_some() {
                         return None;
                     }
                     LooksFor::Unevaluated
@@ -170,10 +170,21 @@ impl Screening {
         }
     }
 
-    /// Whether any of them looks for something.
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.rules.is_empty() && self.moderators.is_empty()
+    }
+
+    /// Whether any of them looks for something here.
     pub fn is_concerned(&self) -> bool {
         let mut rules = self.rules.iter();
         rules.any(|rule| !matches!(rule.looks_for, LooksFor::Unevaluated))
+    }
+
+    /// Whether one of them has it judged elsewhere and lets it wait for that.
+    pub fn awaits(&self) -> bool {
+        let mut moderators = self.moderators.iter();
+        moderators.any(|moderator| moderator.holds())
     }
 
     /// The kinds that are taken out of prompts.
@@ -215,6 +226,7 @@ impl Screening {
                 kinds: self.redacted(),
             },
             stops,
+            keep: !self.moderators.is_empty(),
         }
     }
 

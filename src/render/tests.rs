@@ -91,9 +91,10 @@ fn sent(service: &LimitService) -> Vec<Vec<(String, String)>> {
         counters: &counters,
     };
     let calls = question.ask(1, &Tokens::default(), &Tokens::default());
-    let requests = calls
-        .iter()
-        .map(|call| Request::decode(&*call.message).unwrap());
+    let messages = calls
+        .into_iter()
+        .map(|call| crate::service::unframed(call.message));
+    let requests = messages.map(|message| Request::decode(&*message.unwrap()).unwrap());
     let descriptors = requests.flat_map(|request| request.descriptors);
     let entries = descriptors.map(|descriptor| {
         let entries = descriptor.entries.into_iter();

@@ -14,9 +14,10 @@ mod answer;
 pub mod breaker;
 pub mod lease;
 mod proto;
-pub use proto::grpc_service;
+use proto::framed;
 #[cfg(test)]
 pub(crate) use proto::tests as wire;
+pub use proto::unframed;
 
 use crate::config::{LimitService, ServiceDialect};
 use crate::limit::counter::{Counter, Standing, Tokens};
@@ -24,8 +25,12 @@ use crate::limit::{Descriptor, Limit, Unit, Window};
 use crate::time::Timestamp;
 use std::rc::Rc;
 
-const ENVOY: &str = "envoy.service.ratelimit.v3.RateLimitService";
-const KUADRANT: &str = "kuadrant.service.ratelimit.v1.RateLimitService";
+const ASK: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
+const LOOK: &str = "/kuadrant.service.ratelimit.v1.RateLimitService/CheckRateLimit";
+const REPORT: &str = "/kuadrant.service.ratelimit.v1.RateLimitService/Report";
+
+/// More than an answer has: a few dozen bytes for each limit.
+pub const MAX_ANSWER: usize = 1 << 20;
 
 /// In the order of the calls of dialect `kuadrant`.
 const UNITS: [Unit; 4] = [
@@ -44,11 +49,9 @@ pub const MODEL_SEPARATOR: char = '|';
 /// One gRPC call.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Call {
-    /// Full name of the service.
-    pub service: &'static str,
-    /// Name of the method.
-    pub method: &'static str,
-    /// The encoded message.
+    /// Of the service's method.
+    pub path: &'static str,
+    /// The encoded message in its frame.
     pub message: Vec<u8>,
 }
 
@@ -157,8 +160,8 @@ impl<'a> Question<'a> {
             ServiceDialect::Kuadrant => self
                 .units()
                 .map(|unit| match unit {
-                    Unit::Requests => self.kuadrant(ENVOY, "ShouldRateLimit", unit, hits.into()),
-                    _ => self.kuadrant(KUADRANT, "CheckRateLimit", unit, estimate.of(unit)),
+                    Unit::Requests => self.kuadrant(ASK, unit, hits.into()),
+                    _ => self.kuadrant(LOOK, unit, estimate.of(unit)),
                 })
                 .collect(),
         }
@@ -171,7 +174,7 @@ impl<'a> Question<'a> {
             ServiceDialect::Envoy => self.envoy(&hits).into_iter().collect(),
             ServiceDialect::Kuadrant => self
                 .units()
-                .filter_map(|unit| Some(self.kuadrant(KUADRANT, "Report", unit, hits(unit)?)))
+                .filter_map(|unit| Some(self.kuadrant(REPORT, unit, hits(unit)?)))
                 .collect(),
         }
     }
@@ -287,15 +290,14 @@ impl<'a> Question<'a> {
             proto::add_descriptor(&mut message, &entries, own, Some(hits));
             asked = true;
         }
-        asked.then_some(Call {
-            service: ENVOY,
-            method: "ShouldRateLimit",
-            message,
+        asked.then(|| Call {
+            path: ASK,
+            message: framed(message),
         })
     }
 
     /// One call with the one descriptor of the request.
-    fn kuadrant(&self, service: &'static str, method: &'static str, unit: Unit, hits: u64) -> Call {
+    fn kuadrant(&self, path: &'static str, unit: Unit, hits: u64) -> Call {
         let unit = unit.to_string();
         let (mut group, mut consumer, mut models) = (None, None, String::new());
         for counter in self.counters {
@@ -322,9 +324,8 @@ impl<'a> Question<'a> {
         let hits = u32::try_from(hits).unwrap_or(u32::MAX);
         proto::add_hits(&mut message, hits);
         Call {
-            service,
-            method,
-            message,
+            path,
+            message: framed(message),
         }
     }
 }

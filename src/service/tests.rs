@@ -100,7 +100,7 @@ fn everything() -> Vec<Rc<Counter>> {
 
 /// A descriptor as `key=value …; quota per unit; hits`.
 fn descriptors(call: &Call) -> Vec<String> {
-    let request = Request::decode(&*call.message).unwrap();
+    let request = Request::decode(&*unframed(call.message.clone()).unwrap()).unwrap();
     assert_eq!(request.domain, "cohort");
     let shown = request.descriptors.iter().map(|descriptor| {
         let entries = descriptor.entries.iter();
@@ -131,8 +131,8 @@ impl Model {
     }
 
     pub(crate) fn answer(&mut self, call: &Call, now: u64) -> Vec<u8> {
-        assert_eq!((call.service, call.method), (ENVOY, "ShouldRateLimit"));
-        let request = Request::decode(&*call.message).unwrap();
+        assert_eq!(call.path, ASK);
+        let request = Request::decode(&*unframed(call.message.clone()).unwrap()).unwrap();
         let statuses = request.descriptors.iter().map(|descriptor| {
             let limit = descriptor.limit.unwrap();
             let length =
@@ -184,13 +184,7 @@ fn envoy_is_asked_once_about_every_limit() {
     };
     let calls = question.ask(4, &total(100), &unreported);
     assert_eq!(calls.len(), 1);
-    assert_eq!(
-        (calls[0].service, calls[0].method),
-        (
-            "envoy.service.ratelimit.v3.RateLimitService",
-            "ShouldRateLimit"
-        )
-    );
+    assert_eq!(calls[0].path, ASK);
     assert_eq!(
         descriptors(&calls[0]),
         [
@@ -228,15 +222,14 @@ fn kuadrant_is_asked_once_about_every_unit() {
         cost: 0,
     };
     let shown = |calls: &[Call]| -> Vec<_> {
-        let method = |call: &Call| format!("{}/{}", call.service, call.method);
         calls
             .iter()
-            .map(|call| (method(call), descriptors(call).join("\n")))
+            .map(|call| (call.path.to_owned(), descriptors(call).join("\n")))
             .collect()
     };
     let of = |service: &str, method: &str, rest: &str| {
         (
-            format!("{service}.RateLimitService/{method}"),
+            format!("/{service}.RateLimitService/{method}"),
             format!("group=child consumer=ann model=|gpt-4*,o1|gpt-*| limit={rest}"),
         )
     };

@@ -226,19 +226,6 @@ fn what_is_redacted_is_not_sent() {
     assert_eq!(sent["messages"][0]["content"], label);
 }
 
-/// Nobody is asked about answers, which lint says.
-#[test]
-fn answers_are_not_asked_about() {
-    let mut document = policy(&json!([]));
-    let filter = content("block", &json!({"failure_mode": "deny"}));
-    document["consumer_groups"][0]["output_policies"] = json!([filter]);
-    let mut core = Core::new(&document).unwrap();
-    let outcome = send(&mut core, "awful");
-    assert_eq!(outcome.status, 200);
-    assert_eq!(core.moderation.asked, []);
-    assert_eq!(outcome.event["policies"], json!([]));
-}
-
 #[test]
 fn all_the_text_is_sent_and_nothing_else() {
     let picture = format!("data:image/png;base64,{}", "iVBORw0KGgo".repeat(40_000));

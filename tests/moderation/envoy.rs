@@ -10,9 +10,9 @@ use support::envoy::{Gateway, Running};
 use support::upstream::{Answer, Gate, Seen, Upstream, chat, nobody};
 
 /// Long enough for an Envoy on a busy machine, short enough to be waited for.
-const TIMEOUT: &str = "1s";
+pub(crate) const TIMEOUT: &str = "1s";
 
-fn ask(text: &str) -> Request {
+pub(crate) fn ask(text: &str) -> Request {
     let body = json!({"model": "m", "messages": [{"role": "user", "content": text}]});
     Request::post("/v1/chat/completions")
         .bearer("key-of-a")
@@ -20,7 +20,7 @@ fn ask(text: &str) -> Request {
 }
 
 /// Finds what is `awful`; of other words it does as they say.
-fn moderate(seen: &Seen, gate: &Gate) -> Answer {
+pub(crate) fn moderate(seen: &Seen, gate: &Gate) -> Answer {
     let text = seen.json()["input"].as_str().unwrap().to_owned();
     let said = |word: &str| text.contains(word);
     let good = Answer::json(&verdict(if said("awful") { 0.9 } else { 0.01 }));
@@ -47,16 +47,24 @@ fn moderate(seen: &Seen, gate: &Gate) -> Answer {
     }
 }
 
-struct World {
-    upstream: Upstream,
-    moderation: Upstream,
-    gate: Gate,
-    gateway: Running,
+pub(crate) struct World {
+    pub(crate) upstream: Upstream,
+    pub(crate) moderation: Upstream,
+    pub(crate) gate: Gate,
+    pub(crate) gateway: Running,
 }
 
 impl World {
     async fn start(policy: Value) -> Option<Self> {
-        let upstream = Upstream::start(chat).await;
+        Self::answering(policy, chat).await
+    }
+
+    /// With an upstream that answers like this.
+    pub(crate) async fn answering(
+        policy: Value,
+        answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    ) -> Option<Self> {
+        let upstream = Upstream::start(answer).await;
         let gate = Gate::default();
         let moderation = Upstream::start({
             let gate = gate.clone();
@@ -77,13 +85,13 @@ impl World {
 }
 
 /// Sends a request whose answer must not take much longer than a second.
-async fn soon(gateway: &Running, request: Request) -> Response {
+pub(crate) async fn soon(gateway: &Running, request: Request) -> Response {
     let answer = tokio::time::timeout(Duration::from_secs(8), gateway.send(request));
     answer.await.expect("it hung")
 }
 
 /// Everything that is no verdict, and what a caller would see of it.
-const FAILURES: [&str; 9] = [
+pub(crate) const FAILURES: [&str; 9] = [
     "hang", "trickle", "reset", "drop", "error", "html", "empty", "huge", "binary",
 ];
 

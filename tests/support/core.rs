@@ -3,7 +3,9 @@
 use super::scenario::ROUTE;
 use super::scenario::{Answer, Outcome, Request, Seen};
 use cohort::config::Config;
-use cohort::exchange::{Exchange, Inbound, Inquiry, NewBody, Property, Release, Step, Worker};
+use cohort::exchange::{
+    AnswerStep, Exchange, Inbound, Inquiry, NewBody, Property, Release, Step, Worker,
+};
 use cohort::headers::{HeaderEdits, Headers};
 use cohort::limit::{Cas, CasMismatch, SharedData};
 use cohort::llm::response::Forward;
@@ -128,6 +130,7 @@ impl Core {
             }
         };
         let settlement = exchange.finish(&|| true, now, &mut self.store);
+        self.moderation.open.extend(settlement.inquiries);
         for inquiry in std::mem::take(&mut self.moderation.open) {
             let answer = self.moderation.ask(&inquiry);
             if let Some(line) = inquiry.answered(answer.as_deref()) {
@@ -211,7 +214,7 @@ impl Core {
         }
     }
 
-    fn answer(&self, exchange: &mut Exchange, answer: &Answer, now: Timestamp) -> Outcome {
+    fn answer(&mut self, exchange: &mut Exchange, answer: &Answer, now: Timestamp) -> Outcome {
         let mut fields = answer.fields();
         fields.insert(0, (":status".to_owned(), answer.status.to_string()));
         let chunks = answer.chunks();
@@ -222,23 +225,37 @@ impl Core {
         }
         apply(&mut fields, &step.edits);
         let mut body = Vec::new();
-        if exchange.filters_response() {
-            let whole = chunks.concat();
-            if let Some(reply) = exchange.response_held(whole.len(), now) {
-                return from_reply(reply);
+        let whole = chunks.concat();
+        let mut held = exchange.filters_response();
+        if held {
+            match exchange.response_held(whole.len(), now) {
+                AnswerStep::Hold => {
+                    let step = exchange.filter_response(&whole, now);
+                    if let Err(reply) = self.judge(exchange, step, &mut body, now) {
+                        return from_reply(reply);
+                    }
+                }
+                AnswerStep::Reply(reply) => return from_reply(reply),
+                _ => held = false,
             }
-            match exchange.filter_response(&whole, now) {
-                Ok(filtered) => body = filtered,
-                Err(reply) => return from_reply(reply),
-            }
-        } else {
+        }
+        if !held {
+            let size = self.chunk;
             let pieces = chunks
                 .iter()
-                .flat_map(|chunk| chunk.chunks(self.chunk.min(chunk.len()).max(1)));
+                .flat_map(|chunk| chunk.chunks(size.min(chunk.len()).max(1)));
             for (piece, end) in pieces.map(|piece| (piece, false)).chain([(&b""[..], true)]) {
                 match exchange.response_body(piece, end, now) {
                     Forward::Unchanged => body.extend_from_slice(piece),
                     Forward::Replace(bytes) => body.extend_from_slice(bytes),
+                }
+                let step = exchange.answer_step(now);
+                if matches!(step, AnswerStep::Hold) {
+                    assert!(body.is_empty(), "nothing goes out before it is judged");
+                }
+                if let Err(reply) = self.judge(exchange, step, &mut body, now) {
+                    assert!(body.is_empty(), "the header has not gone out");
+                    return from_reply(reply);
                 }
             }
         }
@@ -248,6 +265,40 @@ impl Core {
             headers: fields,
             body,
             ..Outcome::default()
+        }
+    }
+}
+
+impl Core {
+    /// Does what becomes of an answer: what is to be asked is asked.
+    fn judge(
+        &mut self,
+        exchange: &mut Exchange,
+        mut step: AnswerStep,
+        body: &mut Vec<u8>,
+        now: Timestamp,
+    ) -> Result<(), Reply> {
+        if matches!(step, AnswerStep::Moderate) {
+            step = AnswerStep::Hold;
+            let inquiries = exchange.answer_inquiries().to_vec();
+            for inquiry in inquiries.iter().rev() {
+                if inquiry.moderator.holds() {
+                    assert!(matches!(step, AnswerStep::Hold), "it does not wait for all");
+                    let answer = self.moderation.ask(inquiry);
+                    assert_eq!(inquiry.answered(answer.as_deref()), None);
+                    step = exchange.answer_moderated(now);
+                }
+            }
+            assert!(!matches!(step, AnswerStep::Hold), "it waits for ever");
+        }
+        match step {
+            AnswerStep::Pass(Some(new)) => {
+                assert!(body.is_empty());
+                *body = new;
+                Ok(())
+            }
+            AnswerStep::Reply(reply) => Err(reply),
+            _ => Ok(()),
         }
     }
 }

@@ -316,6 +316,11 @@ type Arrived = Arc<Mutex<HashSet<String>>>;
 impl Endings {
     /// With these groups; the key of `a` is `key-of-a`.
     pub(crate) async fn start(groups: &[String]) -> Option<Self> {
+        Self::start_under(groups, json!({})).await
+    }
+
+    /// The same, with these rules for all of them.
+    pub(crate) async fn start_under(groups: &[String], defaults: Value) -> Option<Self> {
         let arrived = Arrived::default();
         let (gate, never) = (Gate::default(), Gate::default());
         let upstream = Upstream::start({
@@ -339,6 +344,7 @@ impl Endings {
         let policy = json!({
             "version": "1",
             "rate_limit_headers": ["ietf"],
+            "defaults": defaults,
             "consumer_groups": groups.collect::<Vec<_>>(),
         });
         let gateway = Gateway::new(policy)

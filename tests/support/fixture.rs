@@ -62,6 +62,8 @@ pub(crate) struct Cost {
     /// Further acceptable readings.
     #[serde(default)]
     pub(crate) accept_usage: Vec<Option<Usage>>,
+    /// Input and output, where they are billed otherwise.
+    pub(crate) billed: Option<[u64; 2]>,
 }
 
 /// As events have it.
@@ -73,6 +75,8 @@ pub(crate) struct Usage {
     pub(crate) total_tokens: u64,
     pub(crate) cached_tokens: u64,
     pub(crate) reasoning_tokens: u64,
+    /// Events do not have it.
+    pub(crate) cache_write_tokens: Option<u64>,
 }
 
 impl Asked {

@@ -1,8 +1,8 @@
-//! Calls of 100 to 300 tokens against a limit of 1,000.
+//! Calls of 100 to 300 tokens against a limit of 1,000, or a budget of as many dollars at one a token.
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -39,16 +39,25 @@ const PROMPT: u64 = 20;
 
 impl Tokens {
     pub(crate) async fn start() -> Option<Self> {
+        let limits = json!({"rate_limits": {"tokens_per_day": LIMIT}});
+        Self::under(limits).await
+    }
+
+    pub(crate) async fn start_with_budgets() -> Option<Self> {
+        let price = json!({"input_per_million": 1_000_000, "output_per_million": 1_000_000});
+        let budgets = json!([{"amount_usd": LIMIT, "per": "day", "alert_at": [1.0]}]);
+        Self::under(json!({"pricing": {"*": price}, "budgets": budgets})).await
+    }
+
+    async fn under(defaults: Value) -> Option<Self> {
         let groups = [
             "bounded-false",
             "bounded-true",
             "unbounded-false",
             "unbounded-true",
         ];
-        let groups = groups.map(
-            |name| json!({"name": name, "api_key": name, "rate_limits": {"tokens_per_day": LIMIT}}),
-        );
-        let policy = json!({"version": "1", "consumer_groups": groups});
+        let groups = groups.map(|name| json!({"name": name, "api_key": name}));
+        let policy = json!({"version": "1", "defaults": defaults, "consumer_groups": groups});
         let gate = Gate::default();
         gate.open();
         let upstream = Upstream::start({

@@ -1,6 +1,8 @@
 //! The filter's module in an interpreter that counts instructions, with the host functions of proxy-wasm that it calls:
 //! Envoy as far as one stream at a time can tell, with a clock that stands still. The same on every machine.
 
+mod service;
+
 use super::counted::{COUNTER, counted};
 use super::envoy::required;
 use std::collections::{BTreeMap, HashMap};
@@ -30,7 +32,13 @@ struct Host {
     shared: HashMap<Bytes, (Bytes, u32)>,
     properties: BTreeMap<String, Bytes>,
     metrics: Vec<String>,
+    /// Bodies for the rate-limit service that were not answered yet, and how many there were before them.
+    asked: Vec<Bytes>,
+    answered: usize,
+    /// The body of the answer that is told of.
+    answer: Bytes,
     reply: Option<u16>,
+    reply_body: Bytes,
     calls: BTreeMap<&'static str, u32>,
     log: String,
 }
@@ -47,7 +55,7 @@ pub(crate) struct Cost {
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) status: u16,
-    /// What the client got of an upstream's answer.
+    /// What the client got.
     pub(crate) body: String,
     pub(crate) event: String,
     pub(crate) cost: Cost,
@@ -131,20 +139,20 @@ impl Vm {
         host.reply = None;
         host.request = fields(request.headers);
         self.callback("proxy_on_context_create", &[id, ROOT]);
-        let mut body = Bytes::new();
-        let forwarded = self.ask(id, request);
-        if forwarded {
-            body = self.answer(id, answer);
+        let body = if self.ask(id, request) {
+            self.answer(id, answer)
         } else {
             // Our own answer passes through our own filter.
             let status = self.store.data().reply.unwrap_or(0).to_string();
             self.store.data_mut().response = fields(&[(":status", &status)]);
             self.callback("proxy_on_response_headers", &[id, 1, 0]);
             self.callback("proxy_on_response_body", &[id, 100, 1]);
-        }
+            std::mem::take(&mut self.store.data_mut().reply_body)
+        };
         self.callback("proxy_on_log", &[id]);
         assert_eq!(self.callback("proxy_on_done", &[id]), 1);
         self.callback("proxy_on_delete", &[id]);
+        self.answer_calls();
         let instructions = self.instructions() - before;
         let host = self.store.data();
         assert_eq!(host.log, "", "nothing is logged");
@@ -185,7 +193,23 @@ impl Vm {
             let end = i32::from(chunk.is_empty());
             held = self.callback("proxy_on_request_body", &[id, size, end]) != 0;
         }
+        if held {
+            self.answer_calls();
+        }
         self.store.data().reply.is_none()
+    }
+
+    /// Lets the rate-limit service answer what it was asked.
+    fn answer_calls(&mut self) {
+        for call in std::mem::take(&mut self.store.data_mut().asked) {
+            let host = self.store.data_mut();
+            host.answered += 1;
+            let token = i32::try_from(host.answered).unwrap();
+            host.answer = service::answer(&call);
+            let size = size(&host.answer);
+            // All calls are made in the root's name. Two fields in the header, one trailer.
+            self.callback("proxy_on_http_call_response", &[ROOT, token, 2, size, 1]);
+        }
     }
 
     /// What the client gets.
@@ -277,6 +301,7 @@ impl<'a> View<'a> {
         match buffer {
             0 => &mut self.0.data_mut().request_body,
             1 => &mut self.0.data_mut().response_body,
+            4 => &mut self.0.data_mut().answer,
             7 => &mut self.0.data_mut().configuration,
             other => panic!("buffer {other}"),
         }
@@ -298,6 +323,7 @@ fn linker(engine: &Engine, module: &Module) -> Linker<Host> {
     linker.allow_shadowing(true);
     headers(&mut linker);
     data(&mut linker);
+    calls(&mut linker);
     rest(&mut linker);
     linker
 }
@@ -317,7 +343,11 @@ type Result32 = Result<i32, Error>;
 fn headers(linker: &mut Linker<Host>) {
     define(linker, "proxy_get_header_map_pairs", |caller: Caller<'_, Host>, map: u32, data: u32, size: u32| -> Result32 {
         let mut view = View::of(caller, "get_header_map_pairs");
-        let raw = encode(view.map(map));
+        // Of calls, only trailers are asked for.
+        let raw = match map {
+            7 => encode(&fields(&[("grpc-status", "0")])),
+            _ => encode(view.map(map)),
+        };
         view.give(&raw, data, size)
     });
     define(linker, "proxy_set_header_map_pairs", |caller: Caller<'_, Host>, map: u32, data: u32, size: u32| -> Result32 {
@@ -407,9 +437,32 @@ fn data(linker: &mut Linker<Host>) {
 }
 
 #[rustfmt::skip]
+fn calls(linker: &mut Linker<Host>) {
+    define(linker, "proxy_set_effective_context", |caller: Caller<'_, Host>, _: u32| -> Result32 {
+        View::of(caller, "set_effective_context");
+        Ok(OK)
+    });
+    define(linker, "proxy_continue_stream", |caller: Caller<'_, Host>, _: u32| -> Result32 {
+        View::of(caller, "continue_stream");
+        Ok(OK)
+    });
+    define(linker, "proxy_http_call", |caller: Caller<'_, Host>, _: u32, _: u32, _: u32, _: u32, body: u32, size: u32, _: u32, _: u32, _: u32, token: u32| -> Result32 {
+        let mut view = View::of(caller, "http_call");
+        let body = view.read(body, size);
+        let host = view.0.data_mut();
+        host.asked.push(body);
+        let id = u32::try_from(host.answered + host.asked.len()).unwrap();
+        view.write(token, &id.to_le_bytes());
+        Ok(OK)
+    });
+}
+
+#[rustfmt::skip]
 fn rest(linker: &mut Linker<Host>) {
-    define(linker, "proxy_send_local_response", |caller: Caller<'_, Host>, status: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: i32| -> Result32 {
+    define(linker, "proxy_send_local_response", |caller: Caller<'_, Host>, status: u32, _: u32, _: u32, body: u32, body_size: u32, _: u32, _: u32, _: i32| -> Result32 {
         let mut view = View::of(caller, "send_local_response");
+        let body = view.read(body, body_size);
+        view.0.data_mut().reply_body = body;
         view.0.data_mut().reply = u16::try_from(status).ok();
         Ok(OK)
     });

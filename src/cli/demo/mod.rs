@@ -16,7 +16,7 @@ use std::time::Duration;
 
 const TUTORIAL: &str = include_str!("../../../testdata/config/valid/tutorial.yaml");
 
-/// Serve the tutorial on this machine, with `OPENAI_API_KEY` set by the real `OpenAI`
+/// A gateway to try: the tutorial's policy before a demo upstream, or before `OpenAI` where `OPENAI_API_KEY` is set
 #[derive(clap::Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Demo {
@@ -25,7 +25,7 @@ pub(super) struct Demo {
     /// The gateway's, on 127.0.0.1; Envoy's admin page has the one before it, the demo upstream the one after
     #[arg(long, value_name = "N", default_value_t = 41002, value_parser = clap::value_parser!(u16).range(2..=65534))]
     port: u16,
-    /// The Envoy to start; default: the one on PATH, or .envoy/envoy
+    /// The Envoy to start; default: the one on PATH, or the one that `make envoy` got
     #[arg(long, value_name = "PATH")]
     envoy: Option<PathBuf>,
     /// The filter; default: target/cohort.wasm, or the one beside this program
@@ -72,7 +72,13 @@ fn upstream_alone(port: u16) -> io::Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let listener = listen(Ipv4Addr::LOCALHOST.into(), port, "the demo upstream").await?;
+        let listener = listen(
+            Ipv4Addr::LOCALHOST.into(),
+            port,
+            "the demo upstream",
+            "--port",
+        )
+        .await?;
         let address = listener.local_addr()?;
         writeln!(
             io::stdout().lock(),

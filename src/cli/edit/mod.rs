@@ -21,7 +21,7 @@ pub(crate) use item::Item;
 
 use super::document::{is_json, located};
 use super::key::NewKey;
-use super::{Failure, diagnostics, print};
+use super::{Failure, NO_POLICY, diagnostics, print};
 use crate::config::{Config, ConfigError};
 use crate::policy::Policy;
 use change::Page;
@@ -80,7 +80,7 @@ pub(crate) fn apply(
     let name = path.display().to_string();
     // A link stays one: what it leads to is replaced.
     let target =
-        fs::canonicalize(path).map_err(|error| Failure(format!("cannot read {name}: {error}")))?;
+        fs::canonicalize(path).map_err(|error| Failure::reading(path, &error, NO_POLICY))?;
     let text = read(&target, &name)?;
     if let Err(errors) = check(&text, is_json(path)) {
         complain(&diagnostics::render_errors_styled(&name, &errors));

@@ -6,7 +6,7 @@ mod follow;
 mod table;
 mod tail;
 
-use super::{Failure, Printed, print};
+use super::{Failure, NO_EVENTS, Printed, print, say};
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::path::PathBuf;
@@ -65,7 +65,7 @@ impl Command {
 
 impl Tail {
     fn run(&self) -> Result<ExitCode, Failure> {
-        let cannot = |error| Failure(format!("cannot read {}: {error}", self.file.display()));
+        let cannot = |error: std::io::Error| Failure::reading(&self.file, &error, NO_EVENTS);
         let mut out = Output {
             format: self.format,
             table: Table::new(self.verbose),
@@ -79,6 +79,9 @@ impl Tail {
                 file = Some(opened);
                 if out.write(&events)? == Printed::ReaderGone {
                     return Ok(ExitCode::SUCCESS);
+                }
+                if events.is_empty() && self.last > 0 && !self.follow {
+                    self.say_there_are_none();
                 }
             }
             Err(error) if self.follow && error.kind() == std::io::ErrorKind::NotFound => {}
@@ -98,6 +101,17 @@ impl Tail {
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// An empty page would leave people guessing; programs do not read this.
+    fn say_there_are_none(&self) {
+        let group = self.consumer_group.as_ref();
+        let of = group.map_or_else(String::new, |group| format!(" of consumer group '{group}'"));
+        let more = match (group, self.all) {
+            (None, false) => "; --all shows requests that no group was found for, too",
+            _ => "",
+        };
+        say(&format!("no events{of}{more}\n"));
     }
 
     /// The last events in the log's order, and where its last whole line ends.

@@ -1,6 +1,6 @@
 //! Which scope each rule came from.
 
-use crate::config::{Config, Rules};
+use crate::config::{Config, Rules, Spend};
 
 /// A field of the rules that hold, what it says, and who says so.
 pub(super) struct Origin {
@@ -20,19 +20,30 @@ pub(super) struct Standpoint<'a> {
 /// The rules that hold there, each with the narrowest scope that says it.
 pub(super) fn origins(config: &Config, at: &Standpoint<'_>) -> Vec<Origin> {
     let mut origins: Vec<Origin> = Vec::new();
+    // What the ceilings say of these, they say for everybody.
+    let mut known: Vec<String> = said(&config.ceilings, "")
+        .map(|origin| origin.field)
+        .filter(|field| REPLACED.contains(&field.as_str()))
+        .collect();
     let consumer = at.consumer.and_then(|name| {
         let mut consumers = config.consumers.iter().enumerate();
         consumers.find(|(_, consumer)| consumer.name == name)
     });
     if let Some((index, consumer)) = consumer {
         let scope = format!("consumers[{index}] ({})", consumer.name);
-        origins.extend(said(&consumer.rules, &scope));
+        for origin in said(&consumer.rules, &scope) {
+            if known.contains(&origin.field) {
+                continue;
+            }
+            if let Some(limit) = origin.field.strip_prefix("rate_limits.") {
+                // In place of what it would have as one of a group's consumers, or says itself of that.
+                known.push(format!("consumer_rate_limits.{limit}"));
+            } else if !is_counted(&origin.field) {
+                known.push(origin.field.clone());
+            }
+            origins.push(origin);
+        }
     }
-    // What a consumer has to itself does not stand in place of what its group has.
-    let mut known: Vec<String> = (origins.iter())
-        .map(|origin| origin.field.clone())
-        .filter(|field| !is_counted(field))
-        .collect();
     let mut add = |rules: &Rules, scope: &str| {
         for origin in said(rules, scope) {
             if !known.contains(&origin.field) {
@@ -74,6 +85,10 @@ pub(super) fn origins(config: &Config, at: &Standpoint<'_>) -> Vec<Origin> {
             allowed_models: parent.rules.allowed_models.clone(),
             denied_models: parent.rules.denied_models.clone(),
             limits: parent.rules.limits.clone(),
+            spend: Spend {
+                budgets: parent.rules.spend.budgets.clone(),
+                ..Spend::default()
+            },
             ..Rules::default()
         };
         let scope = format!("consumer_groups[{index}] ({}), above", parent.name);
@@ -92,7 +107,10 @@ fn said(rules: &Rules, scope: &str) -> impl Iterator<Item = Origin> {
     })
 }
 
-/// Whether each scope that says it has a counter of its own.
+/// What the ceilings say in place of every scope, rather than beside it.
+const REPLACED: [&str; 4] = ["default_model", "model_aliases", "pricing", "unpriced"];
+
+/// Whether a consumer has a counter of its own for it, beside its group's.
 fn is_counted(field: &str) -> bool {
-    field.starts_with("rate_limits.") || matches!(field, "budgets" | "model_rate_limits")
+    matches!(field, "budgets" | "model_rate_limits")
 }

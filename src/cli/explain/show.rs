@@ -1,6 +1,7 @@
 //! What is printed, for people and for programs.
 
 use super::ask::{Explained, SECRET};
+use crate::spend::usd;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 
@@ -32,8 +33,7 @@ pub(super) fn text(explained: &Explained, out: &mut dyn Write) -> io::Result<()>
     table("Rules", &rows.collect::<Vec<_>>(), out)?;
     let rows = explained.limits.iter().map(|limit| {
         let quota = if limit.is_budget {
-            let cents = limit.quota / 10_000;
-            format!("{}.{:02} USD", cents / 100, cents % 100)
+            format!("{} USD", usd(limit.quota))
         } else {
             limit.quota.to_string()
         };

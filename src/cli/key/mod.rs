@@ -202,7 +202,7 @@ fn find(file: &PolicyFile, name: &str) -> Result<Owner<'static>, Failure> {
     match (owners.next(), owners.next()) {
         (Some(owner), None) => Ok(owner),
         (None, _) => Err(Failure(format!(
-            "no consumer group and no consumer is called '{name}'"
+            "no consumer group and no consumer is called '{name}': `cohort group list` and `cohort consumer list` show who there is"
         ))),
         (Some(_), Some(_)) => Err(Failure(format!(
             "a consumer group and a consumer are both called '{name}'; edit the file by hand, with `cohort key new` for the key"

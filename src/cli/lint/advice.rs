@@ -45,10 +45,6 @@ const ADVICE: &[(&str, &str)] = &[
         "say `action: block`, or take `failure_mode` out",
     ),
     (
-        "on answers",
-        "say `input_policies` for what holds on prompts",
-    ),
-    (
         "a restart of Envoy starts them anew",
         "`cohort run` keeps them in the event log; `counters.store: rate_limit_service` elsewhere",
     ),

@@ -3,12 +3,14 @@
 mod advice;
 mod envoy;
 mod finding;
+mod replicas;
 mod spend;
 
 use super::document::Document;
 use super::{Failure, print, say};
 use crate::config::{Config, Places};
 use finding::{Finding, Level};
+use replicas::Apart;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -34,6 +36,9 @@ pub(super) struct Options {
     /// A bootstrap, what xDS delivers, or manifests for Istio or Envoy Gateway; several times where it is in several files.
     #[arg(long, value_name = "FILE")]
     envoy: Vec<PathBuf>,
+    /// How many Envoys there are; default: what the manifests in --envoy say
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    replicas: Option<u64>,
     /// For people, or for a program
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -86,8 +91,19 @@ fn lint(file: &Path, options: &Options) -> Result<ExitCode, Failure> {
             )
         }
     };
-    let holds = config.as_ref().is_none_or(|it| it.hold_request_headers);
-    findings.extend(envoy::check(&options.envoy, holds)?);
+    let apart = config.as_ref().map(Apart::of).unwrap_or_default();
+    if let Some(count) = options.replicas.filter(|count| *count > 1) {
+        findings.extend(apart.finding(&name, "", Some(count)));
+    }
+    let policy = envoy::Linted {
+        holds: config.as_ref().is_none_or(|it| it.hold_request_headers),
+        apart: if options.replicas.is_none() {
+            apart
+        } else {
+            Apart::Nothing
+        },
+    };
+    findings.extend(envoy::check(&options.envoy, policy)?);
     let wrong = findings.iter().any(|finding| finding.level == Level::Error);
     match options.format {
         Format::Json => print(|out| {

@@ -1,5 +1,6 @@
 //! Money and tokens that nobody would count: models without a price, budgets without prices, limits without a source.
 
+use super::super::order;
 use super::advice::Advised;
 use crate::config::{Config, ConsumerGroup, Rules, Unpriced};
 use crate::llm::endpoint::ENDPOINTS;
@@ -40,6 +41,20 @@ pub(super) fn warnings(config: &Config, policy: &Policy) -> Vec<Advised> {
             let unpriced = rules.spend.unpriced.or(config.defaults.spend.unpriced);
             found.push(no_pricing(&path, unpriced));
         }
+    }
+    // Said of hosts that take the policy as a map.
+    if !config.hold_request_headers {
+        found.extend(order::swapped(config).into_iter().map(|pair| Advised {
+            path: match &*pair.path {
+                "pricing" => place("", false, "pricing"),
+                _ => pair.path,
+            },
+            message: format!(
+                "in a `WasmPlugin`, in Envoy Gateway and in a `Struct` names are sorted: `{}` comes before `{}` there and takes its models",
+                pair.first, pair.later
+            ),
+            help: order::KEEP.to_owned(),
+        }));
     }
     for (entry, group) in groups().zip(&policy.groups) {
         let path = format!("consumer_groups[{}]", group.index);
@@ -231,6 +246,28 @@ mod tests {
                 "consumer_groups[0].budgets: a budget without `pricing`: nothing is ever spent, so it never ends"
             ]
         );
+    }
+
+    #[test]
+    fn prices_whose_order_may_be_lost() {
+        let pricing = |names: [&str; 2]| {
+            let [a, b] = names
+                .map(|name| format!("'{name}': {{input_per_million: 1, output_per_million: 1}}"));
+            format!("pricing: {{{a}, {b}}}\n")
+        };
+        let without = "hold_request_headers: false\n";
+        let swapped = pricing(["gpt-4o-mini", "gpt-4o*"]);
+        assert_eq!(
+            said("description: x", &format!("{swapped}{without}")),
+            [
+                "defaults.pricing: in a `WasmPlugin`, in Envoy Gateway and in a `Struct` names are sorted: `gpt-4o*` comes before `gpt-4o-mini` there and takes its models"
+            ]
+        );
+        assert_eq!(said("description: x", &swapped), [""; 0]);
+        for names in [["gpt-4o", "gpt-4o*"], ["o3", "gpt-*"], ["a*", "b*"]] {
+            let text = format!("{}{without}", pricing(names));
+            assert_eq!(said("description: x", &text), [""; 0], "{names:?}");
+        }
     }
 
     #[test]

@@ -2,12 +2,11 @@
 //!
 //! Reads the policy, refuses it as `lint` would, and says what a target cannot do. What comes out is `render`'s.
 
-mod order;
 mod output;
 
 use super::run::Source;
-use super::{Failure, diagnostics};
-use crate::config::{self, Additions, Config};
+use super::{Failure, NO_POLICY, diagnostics, order};
+use crate::config::{self, Additions, Config, ConfigError};
 use crate::policy::Policy;
 use crate::render::envoy::{self, Filter, Listen, Standalone, Upstream};
 use crate::render::envoy_gateway::EnvoyGateway;
@@ -265,9 +264,8 @@ impl Common {
 
     /// `None`: it is invalid, and that was said.
     fn load(&self) -> Result<Option<Rendered>, Failure> {
-        let name = self.config.display();
         std::fs::File::open(&self.config)
-            .map_err(|error| Failure(format!("cannot read {name}: {error}")))?;
+            .map_err(|error| Failure::reading(&self.config, &error, NO_POLICY))?;
         match Source::File(self.config.clone()).load(|_| Some(SECRET.to_owned())) {
             Ok(loaded) => Ok(Some(Rendered {
                 document: loaded.document(&[]),
@@ -295,7 +293,7 @@ impl Common {
         let mut errors = match checked {
             Ok(config) => {
                 policy.config = config;
-                order::check(&policy.config)
+                unordered(&policy.config)
             }
             Err(errors) => errors,
         };
@@ -319,6 +317,21 @@ impl Common {
         output::write(self.output.as_deref(), text)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Prices that would be other ones where the members of a map are sorted.
+fn unordered(config: &Config) -> Vec<ConfigError> {
+    let pairs = order::swapped(config).into_iter();
+    let errors = pairs.map(|pair| {
+        let message = format!(
+            "Kubernetes sorts maps, and `{}` would come before `{}` and take its models",
+            pair.first, pair.later
+        );
+        let mut error = ConfigError::new(pair.path, message);
+        error.help = Some(order::KEEP.to_owned());
+        error
+    });
+    errors.collect()
 }
 
 /// Secrets are Envoy's to have.

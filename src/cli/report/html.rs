@@ -24,7 +24,7 @@ const MEASURES: [Measure; 3] = [
     ("US dollars", |row| row.cost, usd),
 ];
 
-pub(super) fn page(sums: &Sums, by: By, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn page(sums: &Sums, by: &[By], out: &mut dyn Write) -> io::Result<()> {
     let days = (sums.days.keys().next(), sums.days.keys().next_back());
     let span = match days {
         (Some(first), Some(last)) => format!("{} to {}", escape(first), escape(last)),
@@ -36,10 +36,13 @@ pub(super) fn page(sums: &Sums, by: By, out: &mut dyn Write) -> io::Result<()> {
         sums.all.requests,
         sums.all.total,
         usd(sums.all.cost),
-        by = by.name(),
+        by = titles(by, " and "),
     )?;
     for (title, amount, written) in MEASURES {
-        let rows: Vec<_> = sums.rows().map(|(name, row)| (name, amount(row))).collect();
+        let rows = sums.rows();
+        let rows: Vec<_> = rows
+            .map(|(names, row)| (names.join(", "), amount(row)))
+            .collect();
         bars(title, &rows, written, out)?;
     }
     writeln!(out, "<h2>By day</h2>")?;
@@ -55,7 +58,7 @@ pub(super) fn page(sums: &Sums, by: By, out: &mut dyn Write) -> io::Result<()> {
 /// A bar for each name.
 fn bars(
     title: &str,
-    rows: &[(&str, u64)],
+    rows: &[(String, u64)],
     written: fn(u64) -> String,
     out: &mut dyn Write,
 ) -> io::Result<()> {
@@ -117,7 +120,7 @@ fn columns(
             out,
             "<rect x=\"{left}\" y=\"{top}\" width=\"{wide}\" height=\"{height}\"><title>{day}: {written}</title></rect>",
             top = 100_u64.saturating_sub(height),
-            wide = step.saturating_mul(4) / 5,
+            wide = (step.saturating_mul(4) / 5).min(48), // one day is no square
             day = escape(day),
             written = written(*amount),
         )?;
@@ -132,17 +135,18 @@ fn columns(
     writeln!(out, "</svg></figure>")
 }
 
-fn table(sums: &Sums, by: By, out: &mut dyn Write) -> io::Result<()> {
+fn table(sums: &Sums, by: &[By], out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
         "<h2>All figures</h2>\n<table><thead><tr><th>{}</th><th>Requests</th><th>Blocked</th><th>Errors</th><th>Prompt tokens</th><th>Completion tokens</th><th>Tokens</th><th>USD</th><th>USD/1k</th></tr></thead><tbody>",
-        by.name()
+        titles(by, "</th><th>")
     )?;
-    for (name, row) in sums.rows() {
+    for (names, row) in sums.rows() {
+        let names: Vec<String> = names.iter().map(|name| escape(name)).collect();
         writeln!(
             out,
             "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-            escape(name),
+            names.join("</td><td>"),
             row.requests,
             row.blocked,
             row.errors,
@@ -154,6 +158,11 @@ fn table(sums: &Sums, by: By, out: &mut dyn Write) -> io::Result<()> {
         )?;
     }
     writeln!(out, "</tbody></table>")
+}
+
+fn titles(by: &[By], between: &str) -> String {
+    let names: Vec<&str> = by.iter().map(|by| by.name()).collect();
+    names.join(between)
 }
 
 /// How much of `full` an amount is, rounded up so that what is there can be seen.

@@ -6,7 +6,7 @@ mod html;
 mod sums;
 
 use super::clock;
-use super::{Failure, print};
+use super::{Failure, NO_EVENTS, print};
 use crate::spend::usd;
 use crate::time::Timestamp;
 use serde_json::{Value, json};
@@ -19,9 +19,9 @@ use sums::{Line, Sums, Totals};
 /// Add up the event log
 #[derive(clap::Args)]
 pub(super) struct Report {
-    /// What to add up by
-    #[arg(long, value_enum, default_value_t = By::Group)]
-    by: By,
+    /// What to add up by; several with commas between them: `group,model`
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "group")]
+    by: Vec<By>,
     /// Only what came since: a date, a moment (RFC 3339), or how long ago (`90m`, `36h`, `7d`)
     #[arg(long, value_name = "WHEN")]
     since: Option<String>,
@@ -94,21 +94,21 @@ impl Report {
                 ))
             })?),
         };
-        let cannot = |error| Failure(format!("cannot read {}: {error}", self.file.display()));
+        let cannot = |error: io::Error| Failure::reading(&self.file, &error, NO_EVENTS);
         let file = File::open(&self.file).map_err(cannot)?;
         let sums = self.add_up(BufReader::new(file), since).map_err(cannot)?;
         print(|out| match self.format {
-            Format::Csv => csv(&sums, self.by, out),
-            Format::Html => html::page(&sums, self.by, out),
+            Format::Csv => csv(&sums, &self.by, out),
+            Format::Html => html::page(&sums, &self.by, out),
             Format::Json => {
                 let rows: Vec<Value> = sums
                     .rows()
-                    .map(|(name, row)| object(self.by, name, row))
+                    .map(|(names, row)| object(&self.by, names, row))
                     .collect();
                 serde_json::to_writer_pretty(&mut *out, &rows)?;
                 writeln!(out)
             }
-            Format::Text => text(&sums, self.by, out),
+            Format::Text => text(&sums, &self.by, out),
         })?;
         Ok(ExitCode::SUCCESS)
     }
@@ -128,94 +128,132 @@ impl Report {
             };
             let late = since.as_ref().is_none_or(|since| line.time >= *since);
             if late && (self.all || line.consumer_group.is_some()) {
-                sums.add(&line, self.by.names(&line));
+                sums.add(&line, names(&self.by, &line));
             }
         }
     }
 }
 
-fn object(by: By, name: &str, row: &Totals) -> Value {
-    json!({
-        by.name(): name,
-        "requests": row.requests,
-        "blocked": row.blocked,
-        "errors": row.errors,
-        "prompt_tokens": row.prompt,
-        "completion_tokens": row.completion,
-        "total_tokens": row.total,
-        "cost_usd": row.dollars(),
-        "cost_usd_per_1k_tokens": row.dollars_per_1k(),
+/// Under which an event counts: of each kind one.
+fn names(by: &[By], line: &Line) -> Vec<Vec<String>> {
+    by.iter().fold(vec![Vec::new()], |rows, by| {
+        let names = by.names(line);
+        let longer = |row: &Vec<String>| {
+            let row = row.clone();
+            let one = move |name: &String| [row.as_slice(), std::slice::from_ref(name)].concat();
+            names.iter().map(one).collect::<Vec<_>>()
+        };
+        rows.iter().flat_map(longer).collect()
     })
 }
 
-fn csv(sums: &Sums, by: By, out: &mut dyn Write) -> io::Result<()> {
+fn object(by: &[By], names: &[String], row: &Totals) -> Value {
+    let names = by.iter().zip(names);
+    let names = names.map(|(by, name)| (by.name().to_owned(), json!(name)));
+    let sums = [
+        ("requests", json!(row.requests)),
+        ("blocked", json!(row.blocked)),
+        ("errors", json!(row.errors)),
+        ("prompt_tokens", json!(row.prompt)),
+        ("completion_tokens", json!(row.completion)),
+        ("total_tokens", json!(row.total)),
+        ("cost_usd", row.dollars()),
+        ("cost_usd_per_1k_tokens", row.dollars_per_1k()),
+    ];
+    let sums = sums.map(|(name, sum)| (name.to_owned(), sum));
+    Value::Object(names.chain(sums).collect())
+}
+
+fn csv(sums: &Sums, by: &[By], out: &mut dyn Write) -> io::Result<()> {
+    for by in by {
+        write!(out, "{},", by.name())?;
+    }
     writeln!(
         out,
-        "{},requests,blocked,errors,prompt_tokens,completion_tokens,total_tokens,cost_usd",
-        by.name()
+        "requests,blocked,errors,prompt_tokens,completion_tokens,total_tokens,cost_usd,cost_usd_per_1k_tokens"
     )?;
-    for (name, row) in sums.rows() {
-        // RFC 4180; and what a spreadsheet would take for a formula is text.
-        let name = if name.starts_with(['=', '+', '-', '@']) && name != "-" {
-            format!("'{name}")
-        } else {
-            name.to_owned()
-        };
-        let name = if name.contains([',', '"', '\n', '\r']) {
-            format!("\"{}\"", name.replace('"', "\"\""))
-        } else {
-            name
-        };
+    for (names, row) in sums.rows() {
+        for name in names {
+            write!(out, "{},", csv_field(name))?;
+        }
         writeln!(
             out,
-            "{name},{},{},{},{},{},{},{}",
+            "{},{},{},{},{},{},{},{}",
             row.requests,
             row.blocked,
             row.errors,
             row.prompt,
             row.completion,
             row.total,
-            usd(row.cost)
+            usd(row.cost),
+            row.per_1k().map(usd).unwrap_or_default(),
         )?;
     }
     Ok(())
 }
 
-fn text(sums: &Sums, by: By, out: &mut dyn Write) -> io::Result<()> {
+/// RFC 4180; and what a spreadsheet would take for a formula is text.
+fn csv_field(name: &str) -> String {
+    let name = if name.starts_with(['=', '+', '-', '@']) && name != "-" {
+        format!("'{name}")
+    } else {
+        name.to_owned()
+    };
+    if name.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    } else {
+        name
+    }
+}
+
+fn text(sums: &Sums, by: &[By], out: &mut dyn Write) -> io::Result<()> {
     const BAR: u64 = 20;
-    let most = sums
+    let rows = || sums.rows().map(|(_, row)| row.total);
+    let most = rows().max().unwrap_or(0).max(1);
+    let shown: Vec<(Vec<String>, &Totals)> = sums
         .rows()
-        .map(|(_, row)| row.total)
-        .max()
-        .unwrap_or(0)
-        .max(1);
-    let shown: Vec<(String, &Totals)> = sums
-        .rows()
-        .map(|(name, row)| (printable(name), row))
+        .map(|(names, row)| (names.iter().map(|name| printable(name)).collect(), row))
         .collect();
-    let width = shown
-        .iter()
-        .map(|(name, _)| name.chars().count())
-        .max()
-        .unwrap_or(0);
-    let width = width.max(by.name().len());
+    let titles: Vec<String> = by.iter().map(|by| by.name().to_uppercase()).collect();
+    let all: Vec<String> = ["all".to_owned()]
+        .into_iter()
+        .chain(std::iter::repeat_n(String::new(), by.len()))
+        .take(by.len())
+        .collect();
+    let names = || shown.iter().map(|(names, _)| names).chain([&titles, &all]);
+    let length = |name: Option<&String>| name.map_or(0, |name| name.chars().count());
+    let widths: Vec<usize> = (0..by.len())
+        .map(|at| {
+            names()
+                .map(|names| length(names.get(at)))
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
+    let columns = |names: &[String]| {
+        let cells = names.iter().zip(&widths);
+        let cells: Vec<String> = cells
+            .map(|(name, width)| format!("{name:width$}"))
+            .collect();
+        cells.join("  ")
+    };
     writeln!(
         out,
-        "{:width$}  REQUESTS  BLOCKED  ERRORS        TOKENS          USD    USD/1K",
-        by.name().to_uppercase()
+        "{}  REQUESTS  BLOCKED  ERRORS        TOKENS          USD    USD/1K",
+        columns(&titles)
     )?;
-    let all = (by != By::Feature).then(|| ("all".to_owned(), &sums.all));
-    for (name, row) in shown.into_iter().chain(all) {
+    let each = shown.iter().map(|(names, row)| (names, *row, true));
+    let sum = (!by.contains(&By::Feature)).then_some((&all, &sums.all, false));
+    for (names, row, with_bar) in each.chain(sum) {
         let full = row.total.saturating_mul(BAR).div_ceil(most).min(BAR);
-        let bar = "#".repeat(usize::try_from(full).unwrap_or_default());
-        let bar = match bar.as_str() {
-            "" => String::new(),
-            _ if name == "all" => String::new(),
-            bar => format!("  {bar}"),
+        let bar = match usize::try_from(full).unwrap_or_default() {
+            full if with_bar && full > 0 => format!("  {}", "#".repeat(full)),
+            _ => String::new(),
         };
         writeln!(
             out,
-            "{name:width$}  {:>8}  {:>7}  {:>6}  {:>12}  {:>11}  {:>8}{bar}",
+            "{}  {:>8}  {:>7}  {:>6}  {:>12}  {:>11}  {:>8}{bar}",
+            columns(names),
             row.requests,
             row.blocked,
             row.errors,

@@ -103,16 +103,16 @@ fn number(micro: u64) -> Value {
         .map_or(Value::Null, Value::Number)
 }
 
-/// Sums by name, and by day.
+/// Sums by names, and by day.
 #[derive(Debug, Default)]
 pub(super) struct Sums {
     pub(super) all: Totals,
     pub(super) days: BTreeMap<String, Totals>,
-    names: BTreeMap<String, Totals>,
+    names: BTreeMap<Vec<String>, Totals>,
 }
 
 impl Sums {
-    pub(super) fn add(&mut self, line: &Line, names: Vec<String>) {
+    pub(super) fn add(&mut self, line: &Line, names: Vec<Vec<String>>) {
         self.all.add(line);
         self.days
             .entry(line.day().to_owned())
@@ -123,8 +123,10 @@ impl Sums {
         }
     }
 
-    /// By name.
-    pub(super) fn rows(&self) -> impl Iterator<Item = (&str, &Totals)> {
-        self.names.iter().map(|(name, row)| (name.as_str(), row))
+    /// By names: one of each kind that is added up by.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (&[String], &Totals)> {
+        self.names
+            .iter()
+            .map(|(names, row)| (names.as_slice(), row))
     }
 }

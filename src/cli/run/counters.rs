@@ -4,7 +4,7 @@ use super::envoy::request;
 use super::state;
 use crate::config::{self, Config};
 use crate::limit::counter::{Counter, Standing, standings};
-use crate::limit::{Clock, Descriptor, Unit, readout};
+use crate::limit::{Clock, Descriptor, Unit, Window, readout};
 use crate::policy::{Place, Policy};
 use crate::render::Level;
 use serde_json::{Value, json};
@@ -128,8 +128,8 @@ fn consumers(config: &Config) -> BTreeMap<String, Vec<String>> {
 
 fn row(of: &Descriptor, standing: &Standing) -> Value {
     let limit = &standing.limit;
-    let resets =
-        (limit.unit != Unit::ConcurrentRequests).then(|| standing.clear_ms.div_ceil(1_000));
+    let never = limit.unit == Unit::ConcurrentRequests || limit.window == Window::Total;
+    let resets = (!never).then(|| standing.clear_ms.div_ceil(1_000));
     json!({
         "consumer_group": of.group.as_deref(),
         "consumer": of.consumer.as_deref(),

@@ -230,7 +230,8 @@ pub(super) async fn request(
         .map_err(|_| io::Error::other("Envoy does not answer"))?
 }
 
-/// The Envoy to be started: the one that is named, one on `PATH`, or the one that `make envoy` gets.
+/// The Envoy to be started: the one that is named, one on `PATH`, or the one that `make envoy` gets, here or where this
+/// program was built.
 pub(super) fn find(named: Option<&Path>) -> Result<PathBuf, String> {
     if let Some(named) = named {
         return if named.is_file() {
@@ -244,11 +245,18 @@ pub(super) fn find(named: Option<&Path>) -> Result<PathBuf, String> {
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).map(|dir| dir.join("envoy"));
-    let mut places = on_path.chain([PathBuf::from(".envoy/envoy")]);
+    let built = beside().map(|dir| dir.join("../../.envoy/envoy")); // of target/release
+    let mut places = on_path.chain([PathBuf::from(".envoy/envoy")]).chain(built);
     match places.find(|place| place.is_file()) {
         Some(place) => absolute(&place),
-        None => Err("there is no Envoy on PATH and none in .envoy: `make envoy` gets one, --envoy names one".to_owned()),
+        None => Err("there is no Envoy on PATH and none in .envoy: `make envoy` gets one where Cohort was built, --envoy names one".to_owned()),
     }
+}
+
+/// Where this program is.
+fn beside() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    program.parent().map(Path::to_path_buf)
 }
 
 /// The filter: the one that is named, that of the source tree, the one beside this program, the one that is installed.
@@ -263,12 +271,11 @@ pub(super) fn find_wasm(named: Option<&Path>) -> Result<PathBuf, String> {
             ))
         };
     }
-    let beside = std::env::current_exe().ok();
-    let beside = beside.as_deref().and_then(Path::parent);
+    let beside = beside();
     let places = [
         Some(PathBuf::from("target/cohort.wasm")),
-        beside.map(|dir| dir.join("cohort.wasm")),
-        beside.map(|dir| dir.join("../cohort.wasm")),
+        beside.as_ref().map(|dir| dir.join("cohort.wasm")),
+        beside.as_ref().map(|dir| dir.join("../cohort.wasm")),
         Some(PathBuf::from("/usr/share/cohort/cohort.wasm")),
     ];
     match places.into_iter().flatten().find(|place| place.is_file()) {

@@ -46,10 +46,10 @@ pub(super) struct Run {
         default_value = "policy-config.yaml"
     )]
     config: PathBuf,
-    /// Where the gateway listens
+    /// The address that the gateway listens on; 0.0.0.0: all of this machine's
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     address: IpAddr,
-    /// Where the gateway listens
+    /// The port that the gateway listens on
     #[arg(long, value_name = "N", default_value_t = 41002, value_parser = clap::value_parser!(u16).range(2..))]
     port: u16,
     /// Envoy's admin page, on 127.0.0.1 only: metrics, statistics; default: the port before the gateway's
@@ -67,7 +67,7 @@ pub(super) struct Run {
     /// Envoy's worker threads; default: one a processor, at most 8
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     workers: Option<u16>,
-    /// The Envoy to start; default: the one on PATH, or .envoy/envoy
+    /// The Envoy to start; default: the one on PATH, or the one that `make envoy` got
     #[arg(long, value_name = "PATH")]
     envoy: Option<PathBuf>,
     /// The filter; default: target/cohort.wasm, or the one beside this program
@@ -164,13 +164,19 @@ pub(super) fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     })
 }
 
-pub(super) async fn listen(address: IpAddr, port: u16, what: &str) -> io::Result<TcpListener> {
+/// `option` is the one that names another port.
+pub(super) async fn listen(
+    address: IpAddr,
+    port: u16,
+    what: &str,
+    option: &str,
+) -> io::Result<TcpListener> {
     let address = SocketAddr::new(address, port);
     TcpListener::bind(address)
         .await
         .map_err(|error| match error.kind() {
             io::ErrorKind::AddrInUse => io::Error::other(format!(
-                "{address} is taken, {what} needs it: stop what listens there and try again"
+                "{address} is taken, {what} needs it: stop what listens there, or say another port with {option}"
             )),
             _ => io::Error::other(format!("{address}, for {what}: {error}")),
         })

@@ -1,7 +1,7 @@
 //! A gateway from its start to its end: Envoy, the policy in force, and everything that may happen to them.
 
 use super::super::demo::upstream as demo_upstream;
-use super::super::{Failure, clock};
+use super::super::{Failure, NO_POLICY, clock};
 use super::bootstrap::{self, CLUSTERS, FILTER, Part, ROUTES, Surroundings};
 use super::control::{Answer, Caller, Wish, Wishes};
 use super::envoy::{self, Envoy};
@@ -56,8 +56,7 @@ impl Running {
         let program = envoy::find(settings.envoy.as_deref()).map_err(Failure)?;
         let wasm = envoy::find_wasm(settings.wasm.as_deref()).map_err(Failure)?;
         if let Source::File(path) = &settings.source {
-            fs::File::open(path)
-                .map_err(|error| Failure(format!("cannot read {}: {error}", path.display())))?;
+            fs::File::open(path).map_err(|error| Failure::reading(path, &error, NO_POLICY))?;
         }
         let seen = settings.source.stamp();
         let loaded = match settings.source.load(secret(settings.demo.is_some())) {
@@ -81,11 +80,15 @@ impl Running {
         }
         // Envoy shares its ports with other Envoys, so it would not notice that one is taken.
         let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        drop(listen(local, settings.admin, "Envoy's admin page").await?);
-        drop(listen(settings.address, settings.port, "the gateway").await?);
+        let option = match settings.source {
+            Source::File(_) => "--admin-port",
+            Source::Text(..) => "--port", // the admin page's is the one before it
+        };
+        drop(listen(local, settings.admin, "Envoy's admin page", option).await?);
+        drop(listen(settings.address, settings.port, "the gateway", "--port").await?);
         let mut demo = None;
         if let Some(port) = settings.demo {
-            let listener = listen(local, port, "the demo upstream").await?;
+            let listener = listen(local, port, "the demo upstream", "--port").await?;
             demo = Some(listener.local_addr()?);
             tokio::spawn(demo_upstream::serve(listener));
         }
@@ -337,7 +340,8 @@ impl Running {
 
 /// What the windows held when the last Envoy here ended: of the event log, and what it was before it was rotated.
 fn seeds(loaded: &Loaded) -> Vec<crate::limit::seed::Seed> {
-    let logs = state::logs("events.jsonl").and_then(|logs| {
+    let logs = state::mend("events.jsonl").and_then(|()| state::logs("events.jsonl"));
+    let logs = logs.and_then(|logs| {
         let readers = logs.into_iter().map(io::BufReader::new);
         seed::sum(readers, &loaded.policy, clock::now())
     });

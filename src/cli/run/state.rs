@@ -1,7 +1,7 @@
 //! `.cohort/`: what a gateway keeps on disk. One gateway a folder.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -89,6 +89,25 @@ pub(super) fn logs(name: &str) -> io::Result<Vec<File>> {
         }
     }
     Ok(files)
+}
+
+/// Ends the last line of a log. An Envoy that was killed may have left half of one, and the next event would be lost in it.
+pub(super) fn mend(name: &str) -> io::Result<()> {
+    let opened = OpenOptions::new().read(true).append(true).open(path(name));
+    let mut log = match opened {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    if log.metadata()?.len() == 0 {
+        return Ok(());
+    }
+    let mut last = [0];
+    log.seek(io::SeekFrom::End(-1))?;
+    log.read_exact(&mut last)?;
+    if last == *b"\n" {
+        return Ok(());
+    }
+    log.write_all(b"\n")
 }
 
 /// The file that names Envoy's process.

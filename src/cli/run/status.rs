@@ -2,6 +2,7 @@
 
 use super::super::{Failure, print};
 use super::control::ask;
+use crate::spend::usd;
 use serde_json::Value;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -108,20 +109,25 @@ fn cells(limit: &Value) -> [String; 7] {
         let models: Vec<_> = models.iter().filter_map(Value::as_str).collect();
         models.join(",")
     });
+    let name = text("limit").unwrap_or_default();
+    let amount = |count: u64| match name.starts_with("budget_") {
+        true => format!("${}", usd(count)),
+        false => count.to_string(),
+    };
     let used = match number("reserved") {
-        0 => number("used").to_string(),
-        reserved => format!("{} (+{reserved})", number("used")),
+        0 => amount(number("used")),
+        reserved => format!("{} (+{})", amount(number("used")), amount(reserved)),
     };
     [
         text("consumer_group").unwrap_or_else(|| "(all)".to_owned()),
         text("consumer").or(models).unwrap_or_default(),
-        text("limit").unwrap_or_default(),
+        name.clone(),
         used,
-        number("quota").to_string(),
-        number("remaining").to_string(),
+        amount(number("quota")),
+        amount(number("remaining")),
         limit["reset_seconds"]
             .as_u64()
-            .map_or_else(String::new, duration),
+            .map_or_else(|| "-".to_owned(), duration),
     ]
 }
 
@@ -136,5 +142,36 @@ fn duration(seconds: u64) -> String {
         format!("{minutes}m{}s", seconds % 60)
     } else {
         format!("{seconds}s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cells;
+    use serde_json::json;
+
+    #[test]
+    fn budgets_are_in_dollars_and_what_never_ends_has_no_end() {
+        let row = cells(&json!({
+            "consumer_group": "a", "limit": "budget_total", "quota": 1_000_000_000, "used": 40_379,
+            "reserved": 5_000, "remaining": 999_954_621, "reset_seconds": null,
+        }));
+        assert_eq!(
+            row,
+            [
+                "a",
+                "",
+                "budget_total",
+                "$0.040379 (+$0.005)",
+                "$1000",
+                "$999.954621",
+                "-"
+            ]
+        );
+        let row = cells(&json!({
+            "consumer_group": "a", "limit": "tokens_per_day", "quota": 10, "used": 4,
+            "reserved": 0, "remaining": 6, "reset_seconds": 360,
+        }));
+        assert_eq!(row, ["a", "", "tokens_per_day", "4", "10", "6", "6m0s"]);
     }
 }

@@ -1,12 +1,12 @@
 //! What an event log tells of requests, in the order in which they came.
 
-use super::super::Failure;
+use super::super::{Failure, NO_EVENTS};
 use crate::time::{Timestamp, UtcOffset};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::path::PathBuf;
 
 /// One line of the log.
@@ -93,7 +93,7 @@ impl Past {
     pub(super) fn read(files: &[PathBuf], since: Option<Timestamp>) -> Result<Self, Failure> {
         let mut past = Self::default();
         for path in files {
-            let cannot = |error| Failure(format!("cannot read {}: {error}", path.display()));
+            let cannot = |error: io::Error| Failure::reading(path, &error, NO_EVENTS);
             let mut log = BufReader::new(File::open(path).map_err(cannot)?);
             let mut bytes = Vec::new();
             while log.read_until(b'\n', &mut bytes).map_err(cannot)? > 0 {

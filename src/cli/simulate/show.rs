@@ -7,12 +7,16 @@ use serde_json::{Number, Value, json};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+const NOT_REPLAYED: &str =
+    "prompts and answers are in no log: what policies would find in their text is not known";
+
 pub(super) fn text(past: &Past, difference: &Difference, out: &mut dyn Write) -> io::Result<()> {
     let (Some(first), Some(last)) = (past.requests.first(), past.requests.last()) else {
         return writeln!(out, "there are no requests in the log");
     };
     let count = past.requests.len();
     writeln!(out, "{count} requests from {} to {}", first.time, last.time)?;
+    writeln!(out, "{NOT_REPLAYED}")?;
     if difference.kept > 0 {
         writeln!(
             out,
@@ -171,6 +175,7 @@ pub(super) fn json(past: &Past, difference: &Difference, out: &mut dyn Write) ->
             ("to", json!(time(past.requests.last()))),
             ("requests", json!(past.requests.len())),
             ("kept", json!(difference.kept)),
+            ("not_replayed", json!(["prompts", "answers"])),
             ("reasons", reasons.collect()),
             ("groups", rows("group", &difference.groups)),
             ("models", rows("model", &difference.models)),

@@ -1,9 +1,9 @@
 //! Where requests go, where counters are kept, and where it is said who asks.
 
 use super::super::counters::{COUNTERS, DIALECTS, FAILURE_MODES, LEASE, SEED, SERVICE, STORES};
-use super::super::document::{PROVIDER_NAMES, PROVIDERS, SECRET_KEY_REF, TARGET};
-use super::super::identity::{IDENTITY, MAX_STEPS, METADATA};
+use super::super::identity::{IDENTITY, MAX_CONSUMERS, MAX_STEPS, METADATA};
 use super::super::limits::COUNTED;
+use super::super::providers::{PROVIDER_NAMES, PROVIDERS, SECRET_KEY_REF, TARGET};
 use super::object;
 use super::values::{
     boolean, cluster, date, header_name, id, list, milliseconds, models, name, number, quota, said,
@@ -51,6 +51,10 @@ pub(super) fn identity() -> Value {
         "trusted" => said(
             boolean(),
             "Whether a filter before this one always sets or removes them",
+        ),
+        "max_consumers" => said(
+            number(0, MAX_CONSUMERS.into()),
+            "How many that the file does not know have counters of their own; default 100000",
         ),
         "metadata" => {
             let metadata = object(&METADATA, &["filter"], |field| {

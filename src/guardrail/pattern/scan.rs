@@ -71,6 +71,17 @@ impl Scan {
         }
     }
 
+    /// The text has come to the end of what is read as one: no match reaches over its last byte.
+    pub(in crate::guardrail) fn cut(&mut self, search: &Search, text: &[u8]) {
+        let last = text.len().saturating_sub(1);
+        self.read(search, text.get(..last).unwrap_or_default(), true);
+        self.at = text.len();
+        self.live = false;
+        for state in &mut self.states {
+            state.live = false;
+        }
+    }
+
     /// Whether all matches that begin at a place are known, whatever follows.
     pub(in crate::guardrail) fn is_settled(&self, at: usize) -> bool {
         let mut live = self.states.iter().filter(|state| state.live);

@@ -1,4 +1,5 @@
-mod redact;
+mod nested;
+pub(super) mod redact;
 
 use super::*;
 use proptest::prelude::*;
@@ -189,7 +190,7 @@ fn words_stand_by_themselves() {
     let search = Search {
         words: vec![
             list(&["Project Falcon", "secret-plan"]),
-            list(&["bomb", "мат", "机密", "øl"]),
+            list(&["bomb", "мат", "机密", "øl", "Łódź", "порядок", "Πίτα", "ЁЖ"]),
         ],
         ..Search::default()
     };
@@ -211,6 +212,16 @@ fn words_stand_by_themselves() {
         ("这是机密文件", &[1]),
         ("et øl!", &[1]),
         ("føll", &[]),
+        ("Мат.", &[1]),
+        ("МАТ", &[1]),
+        ("МАТЕМАТИКА", &[]),
+        ("ØL", &[1]),
+        ("ŁÓDŹ łódź", &[1]),
+        ("Порядок", &[1]),
+        ("ПОРЯДОК", &[1]),
+        ("πίτα", &[1]),
+        ("ёж", &[1]),
+        ("×L", &[]),
     ] {
         assert_eq!(find(&search, &[text.as_bytes()]).words, lists, "{text}");
         let single: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
@@ -231,5 +242,34 @@ proptest! {
         let cut = cut.min(bytes.len());
         let whole = find(&search, &[&bytes]);
         prop_assert_eq!(find(&search, &[&bytes[..cut], &bytes[cut..]]), whole);
+    }
+}
+
+/// What is decided about numbers that are not written as people write them (`docs/policies.md`).
+#[test]
+fn digits_in_disguise() {
+    let search = everything();
+    for (text, found) in [
+        ("４１１１ １１１１ １１１１ １１１１", true),
+        ("４１１１111111111111", true),
+        ("4111\u{200b}1111\u{200b}1111\u{200b}1111", true),
+        ("4111\u{a0}1111\u{202f}1111\u{2009}1111", true),
+        (r#"{"n":"\u0034111\u0031111 1111 1111"}"#, true),
+        (r#"{"n":"card\n4111111111111111"}"#, true),
+        // By mistake nobody writes like this.
+        (
+            "4\u{200b}1\u{200b}1\u{200b}1\u{200b}1\u{200b}1\u{200b}1\u{200b}1\u{200b}1\u{200b}1\u{200b}1\u{200b}1\u{200b}1\u{200b}1\u{200b}1\u{200b}1",
+            false,
+        ),
+        ("%34%31%31%31%31%31%31%31%31%31%31%31%31%31%31%31", false),
+        ("NDExMTExMTExMTExMTExMQ==", false),
+        (r"\u0034111111111111111", false),
+    ] {
+        let findings = find(&search, &[text.as_bytes()]);
+        assert_eq!(
+            findings.entities.contains(Entity::CreditCard),
+            found,
+            "{text}"
+        );
     }
 }

@@ -1,5 +1,6 @@
 use super::{corpus, everything};
-use crate::guardrail::{Entities, Entity, Findings, Keywords, Redaction, Redactor, Words};
+use crate::guardrail::redact::Left;
+use crate::guardrail::{Entities, Entity, Findings, Keywords, Redaction, Redactor, Words, redact};
 use proptest::prelude::*;
 use std::rc::Rc;
 
@@ -28,14 +29,19 @@ fn all() -> Redaction {
     taking(everything().entities)
 }
 
-fn redacted(what: &Redaction, pieces: &[&[u8]]) -> String {
+/// What is left of a text that comes in pieces.
+pub(in crate::guardrail) fn redacted(what: &Redaction, pieces: &[&[u8]]) -> String {
+    let text = pieces.concat();
     let mut redactor = Redactor::default();
-    let mut out = Vec::new();
+    let mut left = Left {
+        text: &text,
+        out: Vec::new(),
+    };
     for piece in pieces {
-        redactor.push(what, piece, &mut out);
+        redactor.push(what, piece, &mut left);
     }
-    redactor.end(what, &mut out);
-    String::from_utf8_lossy(&out).into_owned()
+    redactor.end(what, &mut left);
+    String::from_utf8_lossy(&left.out).into_owned()
 }
 
 fn all_of(text: &str) -> String {
@@ -69,8 +75,8 @@ fn labels_stand_in_place_of_what_was_there() {
             "to [REDACTED_IBAN] today",
         ),
         (
-            "[2001:db8::1]:443, 10.0.0.255:8080: down",
-            "[[REDACTED_IP_ADDRESS]]:443, [REDACTED_IP_ADDRESS]:8080: down",
+            "at [2001:db8::1]:443, 10.0.0.255:8080: down",
+            "at [[REDACTED_IP_ADDRESS]]:443, [REDACTED_IP_ADDRESS]:8080: down",
         ),
         (
             "use sk-abcdefghijklmnopqrstuvwx1234567890.",
@@ -98,14 +104,13 @@ fn only_what_is_wanted_is_taken_out() {
     let mut kinds = Entities::default();
     kinds.insert(Entity::Email);
     let text = "jane@example.com 536-90-4399 falcon";
-    let mut redactor = Redactor::default();
-    let mut out = Vec::new();
-    let what = taking(kinds);
-    redactor.push(&what, text.as_bytes(), &mut out);
-    redactor.end(&what, &mut out);
-    assert_eq!(out, b"[REDACTED_EMAIL] 536-90-4399 [REDACTED_KEYWORD]");
+    let (out, findings) = redact(&taking(kinds), text.as_bytes());
+    assert_eq!(
+        out.unwrap(),
+        b"[REDACTED_EMAIL] 536-90-4399 [REDACTED_KEYWORD]"
+    );
     // Found is what is looked for, taken out or not.
-    let found: Vec<_> = redactor.into_findings().entities.names().collect();
+    let found: Vec<_> = findings.entities.names().collect();
     assert_eq!(found, ["ssn", "email"]);
 }
 
@@ -180,12 +185,17 @@ fn little_is_held_back() {
     let what = all();
     let pieces = ["plain words ", "with a 4111111111", "111111 inside"];
     let mut redactor = Redactor::default();
-    let (mut out, mut sent) = (Vec::new(), 0);
+    let text = pieces.concat().repeat(200);
+    let mut left = Left {
+        text: text.as_bytes(),
+        out: Vec::new(),
+    };
+    let mut sent = 0;
     for piece in pieces.into_iter().cycle().take(600) {
-        redactor.push(&what, piece.as_bytes(), &mut out);
+        redactor.push(&what, piece.as_bytes(), &mut left);
         sent += piece.len();
         // A label is longer than the number.
-        assert!(out.len() + Redactor::HELD >= sent);
+        assert!(left.out.len() + Redactor::HELD >= sent);
     }
     // Of prose it is a word, of whatever language, or what a pattern might go on with.
     for text in [
@@ -195,11 +205,16 @@ fn little_is_held_back() {
         "fn main() { println!(\"{}\", a[0] + b.c - d::e); } // done ",
     ] {
         let mut redactor = Redactor::default();
-        let (mut out, mut sent, mut held) = (Vec::new(), 0, 0);
-        for char in text.repeat(5).chars() {
-            redactor.push(&what, char.encode_utf8(&mut [0; 4]).as_bytes(), &mut out);
+        let text = text.repeat(5);
+        let mut left = Left {
+            text: text.as_bytes(),
+            out: Vec::new(),
+        };
+        let (mut sent, mut held) = (0, 0);
+        for char in text.chars() {
+            redactor.push(&what, char.encode_utf8(&mut [0; 4]).as_bytes(), &mut left);
             sent += char.len_utf8();
-            held = held.max(sent - out.len());
+            held = held.max(sent - left.out.len());
         }
         assert!(held <= 40, "{held}: {text}");
     }

@@ -5,7 +5,9 @@ use super::names::model_name;
 use super::output::{Settings, SettingsPlace, Stated};
 use super::tools::Tools;
 use super::{Ambiguity, BodyError, Found, Gap, Searched, Spans, StreamOptions};
-use crate::json::{Container, JsonError, KeyMatch, PathMatcher, Scalar, Scanner, Sink, Span, Text};
+use crate::json::{
+    Container, JsonError, KeyMatch, PathMatcher, Reads, Scalar, Scanner, Sink, Span, Text,
+};
 use crate::llm::endpoint::{Fields, Watched, dotted};
 
 /// More places that name models than this are refused: Anthropic's largest batch.
@@ -16,6 +18,18 @@ const MAX_BOUNDS: usize = 32;
 
 /// Shorter strings are text wherever they stand.
 const MIN_MEDIA: u64 = 256;
+
+/// Members at the top that say who asks, and which model: no model reads them.
+const UNREAD: [&str; 8] = [
+    "labels",
+    "metadata",
+    "model",
+    "models",
+    "prompt_cache_key",
+    "requestMetadata",
+    "safety_identifier",
+    "user",
+];
 
 /// What a number of a list of tokens is counted as, in bytes of text.
 const TOKEN_BYTES: u64 = 4;
@@ -44,8 +58,10 @@ impl JsonReader {
                 bounds: Vec::new(),
                 settings: false,
                 stream_options: false,
+                unnamed: None,
                 text: None,
                 media_key: false,
+                unread: false,
                 searched: None,
                 tools: None,
             },
@@ -95,10 +111,14 @@ pub(super) struct Visitor {
     settings: bool,
     /// Inside `stream_options`.
     stream_options: bool,
+    /// Inside an object, at this depth, that stands for a model and has yet to name it, where these bits say.
+    unnamed: Option<(usize, u64)>,
     /// Inside a text field that was opened at this depth.
     pub(super) text: Option<TextField>,
     /// The last key is one that media stand under.
     media_key: bool,
+    /// Inside a member at the top that no model reads.
+    unread: bool,
     /// The text, where it is looked through.
     searched: Option<Box<Searched>>,
     /// Tools, where they are watched for.
@@ -173,6 +193,7 @@ impl Visitor {
         else {
             return self.refuse(BodyError::too_many());
         };
+        self.unnamed = None;
         if bits & 1 == 1 && self.main.is_none() {
             self.main = Some(self.found.models.len());
         }
@@ -264,9 +285,16 @@ impl Visitor {
         self.found.media = self.found.media.saturating_add(media);
     }
 
-    fn look_through(&mut self, piece: &[u8]) {
-        let read = self.text.is_some() || self.text_field(self.path.matches()).is_some();
-        if read && let Some(searched) = &mut self.searched {
+    /// All that a model might read is looked through, not only what is known to be text: of a new field nothing is let
+    /// through because nobody knew its name. Numbers at the top are settings.
+    fn look_through(&mut self, piece: &[u8], number: bool) {
+        let bits = self.path.matches();
+        let known = self.text.is_some() || self.text_field(bits).is_some();
+        let setting = number && self.path.depth() == 1;
+        let other = !self.unread && !setting && bits & self.fields.model_bits() == 0;
+        if (known || other)
+            && let Some(searched) = &mut self.searched
+        {
             searched.push(piece);
         }
     }
@@ -335,11 +363,13 @@ impl Sink for Visitor {
         let bits = self.path.matches();
         let models = bits & self.fields.model_bits();
         let astray = self.astray(Some(container));
-        let goes_on = self.path.inside(container) & self.fields.model_bits() != 0;
+        let goes_on = self.path.inside(container) & self.fields.model_bits();
         match self.fields.watched(bits) {
-            _ if models != 0 && !goes_on => {
+            _ if models != 0 && goes_on == 0 => {
                 self.ambiguous(self.param(models), Ambiguity::NotAString);
             }
+            // LiteLLM reads `{"fallbacks": [{"a": ["b"]}]}`, too.
+            _ if models != 0 => self.unnamed = Some((depth, goes_on)),
             Some(Watched::StreamOptions) if container == Container::Object => {
                 let gap = Gap {
                     at: at.saturating_add(1),
@@ -378,6 +408,9 @@ impl Sink for Visitor {
         }
         self.path.close();
         let depth = self.path.depth();
+        if let Some((_, bits)) = self.unnamed.take_if(|(at, _)| *at == depth) {
+            self.ambiguous(self.param(bits), Ambiguity::NotAString);
+        }
         if depth <= 1 {
             self.settings = false;
             self.stream_options = false;
@@ -400,6 +433,7 @@ impl Sink for Visitor {
         let depth = self.path.depth();
         if depth == 1 {
             self.spans.top.members = true;
+            self.unread = key.whole && UNREAD.iter().any(|name| name.as_bytes() == key.bytes);
         }
         if depth == 2
             && self.settings
@@ -423,6 +457,16 @@ impl Sink for Visitor {
         self.media_key = key.whole && is_media_key(key.bytes);
     }
 
+    fn reads(&self) -> Reads {
+        if self.searched.is_some() {
+            Reads::All
+        } else if self.media_key || self.path.matches() & self.fields.model_bits() != 0 {
+            Reads::Beginning
+        } else {
+            Reads::Length
+        }
+    }
+
     #[inline(always)]
     #[expect(
         clippy::inline_always,
@@ -430,7 +474,7 @@ impl Sink for Visitor {
     )]
     fn piece(&mut self, piece: &[u8]) {
         if self.searched.is_some() {
-            self.look_through(piece);
+            self.look_through(piece, false);
         }
     }
 
@@ -438,7 +482,7 @@ impl Sink for Visitor {
         if let Scalar::Number(number) = value
             && self.searched.is_some()
         {
-            self.look_through(number.bytes);
+            self.look_through(number.bytes, true);
         }
         if self.searched.is_some() && self.end_of_text(value) {
             let model = self.path.matches() & self.fields.model_bits() != 0;

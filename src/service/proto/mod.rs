@@ -1,22 +1,40 @@
 //! The messages of `envoy.service.ratelimit.v3`: as much of them as we write and read.
 //!
-//! Knows nothing of limits. Field numbers: `rls.proto`, `ratelimit.proto` and `grpc_service.proto` of Envoy's API.
+//! Knows nothing of limits. Field numbers: `rls.proto` and `ratelimit.proto` of Envoy's API.
 
-use crate::protobuf::{Field, fields, put_bytes, put_integer};
+use crate::protobuf::{Field, fields, put_bytes, put_integer, put_message};
 
-/// A `GrpcService` with the name of a cluster. Envoy takes the bare name as well, but tries first to read it as this message,
-/// and aborts where it can: `empty` is one, with an unknown field.
-pub fn grpc_service(cluster: &str) -> String {
-    let (mut envoy, mut service) = (Vec::new(), Vec::new());
-    put_bytes(&mut envoy, 1, cluster.as_bytes());
-    put_bytes(&mut service, 1, &envoy);
-    // With a length over 127 it is no text any more.
-    String::from_utf8(service).unwrap_or_else(|_| cluster.to_owned())
+/// What stands before a message: whether it is compressed, and its length.
+const FRAME: usize = 5;
+
+/// Fills in the frame that [`request`] has left room for.
+pub(super) fn framed(mut message: Vec<u8>) -> Vec<u8> {
+    let len = u32::try_from(message.len().saturating_sub(FRAME)).unwrap_or(u32::MAX);
+    if let Some((_, place)) = message
+        .first_chunk_mut::<FRAME>()
+        .and_then(|frame| frame.split_first_mut())
+    {
+        place.copy_from_slice(&len.to_be_bytes());
+    }
+    message
+}
+
+/// The one message of an answer, which must not be compressed: nobody asked for that.
+pub fn unframed(mut body: Vec<u8>) -> Option<Vec<u8>> {
+    let ([flag, length @ ..], message) = body.split_first_chunk::<FRAME>()?;
+    let whole = usize::try_from(u32::from_be_bytes(*length)) == Ok(message.len());
+    if *flag != 0 || !whole {
+        return None;
+    }
+    body.drain(..FRAME);
+    Some(body)
 }
 
 /// Begins a `RateLimitRequest`.
 pub(super) fn request(domain: &str) -> Vec<u8> {
-    let mut message = Vec::new();
+    // Room for a few descriptors.
+    let mut message = Vec::with_capacity(256);
+    message.extend([0; FRAME]);
     put_bytes(&mut message, 1, domain.as_bytes());
     message
 }
@@ -28,28 +46,23 @@ pub(super) fn add_descriptor(
     limit: Option<(u64, u8)>,
     hits: Option<u64>,
 ) {
-    let mut descriptor = Vec::new();
-    for (key, value) in entries {
-        let mut entry = Vec::new();
-        put_bytes(&mut entry, 1, key.as_bytes());
-        put_bytes(&mut entry, 2, value.as_bytes());
-        put_bytes(&mut descriptor, 1, &entry);
-    }
-    for (number, fields) in [
-        (2, limit.map(|(quota, unit)| (quota, Some(unit)))),
-        (3, hits.map(|hits| (hits, None))),
-    ] {
-        let Some((first, second)) = fields else {
-            continue;
-        };
-        let mut message = Vec::new();
-        put_integer(&mut message, 1, first);
-        if let Some(second) = second {
-            put_integer(&mut message, 2, u64::from(second));
+    put_message(request, 2, &mut |descriptor| {
+        for (key, value) in entries {
+            put_message(descriptor, 1, &mut |entry| {
+                put_bytes(entry, 1, key.as_bytes());
+                put_bytes(entry, 2, value.as_bytes());
+            });
         }
-        put_bytes(&mut descriptor, number, &message);
-    }
-    put_bytes(request, 2, &descriptor);
+        if let Some((quota, unit)) = limit {
+            put_message(descriptor, 2, &mut |limit| {
+                put_integer(limit, 1, quota);
+                put_integer(limit, 2, unit.into());
+            });
+        }
+        if let Some(hits) = hits {
+            put_message(descriptor, 3, &mut |value| put_integer(value, 1, hits));
+        }
+    });
 }
 
 /// Adds the hits on all descriptors that have none of their own.

@@ -6,30 +6,21 @@ use super::*;
 use proptest::prelude::*;
 use prost::Message;
 
-#[derive(Clone, PartialEq, Message)]
-struct GrpcService {
-    #[prost(message, optional, tag = "1")]
-    envoy_grpc: Option<EnvoyGrpc>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct EnvoyGrpc {
-    #[prost(string, tag = "1")]
-    cluster_name: String,
-}
-
 #[test]
-fn a_cluster_is_named_in_a_message() {
-    // What Envoy would make of the bare name.
-    let bare = GrpcService::decode(&b"empty"[..]).unwrap();
-    assert_eq!(bare.envoy_grpc, None);
-    let longest = "x".repeat(125);
-    for name in ["empty", "quota-svc", "limits", "outbound|80||a.b", &longest] {
-        let service = GrpcService::decode(grpc_service(name).as_bytes()).unwrap();
-        assert_eq!(service.envoy_grpc.unwrap().cluster_name, name);
+fn a_message_is_framed() {
+    let mut message = request("cohort");
+    add_hits(&mut message, 300);
+    let framed = framed(message);
+    assert_eq!(framed, b"\0\0\0\0\x0b\x0a\x06cohort\x18\xac\x02");
+    assert_eq!(unframed(framed.clone()).unwrap(), framed[5..]);
+    for end in 0..framed.len() {
+        assert_eq!(unframed(framed[..end].to_vec()), None, "{end}");
     }
-    let longer = "x".repeat(126);
-    assert_eq!(grpc_service(&longer), longer);
+    let compressed = [&[1], &framed[1..]].concat();
+    assert_eq!(unframed(compressed), None);
+    let two = framed.repeat(2);
+    assert_eq!(unframed(two), None);
+    assert_eq!(unframed(vec![0; 5]), Some(Vec::new()));
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -221,7 +212,7 @@ proptest! {
             hits_addend: hits,
         });
         let meant = Request { domain, descriptors: descriptors.collect(), hits_addend: hits.unwrap_or(0) };
-        prop_assert_eq!(Request::decode(&*message).unwrap(), meant);
+        prop_assert_eq!(Request::decode(&*unframed(framed(message)).unwrap()).unwrap(), meant);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::{Manager, Report, list, number};
 use serde_json::Value;
 
 /// Envoy's own.
-const DEFAULT: u64 = 1 << 20;
+pub(super) const DEFAULT: u64 = 1 << 20;
 
 /// The limit, and where it was said; `None`: nowhere.
 type Limit = (u64, Option<String>);

@@ -1,7 +1,8 @@
-//! Kubernetes manifests from which a control plane makes an Envoy's configuration: those that run the filter, and those that
-//! take headers out before routes are picked.
+//! Kubernetes manifests from which a control plane makes an Envoy's configuration: those that run the filter, those that
+//! take headers out before routes are picked, and those that say how large a body may be.
 
-use super::{Report, list, text};
+use super::buffers::DEFAULT;
+use super::{Report, list, number, text};
 use serde_json::{Value, json};
 
 /// The manifests of a file, each with its own lines at their places and nothing on the others: what is found keeps its line.
@@ -31,6 +32,8 @@ pub(super) struct Resource<'a> {
     pub(super) path: String,
     value: &'a Value,
     policy: &'a Value,
+    /// The field that has the policy.
+    field: &'static str,
 }
 
 impl<'a> Resource<'a> {
@@ -54,6 +57,7 @@ impl<'a> Resource<'a> {
             path,
             value,
             policy: value.get(config).unwrap_or(&Value::Null),
+            field: config,
         });
         let named = |resource: &Self| {
             let names = [
@@ -67,12 +71,21 @@ impl<'a> Resource<'a> {
         resources.filter(named).collect()
     }
 
+    /// How large a body may be if no manifest says more: Envoy Gateway has a default of its own.
+    pub(super) fn default_buffer(&self) -> u64 {
+        match self.kind {
+            "EnvoyExtensionPolicy" => GATEWAY_DEFAULT,
+            _ => DEFAULT,
+        }
+    }
+
     /// `holds`: what the policy says where it does not stand here.
     pub(super) fn check(&self, holds: bool, report: &mut Report<'_>) {
         let own = self
             .policy
             .get("consumer_groups")
             .map(|_| self.policy.get("hold_request_headers") != Some(&Value::Bool(false)));
+        report.check_order(self.policy, &format!("{}.{}", self.path, self.field));
         if own.unwrap_or(holds) {
             report.error(
                 &self.path,
@@ -103,6 +116,124 @@ impl<'a> Resource<'a> {
             _ => {}
         }
     }
+}
+
+/// Envoy Gateway's `bufferLimit` where none is said.
+const GATEWAY_DEFAULT: u64 = 32 << 10;
+
+const GATEWAY_HELP: &str = "`connection: { bufferLimit: 32Mi }` in the ClientTrafficPolicy of the gateway: the largest that providers take";
+const ISTIO_HELP: &str = "an EnvoyFilter that merges `request_body_buffer_limit: 33554432` into the VIRTUAL_HOST, as `cohort render istio` writes it";
+
+/// What a manifest says of how large a body may be: too little is told. Whether it says anything.
+pub(super) fn check_buffers(manifest: &Value, report: &mut Report<'_>) -> bool {
+    let spec = manifest.get("spec").unwrap_or(&Value::Null);
+    let mut tell = |path: &str, bytes: u64, help: &str| {
+        if bytes <= DEFAULT {
+            let message = format!("prompts over {bytes} bytes are refused with 413");
+            report.warn(path, message, help);
+        }
+    };
+    match text(manifest, "kind") {
+        "ClientTrafficPolicy" => {
+            let Some(limit) = spec.pointer("/connection/bufferLimit") else {
+                return false;
+            };
+            if let Some(bytes) = quantity(limit) {
+                tell("spec.connection.bufferLimit", bytes, GATEWAY_HELP);
+            }
+            true
+        }
+        // Envoy's `buffer` filter, which holds whole bodies of its own.
+        "BackendTrafficPolicy" => {
+            if let Some(limit) = spec.pointer("/requestBuffer/limit") {
+                let bytes = quantity(limit).map(|bytes| format!(" over {bytes} bytes"));
+                report.warn(
+                    "spec.requestBuffer",
+                    format!(
+                        "holds bodies that the filter holds anyway, and refuses those{} in its own words",
+                        bytes.unwrap_or_default()
+                    ),
+                    "take it out, or keep it off the routes that lead to models",
+                );
+            }
+            false
+        }
+        "EnvoyFilter" => {
+            let mut said = false;
+            for (at, patch) in list(spec, "configPatches").iter().enumerate() {
+                let value = patch.pointer("/patch/value").unwrap_or(&Value::Null);
+                for name in [
+                    "request_body_buffer_limit",
+                    "per_request_buffer_limit_bytes",
+                ] {
+                    if let Some(bytes) = number(value, name) {
+                        said = true;
+                        let path = format!("spec.configPatches[{at}].patch.value.{name}");
+                        tell(&path, bytes, ISTIO_HELP);
+                    }
+                }
+            }
+            said
+        }
+        _ => false,
+    }
+}
+
+/// What an `EnvoyFilter` says of a listener, which counts where no virtual host says more.
+pub(super) fn listener_buffer(manifest: &Value) -> Option<(String, u64)> {
+    let name = "per_connection_buffer_limit_bytes";
+    let patches = manifest
+        .get("spec")
+        .map_or(&[][..], |spec| list(spec, "configPatches"));
+    let mut each = patches.iter().enumerate();
+    each.find_map(|(at, patch)| {
+        let bytes = number(patch.pointer("/patch/value")?, name)?;
+        Some((
+            format!("spec.configPatches[{at}].patch.value.{name}"),
+            bytes,
+        ))
+    })
+}
+
+/// As much as a listener says, if that is too little.
+pub(super) fn tell_listener(path: &str, bytes: u64, report: &mut Report<'_>) {
+    if bytes <= DEFAULT {
+        let message = format!("prompts over {bytes} bytes are refused with 413");
+        report.warn(path, message, ISTIO_HELP);
+    }
+}
+
+/// Nobody says how large a body may be.
+pub(super) fn tell_default(bytes: u64, path: &str, report: &mut Report<'_>) {
+    let (whose, help) = match bytes {
+        GATEWAY_DEFAULT => ("Envoy Gateway's", GATEWAY_HELP),
+        _ => ("Envoy's", ISTIO_HELP),
+    };
+    let message = format!("prompts over {bytes} bytes are refused with 413 ({whose} default)");
+    report.warn(path, message, help);
+}
+
+/// Bytes, as Kubernetes writes them: `32Mi`, `1G`, or a number.
+fn quantity(value: &Value) -> Option<u64> {
+    if let Some(bytes) = value.as_u64() {
+        return Some(bytes);
+    }
+    let text = value.as_str()?;
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (digits, unit) = text.split_at_checked(end)?;
+    let factor: u64 = match unit {
+        "" => 1,
+        "k" => 1_000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        "Ki" => 1 << 10,
+        "Mi" => 1 << 20,
+        "Gi" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 /// What Envoy Gateway takes out before routes are picked, as Envoy itself would be told.

@@ -7,19 +7,30 @@ mod chain;
 mod headers;
 mod manifests;
 mod plugin;
+mod replicas;
 
-use super::super::Failure;
+use super::super::{Failure, order};
 use super::finding::{Finding, Level};
-use crate::config::{Places, json_from_yaml};
+use super::replicas::Apart;
+use crate::config::{Config, Places, json_from_yaml};
 use plugin::Plugin;
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
 
-/// What is wrong with these files together. `holds`: the policy's `hold_request_headers`.
-pub(super) fn check(files: &[PathBuf], holds: bool) -> Result<Vec<Finding>, Failure> {
+/// What of the policy matters here.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Linted {
+    /// `hold_request_headers`.
+    pub(super) holds: bool,
+    /// What each Envoy counts for itself, where there may be several.
+    pub(super) apart: Apart,
+}
+
+/// What is wrong with these files together.
+pub(super) fn check(files: &[PathBuf], policy: Linted) -> Result<Vec<Finding>, Failure> {
     let mut all = Together {
-        holds,
+        policy,
         ..Together::default()
     };
     for file in files {
@@ -36,7 +47,7 @@ pub(super) fn check(files: &[PathBuf], holds: bool) -> Result<Vec<Finding>, Fail
 /// What several documents say of one Envoy.
 #[derive(Default)]
 struct Together {
-    holds: bool,
+    policy: Linted,
     findings: Vec<Finding>,
     /// Whether a connection manager with the filter was there.
     runs: bool,
@@ -44,8 +55,17 @@ struct Together {
     discovered: Option<Finding>,
     /// How many plugins of the filter were there.
     plugins: usize,
-    /// Where a manifest puts the filter in.
+    /// Where a manifest puts the filter in, and what Envoy then buffers if nobody says more.
     manifest: Option<(String, String, Option<Places>)>,
+    default_buffer: Option<u64>,
+    /// Whether a manifest says how much, and what one says of a listener, which that then overrules.
+    buffers: bool,
+    listeners: Vec<Finding>,
+    listened: bool,
+    /// Several Envoys: the workload that it is said of, if that may be something else.
+    replicas: Vec<(Option<String>, Finding)>,
+    /// Workloads that are no Envoys.
+    others: Vec<String>,
     /// What is taken out early, besides in connection managers that run the filter.
     mutations: Vec<Value>,
 }
@@ -65,19 +85,22 @@ impl Together {
         };
         let found = Found::of(&root);
         for plugin in found.plugins.iter().filter(|plugin| plugin.is_ours()) {
-            plugin.check(self.holds, &mut report);
+            plugin.check(self.policy.holds, &mut report);
             self.plugins = self.plugins.saturating_add(1);
             if self::text(&root, "kind") == "EnvoyFilter" {
                 let place = (file.to_owned(), plugin.path.clone(), Places::of_any(text));
                 self.manifest = Some(place);
+                self.default_buffer = Some(buffers::DEFAULT);
             }
         }
         for resource in manifests::Resource::all(&root) {
-            resource.check(self.holds, &mut report);
+            resource.check(self.policy.holds, &mut report);
             self.plugins = self.plugins.saturating_add(1);
             let place = (file.to_owned(), resource.path.clone(), Places::of_any(text));
             self.manifest = Some(place);
+            self.default_buffer = Some(resource.default_buffer());
         }
+        self.buffers |= manifests::check_buffers(&root, &mut report);
         for manager in &found.managers {
             let Some(ours) = chain::ours(manager) else {
                 let mutations = headers::mutations(manager.value).into_iter();
@@ -106,6 +129,22 @@ impl Together {
             finding.locate(places.as_ref());
         }
         self.findings.append(&mut report.findings);
+        if let Some((path, bytes)) = manifests::listener_buffer(&root) {
+            self.listened = true;
+            manifests::tell_listener(&path, bytes, &mut report);
+            for mut finding in report.findings.drain(..) {
+                finding.locate(places.as_ref());
+                self.listeners.push(finding);
+            }
+        }
+        for found in replicas::of(&root) {
+            let finding = self.policy.apart.finding(file, &found.path, found.count);
+            self.replicas.extend(finding.map(|mut finding| {
+                finding.locate(places.as_ref());
+                (found.of, finding)
+            }));
+        }
+        self.others.extend(replicas::other(&root));
     }
 
     /// What only all of them together tell.
@@ -117,11 +156,23 @@ impl Together {
             };
             let mutations: Vec<_> = self.mutations.iter().collect();
             headers::judge(path, &mutations, &mut report);
+            if let Some(default) = self
+                .default_buffer
+                .filter(|_| !self.buffers && !self.listened)
+            {
+                manifests::tell_default(default, path, &mut report);
+            }
             for finding in &mut report.findings {
                 finding.locate(places.as_ref());
             }
             self.findings.append(&mut report.findings);
         }
+        if !self.buffers {
+            self.findings.append(&mut self.listeners);
+        }
+        let (others, replicas) = (self.others, self.replicas.into_iter());
+        let envoys = replicas.filter(|(of, _)| of.as_ref().is_none_or(|of| !others.contains(of)));
+        self.findings.extend(envoys.map(|(_, finding)| finding));
         let discovered = self.discovered.take();
         self.findings
             .extend(discovered.filter(|_| self.plugins == 0));
@@ -151,6 +202,23 @@ impl Report<'_> {
     /// Something that is not what its author may expect.
     fn warn(&mut self, path: &str, message: impl Into<String>, help: impl Into<String>) {
         self.add(Level::Warning, path, message.into(), help.into());
+    }
+
+    /// Prices in a policy that is handed over as a map, whose names are sorted then, at the latest.
+    fn check_order(&mut self, policy: &Value, path: &str) {
+        let Ok(config) = Config::from_json(policy.to_string().as_bytes()) else {
+            return;
+        };
+        for pair in order::shadowed(&config) {
+            self.warn(
+                &format!("{path}.{}", pair.path),
+                format!(
+                    "a map has no order: `{}` comes before `{}` and takes its models",
+                    pair.first, pair.later
+                ),
+                order::KEEP,
+            );
+        }
     }
 
     fn add(&mut self, level: Level, path: &str, message: String, help: String) {

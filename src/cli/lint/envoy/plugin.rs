@@ -62,6 +62,9 @@ impl<'a> Plugin<'a> {
     pub(super) fn check(&self, holds: bool, report: &mut Report<'_>) {
         self.check_failure_policy(report);
         let own = self.policy();
+        if let (Some(policy), Some(Value::Object(_))) = (&own, self.configuration()) {
+            report.check_order(policy, &format!("{}.configuration.value", self.path));
+        }
         let own = own.map(|policy| policy.get("hold_request_headers") != Some(&Value::Bool(false)));
         let holds = own.unwrap_or(holds);
         let name = "allow_on_headers_stop_iteration";

@@ -2,9 +2,9 @@
 
 use super::Framing;
 use super::held::Running;
-use crate::guardrail::{Out, Redaction};
+use crate::guardrail::Out;
 use crate::json::{Span, edited};
-use crate::llm::request::{quoted, redacted};
+use crate::llm::request::quoted;
 use std::collections::VecDeque;
 
 /// An event, a line or a frame.
@@ -36,11 +36,10 @@ pub(super) struct Changes {
 }
 
 impl Out for Changes {
-    fn keep(&mut self, at: u64, text: &[u8]) {
-        let end = at.saturating_add(text.len() as u64);
+    fn keep(&mut self, from: u64, to: u64) {
         match self.kept.back_mut() {
-            Some(last) if last.1 == at => last.1 = end,
-            _ => self.kept.push_back((at, end)),
+            Some(last) if last.1 == from => last.1 = to,
+            _ => self.kept.push_back((from, to)),
         }
     }
 
@@ -93,12 +92,7 @@ impl Changes {
 
 impl Event {
     /// Writes what is left of it; `false` where something would have to be taken out and cannot be.
-    pub(super) fn write(
-        &self,
-        texts: &[Running],
-        redaction: &Redaction,
-        out: &mut Vec<u8>,
-    ) -> bool {
+    pub(super) fn write(&self, texts: &[Running], out: &mut Vec<u8>) -> bool {
         let mut changes = Vec::new();
         for piece in &self.pieces {
             let text = piece
@@ -112,11 +106,7 @@ impl Event {
                 (None, _) => {}
                 (Some(_), None) => return false,
                 (Some(left), Some(span)) => {
-                    let new = self.document(span, redaction);
-                    changes.push((
-                        span,
-                        new.unwrap_or_else(|| quoted(&String::from_utf8_lossy(&left))),
-                    ));
+                    changes.push((span, quoted(&String::from_utf8_lossy(&left))));
                 }
             }
         }
@@ -139,14 +129,6 @@ impl Event {
             Framing::Frames => return false,
         }
         true
-    }
-
-    /// A text of a whole answer that is a document itself, as the arguments of a tool are, stays one.
-    fn document(&self, span: Span, redaction: &Redaction) -> Option<String> {
-        if self.framing != Framing::Whole {
-            return None;
-        }
-        redacted(&self.data, span, redaction)
     }
 
     /// The event's lines, with other data: line ends in them stand between tokens.

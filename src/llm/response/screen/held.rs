@@ -4,7 +4,7 @@ use super::super::super::base64;
 use super::event::{Changes, Event, Piece};
 use super::texts::{self, Document};
 use super::{Course, Framing, Order};
-use crate::guardrail::{Findings, Redactor};
+use crate::guardrail::{Findings, Prompt, Redactor};
 use crate::json::Span;
 use std::collections::VecDeque;
 
@@ -22,6 +22,10 @@ pub(super) struct Held {
     pub(super) texts: Vec<Running>,
     pub(super) findings: Findings,
     pub(super) course: Course,
+    /// What is said by texts that are over, where it is kept.
+    pub(super) text: Prompt,
+    /// Bytes of what is kept of others.
+    kept: usize,
 }
 
 /// A text that comes in pieces.
@@ -32,6 +36,8 @@ pub(super) struct Running {
     pub(super) redactor: Redactor,
     pub(super) changes: Changes,
     pub(super) over: bool,
+    /// Itself, where it is kept.
+    said: Vec<u8>,
 }
 
 impl Held {
@@ -43,6 +49,8 @@ impl Held {
             texts: Vec::new(),
             findings: Findings::default(),
             course: Course::On,
+            text: Prompt::default(),
+            kept: 0,
         }
     }
 
@@ -92,6 +100,9 @@ impl Held {
                 for found in texts {
                     let text = found.span.says(&data);
                     let piece = self.piece(found.key, text.as_bytes(), Some(found.span));
+                    if found.span.of(&data).starts_with('"') {
+                        self.keep(&piece, text.as_bytes());
+                    }
                     event.pieces.push(piece);
                 }
                 wrapped.map_or(ends, |span| self.read_wrapped(&data, span, event) || ends)
@@ -100,7 +111,9 @@ impl Held {
             None if data.is_empty() => false,
             None => {
                 if data != b"[DONE]" {
-                    event.pieces.push(self.piece(0, &data, None));
+                    let piece = self.piece(0, &data, None);
+                    self.keep(&piece, &data);
+                    event.pieces.push(piece);
                 }
                 true
             }
@@ -116,12 +129,17 @@ impl Held {
             inner.extend_from_slice(part);
         });
         let Some(document) = texts::read(&inner) else {
-            event.pieces.push(self.piece(1, &inner, None));
+            let piece = self.piece(1, &inner, None);
+            self.keep(&piece, &inner);
+            event.pieces.push(piece);
             return true;
         };
         for found in document.texts {
             let text = found.span.says(&inner);
             let piece = self.piece(found.key, text.as_bytes(), None);
+            if found.span.of(&inner).starts_with('"') {
+                self.keep(&piece, text.as_bytes());
+            }
             event.pieces.push(piece);
         }
         document.ends
@@ -155,11 +173,37 @@ impl Held {
         piece
     }
 
+    /// Keeps what a piece of text says: numbers say nothing.
+    fn keep(&mut self, piece: &Piece, bytes: &[u8]) {
+        if !self.order.keep {
+            return;
+        }
+        self.kept = self.kept.saturating_add(bytes.len());
+        if self.kept > Prompt::MAX {
+            self.text.lack();
+            self.order.keep = false;
+        } else if let Some(text) = self.texts.get_mut(piece.text) {
+            text.said.extend_from_slice(bytes);
+        }
+    }
+
+    /// What was said so far; what goes on now is not taken in.
+    pub(super) fn take_text(&mut self) -> Prompt {
+        for text in &mut self.texts {
+            self.text.add(&std::mem::take(&mut text.said));
+        }
+        self.order.keep = false;
+        std::mem::take(&mut self.text)
+    }
+
     /// No text goes on: all that is left of them is decided.
     pub(super) fn end_texts(&mut self) {
         for text in self.texts.iter_mut().filter(|text| !text.over) {
             text.over = true;
             text.redactor.end(&self.order.redaction, &mut text.changes);
+            let said = std::mem::take(&mut text.said);
+            self.kept = self.kept.saturating_sub(said.len());
+            self.text.add(&said);
         }
     }
 
@@ -184,7 +228,7 @@ impl Held {
             && let Some(event) = self.events.pop_front()
         {
             self.bytes = self.bytes.saturating_sub(event.raw.len());
-            if !looks && !event.write(&self.texts, &self.order.redaction, out) {
+            if !looks && !event.write(&self.texts, out) {
                 self.course = Course::Stopped;
                 return;
             }

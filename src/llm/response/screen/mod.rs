@@ -10,7 +10,7 @@ mod texts;
 
 use super::super::sse;
 use super::MAX_EVENT;
-use crate::guardrail::{Findings, Redaction, Redactor};
+use crate::guardrail::{Findings, Prompt, Redaction, redact};
 pub use frame::exception;
 use held::Held;
 
@@ -36,17 +36,27 @@ impl Framing {
             .unwrap_or_default()
             .trim_ascii()
             .to_ascii_lowercase();
-        let media = [&b"audio/"[..], b"image/", b"video/"];
-        match essence.as_slice() {
-            b"text/event-stream" => Some(Self::Events),
-            b"application/vnd.amazon.eventstream" => Some(Self::Frames),
-            b"application/octet-stream" => None,
-            lines if lines.ends_with(b"jsonl") || lines.ends_with(b"ndjson") => Some(Self::Lines),
-            b"application/jsonlines" | b"application/x-jsonlines" | b"application/stream+json" => {
-                Some(Self::Lines)
-            }
-            media_type if media.iter().any(|kind| media_type.starts_with(kind)) => None,
-            _ => Some(Self::Whole),
+        let is = |known: &[&[u8]]| known.contains(&essence.as_slice());
+        let begins = |kind: &&[u8]| essence.starts_with(kind);
+        if is(&[b"text/event-stream"]) {
+            Some(Self::Events)
+        } else if is(&[b"application/vnd.amazon.eventstream"]) {
+            Some(Self::Frames)
+        } else if is(&[b"application/octet-stream"]) {
+            None
+        } else if essence.ends_with(b"jsonl")
+            || essence.ends_with(b"ndjson")
+            || is(&[
+                b"application/jsonlines",
+                b"application/x-jsonlines",
+                b"application/stream+json",
+            ])
+        {
+            Some(Self::Lines)
+        } else if [&b"audio/"[..], b"image/", b"video/"].iter().any(begins) {
+            None
+        } else {
+            Some(Self::Whole)
         }
     }
 }
@@ -58,6 +68,8 @@ pub struct Order {
     pub redaction: Redaction,
     /// What stops the answer.
     pub stops: Findings,
+    /// Whether its text is kept.
+    pub keep: bool,
 }
 
 impl Order {
@@ -114,6 +126,11 @@ impl Screened {
             findings.add(text.redactor.findings());
         }
         findings
+    }
+
+    /// What was said so far, where it is kept.
+    pub fn take_text(&mut self) -> Prompt {
+        self.held.take_text()
     }
 
     /// Takes the next bytes, and gives out what goes on. Once stopped, it stays so.
@@ -190,6 +207,9 @@ impl Screened {
                     && let Some(whole) = whole(&raw, &self.held.order)
                 {
                     self.held.findings.add(&whole.findings);
+                    self.held.text = whole.text;
+                } else {
+                    self.held.text.lack();
                 }
             }
             _ => {}
@@ -252,6 +272,8 @@ pub struct Whole {
     pub findings: Findings,
     /// What goes on in its place; `None`: it goes on as it is.
     pub body: Option<Vec<u8>>,
+    /// What it says, where that is kept.
+    pub text: Prompt,
 }
 
 /// Screens a whole answer; `None` if it cannot be read.
@@ -261,7 +283,6 @@ pub fn whole(body: &[u8], order: &Order) -> Option<Whole> {
         stops: Findings::default(),
         ..order.clone()
     };
-    let redaction = &order.redaction;
     let trimmed = body.trim_ascii_start();
     // A stream that is not called one: what is in its events may go on from one to the next.
     let fields = [&b"data:"[..], b"event:", b"id:", b"retry:", b":"];
@@ -272,18 +293,22 @@ pub fn whole(body: &[u8], order: &Order) -> Option<Whole> {
         return (screened.finish(&mut left) == Course::On).then(|| Whole {
             findings: screened.findings(),
             body: (left != body).then_some(left),
+            text: screened.take_text(),
         });
     }
     if !trimmed.starts_with(b"{") && !trimmed.starts_with(b"[") {
         // Plain text, as of a transcript.
         std::str::from_utf8(body).ok()?;
-        let mut redactor = Redactor::default();
-        let mut left = Vec::with_capacity(body.len());
-        redactor.push(redaction, body, &mut left);
-        redactor.end(redaction, &mut left);
+        let mut text = Prompt::default();
+        if order.keep {
+            text.push(body);
+            text.end();
+        }
+        let (body, findings) = redact(&order.redaction, body);
         return Some(Whole {
-            body: (left != body).then_some(left),
-            findings: redactor.into_findings(),
+            findings,
+            body,
+            text,
         });
     }
     texts::read(body)?;
@@ -292,9 +317,11 @@ pub fn whole(body: &[u8], order: &Order) -> Option<Whole> {
     held.event(body.to_vec(), body.to_vec(), Framing::Whole, &mut left);
     held.end_texts();
     held.release(&mut left);
+    let text = held.take_text();
     (held.course == Course::On).then(|| Whole {
         findings: held.findings,
         body: (left != body).then_some(left),
+        text,
     })
 }
 

@@ -40,6 +40,7 @@ fn order(redacts: &[Entity], stops: &[Entity]) -> Order {
             kinds: entities(redacts),
         },
         stops: entities(stops),
+        keep: false,
     }
 }
 

@@ -75,12 +75,13 @@ const NUMBERS: [&[u8]; 6] = [
 ];
 
 /// What no person reads, and what of the request some APIs say again.
-const NOT_TEXT: [&str; 34] = [
+const NOT_TEXT: [&str; 35] = [
     "b64_json",
     "call_id",
     "created",
     "created_at",
-    "data",
+    "embedding",
+    "embeddings",
     "encrypted_content",
     "event_id",
     "finishReason",
@@ -112,10 +113,17 @@ const NOT_TEXT: [&str; 34] = [
     "user",
 ];
 
+/// Members under which a tool is called, by the names that its own author gave.
+const FREE: [&[u8]; 4] = [b"args", b"arguments", b"input", b"parameters"];
+
 /// What a member's name says of its value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Word {
     Bytes,
+    /// A string is no text, what is in a list or an object may be.
+    Data,
+    /// What the model has put into the names of a tool: all of it is text.
+    Free,
     Logprobs,
     NotText,
     Text,
@@ -123,12 +131,14 @@ enum Word {
 }
 
 impl Word {
-    fn of(name: &[u8], top: bool) -> Self {
+    fn of(name: &[u8], depth: usize) -> Self {
         match name {
-            b"bytes" if top => Self::Bytes,
+            b"bytes" if depth == 1 => Self::Bytes,
+            b"data" => Self::Data,
+            _ if FREE.contains(&name) => Self::Free,
             b"logprobs" | b"logprobsResult" => Self::Logprobs,
             // A list of tools is the request's; a call of one is not under this name.
-            b"tools" if top => Self::NotText,
+            b"tools" if depth <= 2 => Self::NotText,
             b"type" => Self::Type,
             _ if NOT_TEXT.iter().any(|known| known.as_bytes() == name) => Self::NotText,
             _ => Self::Text,
@@ -193,7 +203,7 @@ impl Sink for Walk<'_> {
         }
         // Under `type` there may be anything else than a type's name.
         let inside = match self.word {
-            Word::Bytes | Word::Type => Word::Text,
+            Word::Bytes | Word::Data | Word::Type => Word::Text,
             word => word,
         };
         self.words.push(inside);
@@ -226,11 +236,11 @@ impl Sink for Walk<'_> {
         let known = if key.whole { key.bytes } else { b"" };
         let outer = self.words.last().copied().unwrap_or(Word::Text);
         self.word = match outer {
-            Word::Text => Word::of(known, self.words.len() == 1),
+            Word::Text => Word::of(known, self.words.len()),
             word => word,
         };
         self.name = hashed(known);
-        self.numbers = NUMBERS.contains(&known);
+        self.numbers = outer != Word::Free && NUMBERS.contains(&known);
     }
 
     fn scalar(&mut self, value: Scalar<'_>, span: Span) {
@@ -242,7 +252,7 @@ impl Sink for Walk<'_> {
             node.numbers = node.numbers.wrapping_add(mixed(self.name, value));
         }
         match (self.word, value) {
-            (Word::Text, Scalar::String(_) | Scalar::Number(_)) if !self.numbers => {
+            (Word::Free | Word::Text, Scalar::String(_) | Scalar::Number(_)) if !self.numbers => {
                 self.found.push((self.name, node, span));
             }
             (Word::Type, Scalar::String(_)) if self.words.len() == 1 => {

@@ -1,5 +1,8 @@
+mod manifests;
+
 use super::super::finding::Level;
-use super::check;
+use super::super::replicas::Apart;
+use super::{Linted, check};
 use crate::config::json_from_yaml;
 use serde_json::{Value, json};
 use std::fs;
@@ -13,11 +16,20 @@ fn demo() -> Value {
     serde_json::from_str(&json_from_yaml(&text).unwrap()).unwrap()
 }
 
+fn linted(holds: bool) -> Linted {
+    Linted {
+        holds,
+        apart: Apart::Limits,
+    }
+}
+
 /// What is said of a document: level, the end of the path, and the message.
 fn said(name: &str, document: &Value, holds: bool) -> Vec<(Level, String, String)> {
     let path = std::env::temp_dir().join(format!("cohort-lint-{}-{name}", std::process::id()));
     fs::write(&path, document.to_string()).unwrap();
-    let findings = check(std::slice::from_ref(&path), holds).ok().unwrap();
+    let findings = check(std::slice::from_ref(&path), linted(holds))
+        .ok()
+        .unwrap();
     fs::remove_file(&path).unwrap();
     let shown = findings.into_iter().map(|finding| {
         let object = finding.object();
@@ -79,7 +91,7 @@ fn what_the_repository_has_fits() {
     ] {
         let envoy = Path::new(env!("CARGO_MANIFEST_DIR")).join("envoy");
         let paths: Vec<_> = file.split(' ').map(|file| envoy.join(file)).collect();
-        let findings = check(&paths, true).ok().unwrap();
+        let findings = check(&paths, linted(true)).ok().unwrap();
         let objects: Vec<_> = findings.iter().map(super::Finding::object).collect();
         assert!(objects.is_empty(), "{file}: {objects:?}");
     }
@@ -156,6 +168,40 @@ fn headers_wait_as_the_policy_says() {
     plugin["configuration"] = json!({"value": ""});
     assert!(said("elsewhere", &document, true).is_empty());
     assert_eq!(said("elsewhere", &document, false).len(), 1);
+}
+
+/// A text keeps the order of prices, a map does not.
+#[test]
+fn prices_of_a_map_do_not_hang_on_their_order() {
+    let priced = |names: [&str; 2]| {
+        let price = json!({"input_per_million": 1, "output_per_million": 1});
+        let [a, b] = names;
+        json!({"version": "1", "consumer_groups": [{"name": "a", "pricing": {a: price, b: price}}], "hold_request_headers": false})
+    };
+    let said_of = |policy: Value| {
+        changed("prices", |manager| {
+            let plugin = plugin(manager);
+            plugin["allow_on_headers_stop_iteration"] = json!(false);
+            plugin["configuration"] = json!({"value": policy});
+        })
+    };
+    let mini = priced(["gpt-4o-mini", "gpt-4o*"]);
+    assert_eq!(
+        said_of(mini.clone()),
+        [
+            "warning config.configuration.value.consumer_groups[0].pricing: a map has no order: `gpt-4o*`"
+        ]
+    );
+    assert!(said_of(json!(mini.to_string())).is_empty());
+    assert!(said_of(priced(["gpt-4o", "gpt-4o*"])).is_empty());
+    let manifest = json!({"kind": "WasmPlugin", "spec": {"pluginConfig": mini, "failStrategy": "FAIL_RELOAD"}});
+    let found = said("wasm-plugin-order", &manifest, false);
+    let (level, path, message) = found
+        .iter()
+        .find(|(_, path, _)| path.contains("pricing"))
+        .unwrap();
+    assert!(*level == Level::Warning && path == "spec.pluginConfig.consumer_groups[0].pricing");
+    assert!(message.contains("before `gpt-4o-mini`"), "{message}");
 }
 
 #[test]
@@ -258,6 +304,28 @@ fn callers_pick_no_route() {
 }
 
 #[test]
+fn callers_choose_no_address() {
+    let set = |name: &str, value: Value| {
+        changed("address", |manager| {
+            manager
+                .as_object_mut()
+                .unwrap()
+                .remove("use_remote_address");
+            manager[name] = value;
+        })
+    };
+    let at = "use_remote_address";
+    let said = [format!(
+        "warning {at}: callers choose by X-Forwarded-For under which"
+    )];
+    assert_eq!(set(at, json!(false)), said);
+    assert_eq!(set("xff_num_trusted_hops", json!(1)), said);
+    assert!(set(at, json!(true)).is_empty());
+    let custom = json!([{"name": "envoy.http.original_ip_detection.custom_header"}]);
+    assert!(set("original_ip_detection_extensions", custom).is_empty());
+}
+
+#[test]
 fn prompts_have_room() {
     let host = "route_config.virtual_hosts[0]";
     let field = "request_body_buffer_limit";
@@ -350,7 +418,7 @@ fn what_is_delivered_is_looked_at_where_it_is() {
         write("routes", &routes),
     ];
     let paths = |files: &[PathBuf]| -> Vec<String> {
-        let findings = check(files, true).ok().unwrap();
+        let findings = check(files, linted(true)).ok().unwrap();
         findings.into_iter().map(|finding| finding.path).collect()
     };
     assert_eq!(
@@ -368,68 +436,4 @@ fn what_is_delivered_is_looked_at_where_it_is() {
     for file in files {
         fs::remove_file(file).unwrap();
     }
-}
-
-/// What manifests say, by level and path.
-fn said_of(name: &str, manifests: &str) -> Vec<String> {
-    let path = std::env::temp_dir().join(format!("cohort-manifests-{}-{name}", std::process::id()));
-    fs::write(&path, manifests).unwrap();
-    let findings = check(std::slice::from_ref(&path), true).ok().unwrap();
-    fs::remove_file(&path).unwrap();
-    let shown = findings.iter().map(|finding| {
-        let object = finding.object();
-        let of = |name: &str| object[name].as_str().unwrap().to_owned();
-        format!("{} {} {}", of("level"), object["line"], of("path"))
-    });
-    shown.collect()
-}
-
-#[test]
-fn manifests_say_it_in_their_own_words() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("envoy");
-    let read = |name: &str| fs::read_to_string(root.join(name)).unwrap();
-    let gateway = read("envoy-gateway.yaml");
-    let line = |text: &str, of: &str| {
-        let mut lines = text.lines();
-        lines
-            .position(|line| line.contains(of))
-            .unwrap()
-            .saturating_add(1)
-    };
-    let wrong = gateway.replace("hold_request_headers: false", "hold_request_headers: true");
-    let first = line(&gateway, "- name: cohort");
-    assert_eq!(
-        said_of("hold", &wrong),
-        [format!("error {first} spec.wasm[0]")]
-    );
-    let wrong = gateway.replace("failOpen: false", "failOpen: true");
-    let at = line(&gateway, "failOpen");
-    assert_eq!(
-        said_of("open", &wrong),
-        [format!("error {at} spec.wasm[0].failOpen")]
-    );
-    let wrong = gateway.replace("x-consumer, x-cohort-provider, ", "x-consumer, ");
-    assert_eq!(
-        said_of("early", &wrong),
-        [format!("error {first} spec.wasm[0]")]
-    );
-
-    let plugin = read("istio-wasmplugin.yaml");
-    // The routes are in another file: what is taken out early is not seen.
-    assert_eq!(said_of("alone", &plugin), ["error 10 spec"]);
-    let wrong = plugin.replace("FAIL_RELOAD", "FAIL_OPEN");
-    let at = line(&plugin, "failStrategy");
-    assert_eq!(
-        said_of("strategy", &wrong)[0],
-        format!("error {at} spec.failStrategy")
-    );
-    let wrong = plugin.replace("  failStrategy: FAIL_RELOAD", "  phase: AUTHN");
-    assert!(said_of("default", &wrong)[0].starts_with("warning "));
-
-    let istio = read("istio.yaml");
-    let wrong = istio.replace("allow_on_headers_stop_iteration: true", "name: x");
-    assert_eq!(said_of("flag", &wrong).len(), 1);
-    let wrong = istio.replace("- { remove: x-consumer }", "- { remove: x-other }");
-    assert_eq!(said_of("mutation", &wrong).len(), 1);
-    assert!(said_of("mutation", &wrong)[0].ends_with(".config"));
 }
