@@ -41,9 +41,9 @@ CARGO_WASM       := --locked --lib --no-default-features --target $(TARGET)
 export CARGO_TARGET_DIR := target
 # For this target only: host builds do not see it. Envoy's V8 has SIMD, and bodies are scanned 64 bytes a step.
 # Paths of this machine would only make the module larger, and another one everywhere.
-# Functions that are hardly larger than a call of them are inlined, which `opt-level = "z"` alone does not do. 30 would be
-# 2 % larger and save 3 % of a small request's instructions, 5 would save 0.5 % and cost 3 %.
-export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS := -C target-feature=+simd128 -C llvm-args=-inline-threshold=12 \
+# Functions that are hardly larger than a call of them are inlined, which `opt-level = "z"` alone does not do. A small
+# request then makes a fifth fewer calls than with 12, in a module that is 2 % larger; with 100 half as many, and 25 % larger.
+export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS := -C target-feature=+simd128 -C llvm-args=-inline-threshold=30 \
 	--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/=
 
 SHELL       := bash

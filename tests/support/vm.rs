@@ -413,7 +413,9 @@ fn data(linker: &mut Linker<Host>) {
         if version.is_some_and(|version| cas != 0 && cas != version) {
             return Ok(CAS_MISMATCH);
         }
-        shared.insert(key, (value, version.unwrap_or(0) + 1));
+        // All writes of a process are numbered in one row.
+        let newest = shared.values().map(|(_, version)| *version).max();
+        shared.insert(key, (value, newest.unwrap_or(0) + 1));
         Ok(OK)
     });
     define(linker, "proxy_get_property", |caller: Caller<'_, Host>, path: u32, path_size: u32, data: u32, size: u32| -> Result32 {
