@@ -20,6 +20,10 @@ const ADVICE: &[(&str, &str)] = &[
         "`cohort key new NAME` makes one, or `consumers` with keys of their own are in it",
     ),
     (
+        "is in no group",
+        "`cohort consumer move` puts it into one, or name a `default_group`",
+    ),
+    (
         "has a key in plain text",
         "`cohort key rotate NAME` writes digests",
     ),
