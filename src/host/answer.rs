@@ -60,8 +60,7 @@ impl Http {
             return Action::Pause;
         }
         let body = abi::buffer(Buffer::ResponseBody, 0, size);
-        let now = self.now();
-        let step = self.exchange.filter_response(&body, now);
+        let step = self.exchange.filter_response(&body, self.clock);
         self.carry_out_answer(step, size)
     }
 
@@ -86,8 +85,12 @@ impl Http {
             }
             Chunk::Unchanged => size,
         };
-        let now = self.clock;
-        let step = self.exchange.answer_step(now);
-        self.carry_out_answer(step, left)
+        if self.exchange.withholds_response() {
+            let now = self.clock;
+            let step = self.exchange.answer_step(now);
+            return self.carry_out_answer(step, left);
+        }
+        self.settle();
+        Action::Continue
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Skimmed {
 /// Goes over the inside of a string, from between two of its characters on, as far as there are whole blocks. What it stops
 /// before may be the closing quote, an escape that takes a closer look, or something wrong. `units`: no text is wanted, so
 /// that most Unicode escapes need no such look.
+// A function of its own has the machine's registers for itself.
+#[inline(never)]
 pub(super) fn skim(bytes: &[u8], units: bool) -> Skimmed {
     let (mut used, mut less) = (0_usize, 0_usize);
     let (mut rest, _) = bytes.as_chunks::<LANES>();
@@ -208,9 +210,21 @@ fn unit_len(escape: &[u8]) -> Option<usize> {
     let [b'u', digits @ ..] = escape.first_chunk::<5>()? else {
         return None;
     };
-    let mut unit = 0;
-    for digit in digits {
-        unit = unit << 4 | char::from(*digit).to_digit(16)?;
+    // Without branches: whether a digit is a letter cannot be foretold.
+    let (mut unit, mut wrong) = (0, false);
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        let letter = (byte | 0x20).wrapping_sub(b'a');
+        let value = if digit < 10 {
+            digit
+        } else {
+            letter.wrapping_add(10)
+        };
+        wrong |= (digit >= 10) & (letter >= 6);
+        unit = unit << 4 | u32::from(value);
+    }
+    if wrong {
+        return None;
     }
     match unit {
         0..0x80 => Some(1),
