@@ -169,7 +169,8 @@ impl Exchange {
                 self.store_errors = self.store_errors.saturating_add(1);
                 return Err(Refusal::LimiterUnavailable);
             }
-            Err(Refused::Over(over)) => {
+            Err(Refused::Over(mut over)) => {
+                over.tell_wait();
                 let refusal = over_limit(&over, &self.counters);
                 self.standings = over.standings;
                 if self.group().is_none_or(|group| group.mode == Mode::Enforce) {

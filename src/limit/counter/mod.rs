@@ -154,6 +154,18 @@ pub struct Over {
     pub standings: Vec<Standing>,
 }
 
+impl Over {
+    /// Has the limit stand as this request finds it: with room for a smaller one, but not for this one.
+    pub fn tell_wait(&mut self) {
+        let (counter, limit) = (self.counter, self.limit);
+        let mut standings = self.standings.iter_mut();
+        let fired = standings.find(|own| (own.counter, own.limit) == (counter, limit));
+        if let Some(fired) = fired.filter(|_| limit.unit != Unit::ConcurrentRequests) {
+            fired.reset_ms = self.retry_after_ms;
+        }
+    }
+}
+
 /// What a request was admitted with: what of it can be given back, and from where.
 #[derive(Debug, Default)]
 pub struct Permit {
