@@ -3,7 +3,7 @@
 use crate::config::LimitService;
 use crate::limit::counter::Counter;
 use crate::limit::holds::Holds;
-use crate::limit::written::Written;
+use crate::limit::written::{Remembering, Written};
 use crate::limit::{Clock, SharedData};
 use crate::llm::endpoint::{self, Call as Target, Endpoint, PathError};
 use crate::llm::shapes::Shapes;
@@ -52,6 +52,8 @@ impl Worker {
     /// Keeps what requests under way hold from going out of date; to be called every
     /// [`RENEW_EVERY_MS`](crate::limit::holds::RENEW_EVERY_MS). Answers how many records could not be written.
     pub fn renew(&self, shared: &mut impl SharedData, clock: Clock) -> u32 {
+        let written = &self.written;
+        let shared = &mut Remembering { shared, written };
         self.holds.borrow_mut().renew(shared, clock)
     }
 

@@ -43,6 +43,11 @@ impl Worker {
             .map(|_| permit)
     }
 
+    fn renew(&mut self, shared: &mut Fake, clock: Clock) -> u32 {
+        let written = &self.written;
+        (self.holds).renew(&mut Remembering { shared, written }, clock)
+    }
+
     fn settle(
         &mut self,
         shared: &mut Fake,
@@ -333,7 +338,7 @@ fn renewed_holds_live_and_lost_ones_heal() {
     let mut ms = NOON;
     for _ in 0..90 {
         ms += 10_000;
-        assert_eq!(living.holds.renew(&mut shared, at(ms)), 0);
+        assert_eq!(living.renew(&mut shared, at(ms)), 0);
         let held = held(&mut shared, &counters[0], ms);
         let slot_of_the_lost = u64::from(ms - NOON < 60_000);
         let tokens_of_the_lost = if ms - NOON < 600_000 { 7 } else { 0 };
@@ -355,9 +360,9 @@ fn renewal_writes_only_what_would_go_out_of_date() {
         .admit(&mut shared, &counters, Tokens::default(), NOON)
         .unwrap();
     shared.sets = 0;
-    worker.holds.renew(&mut shared, at(NOON + 10_000));
+    worker.renew(&mut shared, at(NOON + 10_000));
     assert_eq!(shared.sets, 0, "still in its first bucket");
-    worker.holds.renew(&mut shared, at(NOON + 30_000));
+    worker.renew(&mut shared, at(NOON + 30_000));
     assert_eq!(shared.sets, 1);
     worker.settle(
         &mut shared,
@@ -366,7 +371,7 @@ fn renewal_writes_only_what_would_go_out_of_date() {
         Ending::Undone,
         NOON + 31_000,
     );
-    worker.holds.renew(&mut shared, at(NOON + 90_000));
+    worker.renew(&mut shared, at(NOON + 90_000));
     assert_eq!(shared.sets, 2, "nothing is held any more");
 }
 
@@ -426,7 +431,7 @@ proptest! {
         for (what, worker, amount, passed, which) in steps {
             ms += passed;
             for worker in &mut workers {
-                worker.holds.renew(&mut shared, at(ms));
+                worker.renew(&mut shared, at(ms));
             }
             if what < 2 || open.is_empty() {
                 if let Ok(permit) = workers[worker].admit(&mut shared, &counters, total(amount), ms) {
