@@ -58,6 +58,14 @@ async fn the_demo_does_what_it_says() {
     );
     assert!(demo.bash(&format!("{allowed} --silent")).contains("200 OK"));
 
+    // Guesses count against the address that they come from, whatever they say it is. Two minutes' worth and more.
+    let guesses = demo.bash(&format!(
+        "for i in $(seq 125); do curl --silent --output /dev/null --write-out '%{{http_code}}\n' \
+         --header \"authorization: Bearer guess-$i\" --header \"x-forwarded-for: 10.0.0.$i\" \
+         http://127.0.0.1:{port}/v1/models; done"
+    ));
+    assert!(guesses.lines().any(|line| line == "429"), "{guesses}");
+
     let status = demo.interrupt().await;
     assert_eq!(status.code(), Some(0));
     assert!(demo::are_free(port));

@@ -15,6 +15,7 @@ mod support;
 
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 use support::core::Core;
@@ -64,9 +65,11 @@ fn limits(random: &mut Random, names: &[&str]) -> Value {
     limits.into()
 }
 
+type Field = (&'static str, fn(&mut Random) -> Value);
+
 /// What a scope says: now this, now that.
 fn rules(random: &mut Random, mut entry: Value) -> Value {
-    let fields: [(&str, fn(&mut Random) -> Value); 14] = [
+    let fields: [Field; 14] = [
         ("allowed_models", |r| {
             r.of(&[
                 json!(["m1", "m2"]),
@@ -222,7 +225,10 @@ fn policy(random: &mut Random) -> Value {
 fn digest(key: &str) -> String {
     use sha2::Digest as _;
     let digest: [u8; 32] = sha2::Sha256::digest(key).into();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    digest.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 /// A request, and Envoy's name of its route.
@@ -289,7 +295,7 @@ fn saved(request: &Request) -> String {
     let mut text = format!("{} {} HTTP/1.1\r\n", request.method, request.path);
     for (name, value) in request.fields() {
         if name != ROUTE {
-            text += &format!("{name}: {value}\r\n");
+            let _ = write!(text, "{name}: {value}\r\n");
         }
     }
     text + "\r\n" + &String::from_utf8(request.bytes()).unwrap()

@@ -6,7 +6,7 @@ mod support;
 use serde_json::{Value, json};
 use support::client::Request;
 use support::envoy::{Gateway, Running};
-use support::upstream::{Upstream, chat};
+use support::upstream::{Answer, Upstream, chat};
 
 const POLICY: &str = "
 version: '1'
@@ -135,23 +135,23 @@ async fn an_allowed_request_arrives_whole() {
     gateway.assert_healthy().await;
 }
 
-/// An HTTP/2 upstream that ends every answer, a list of models, with trailers.
-async fn listing() -> std::net::SocketAddr {
+/// An HTTP/2 upstream that ends every answer, which is this one, with trailers.
+async fn answering(content_type: &'static str, body: String) -> std::net::SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
+            let answer = body.clone();
             tokio::spawn(async move {
                 let mut connection = h2::server::handshake(stream).await.unwrap();
                 while let Some(Ok((_, mut respond))) = connection.accept().await {
                     let head = hyper::Response::builder()
-                        .header("content-type", "application/json")
+                        .header("content-type", content_type)
                         .body(())
                         .unwrap();
                     let mut body = respond.send_response(head, false).unwrap();
-                    let list = json!({"data": [{"id": "gpt-4o"}, {"id": "gpt-4o-mini"}]});
-                    body.send_data(list.to_string().into(), false).unwrap();
+                    body.send_data(answer.clone().into(), false).unwrap();
                     let mut trailers = hyper::HeaderMap::new();
                     trailers.insert("x-checksum", "0".parse().unwrap());
                     body.send_trailers(trailers).unwrap();
@@ -164,7 +164,8 @@ async fn listing() -> std::net::SocketAddr {
 
 #[tokio::test]
 async fn a_list_of_models_is_cut_down() {
-    let upstream = listing().await;
+    let list = json!({"data": [{"id": "gpt-4o"}, {"id": "gpt-4o-mini"}]});
+    let upstream = answering("application/json", list.to_string()).await;
     for hold in [true, false] {
         let mut policy = support::yaml(
             "{version: '1', consumer_groups: [{name: marketing, api_key: marketing-key, allowed_models: [gpt-4o-mini]}]}",
@@ -186,6 +187,53 @@ async fn a_list_of_models_is_cut_down() {
             r#"{"data":[{"id":"gpt-4o-mini"}]}"#,
             "{hold}"
         );
+        gateway.assert_healthy().await;
+    }
+}
+
+/// An answer that waits for its verdict: of what is held nothing is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_are_judged_with_their_end() {
+    let event = |text: &str| {
+        let event = json!({"choices": [{"index": 0, "delta": {"content": text}}]});
+        format!("data: {event}\n\n")
+    };
+    let body = event("mail jane@") + &event("example.com or call 415");
+    let upstream = answering("text/event-stream", body.clone()).await;
+    let moderation =
+        Upstream::start(|_| Answer::json(&json!({"results": [{"categories": {"hate": false}}]})))
+            .await;
+    let phone = json!({"name": "p", "type": "pii_detector", "action": "block", "config": {"entities": ["phone"]}});
+    let mail = json!({"name": "m", "type": "pii_detector", "action": "redact", "config": {"entities": ["email"]}});
+    let judge = json!({"name": "j", "type": "content_filter", "config": {"cluster": "moderation", "failure_mode": "deny"}});
+    for (policies, new) in [
+        (json!([judge]), body.clone()),
+        (
+            json!([judge, mail, phone]),
+            event("mail [REDACTED_EMAIL]") + &event(" or call 415"),
+        ),
+    ] {
+        let policy = json!({"version": "1", "consumer_groups": [{"name": "g", "api_key": "marketing-key", "output_policies": policies}]});
+        let gateway = Gateway::new(policy)
+            .cluster("openai", upstream)
+            .cluster("moderation", moderation.address())
+            .http2_upstreams()
+            .edit(|bootstrap| {
+                let clusters = bootstrap.pointer_mut("/static_resources/clusters").unwrap();
+                for cluster in clusters.as_array_mut().unwrap() {
+                    if cluster["name"] == "moderation" {
+                        cluster["typed_extension_protocol_options"].take();
+                    }
+                }
+            });
+        let Some(gateway) = gateway.start().await else {
+            return;
+        };
+        let request = Request::post("/v1/chat/completions")
+            .bearer("marketing-key")
+            .json(&json!({"model": "m", "stream": true, "messages": []}));
+        let answer = gateway.send(request).await;
+        assert_eq!(answer.text(), new, "{policies}");
         gateway.assert_healthy().await;
     }
 }

@@ -105,7 +105,8 @@ impl Decoder {
         decoded
     }
 
-    /// Out of line, for there are many members.
+    // What of decoding a member or an item does not hang on its type is out of line: there are many of them.
+
     #[inline(never)]
     fn enter(&mut self, name: &str) -> usize {
         let outer = self.path.len();
@@ -118,10 +119,39 @@ impl Decoder {
         outer
     }
 
-    /// Decodes inside an item of a list.
-    pub(super) fn item<T>(&mut self, index: usize, decode: impl FnOnce(&mut Self) -> T) -> T {
+    #[inline(never)]
+    fn enter_member<'a>(&mut self, map: &Map<'a>, name: &str) -> Option<(&'a Node, usize)> {
+        let node = map.get(name)?;
+        Some((node, self.enter(name)))
+    }
+
+    #[inline(never)]
+    fn enter_item(&mut self, index: usize) -> usize {
         let outer = self.path.len();
         let _ = write!(self.path, "[{index}]"); // a String takes everything
+        outer
+    }
+
+    #[inline(never)]
+    fn items<'a>(&mut self, node: &'a Node) -> Option<&'a [Node]> {
+        let Value::List(items) = &node.value else {
+            self.hide(node);
+            self.expected(node, "a list");
+            return None;
+        };
+        Some(items)
+    }
+
+    #[inline(never)]
+    fn demand(&mut self, map: &Map<'_>, name: &str) {
+        if map.get(name).is_none() {
+            self.within(name, |d| d.error(map.span, "missing"));
+        }
+    }
+
+    /// Decodes inside an item of a list.
+    pub(super) fn item<T>(&mut self, index: usize, decode: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = self.enter_item(index);
         let decoded = decode(self);
         self.path.truncate(outer);
         decoded
@@ -134,8 +164,10 @@ impl Decoder {
         name: &str,
         decode: impl FnOnce(&mut Self, &Node) -> Option<T>,
     ) -> Option<T> {
-        let node = map.get(name)?;
-        self.within(name, |d| decode(d, node))
+        let (node, outer) = self.enter_member(map, name)?;
+        let decoded = decode(self, node);
+        self.path.truncate(outer);
+        decoded
     }
 
     /// A member that must be there.
@@ -145,9 +177,7 @@ impl Decoder {
         name: &str,
         decode: impl FnOnce(&mut Self, &Node) -> Option<T>,
     ) -> Option<T> {
-        if map.get(name).is_none() {
-            self.within(name, |d| d.error(map.span, "missing"));
-        }
+        self.demand(map, name);
         self.field(map, name, decode)
     }
 
@@ -232,11 +262,7 @@ impl Decoder {
         node: &Node,
         mut decode: impl FnMut(&mut Self, &Node) -> Option<T>,
     ) -> Option<Vec<T>> {
-        let Value::List(items) = &node.value else {
-            self.hide(node);
-            self.expected(node, "a list");
-            return None;
-        };
+        let items = self.items(node)?;
         // As a rule all of them are right, and there may be a hundred thousand.
         let mut decoded = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
@@ -262,6 +288,16 @@ impl Decoder {
             Some(())
         })?;
         Some(seen)
+    }
+
+    /// The same of texts, which most are.
+    #[inline(never)]
+    pub(super) fn texts(
+        &mut self,
+        node: &Node,
+        decode: &mut dyn FnMut(&mut Self, &Node) -> Option<String>,
+    ) -> Option<Vec<String>> {
+        self.set(node, decode)
     }
 }
 

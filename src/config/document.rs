@@ -139,11 +139,13 @@ fn config(d: &mut Decoder, root: &Node) -> Option<Config> {
         identity: identity.map(|(source, _)| source),
         counters: Counters::default(),
         credential_headers: (d.field(&map, "credential_headers", |d, node| {
-            d.set(node, header_name)
+            d.texts(node, &mut header_name)
         }))
         .unwrap_or_else(|| owned(&credential::DEFAULT_HEADERS)),
-        path_prefixes: (d.field(&map, "path_prefixes", |d, node| d.set(node, path_prefix)))
-            .unwrap_or_else(|| owned(&DEFAULT_PATH_PREFIXES)),
+        path_prefixes: (d.field(&map, "path_prefixes", |d, node| {
+            d.texts(node, &mut path_prefix)
+        }))
+        .unwrap_or_else(|| owned(&DEFAULT_PATH_PREFIXES)),
         failed_auth_per_minute: (d.field(&map, "failed_auth_per_minute", |d, node| {
             d.number32(node, 1_000_000)
         }))

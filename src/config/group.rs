@@ -199,7 +199,8 @@ fn group(d: &mut Decoder, map: &Map<'_>, at: usize, seen: &mut Keys) -> Consumer
         }),
         mode: d.field(map, "mode", mode),
         keys: keys(d, map, "consumer_groups", at, seen),
-        consumers: (d.field(map, "consumers", |d, node| d.set(node, consumer))).unwrap_or_default(),
+        consumers: (d.field(map, "consumers", |d, node| d.texts(node, &mut { consumer })))
+            .unwrap_or_default(),
         enabled: d.field(map, "enabled", Decoder::bool).unwrap_or(true),
         not_before,
         not_after,
@@ -217,7 +218,7 @@ fn features(d: &mut Decoder, node: &Node) -> Option<Vec<String>> {
         let part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
         (1..=64).contains(&text.len()) && text.bytes().all(part)
     };
-    d.set(node, |d, node| {
+    d.texts(node, &mut |d, node| {
         d.checked(node, tag, "1 to 64 letters, digits, `-`, `_`, `.` or `:`")
     })
 }

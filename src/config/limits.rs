@@ -143,7 +143,7 @@ fn model_rate_limits(d: &mut Decoder, node: &Node) -> Option<Vec<ModelLimits>> {
 
 /// Those of one counter: some.
 pub(super) fn models(d: &mut Decoder, node: &Node) -> Option<Vec<String>> {
-    let models = d.set(node, Decoder::model_glob)?;
+    let models = d.texts(node, &mut Decoder::model_glob)?;
     if models.is_empty() {
         d.error(node.span, "is empty");
     }

@@ -176,7 +176,7 @@ mod tests {
                 },
             ),
         ]);
-        let config = Config::from_plugin(&document.encode_to_vec()).unwrap();
+        let config = Config::from_plugin(document.encode_to_vec()).unwrap();
         assert!(!config.hold_request_headers);
         let group = config.consumer_groups.first().unwrap();
         assert_eq!(

@@ -90,7 +90,9 @@ fn target(d: &mut Decoder, node: &Node, ids: &mut Vec<String>) -> Option<Provide
     });
     let provider = d.required(&map, "provider", |d, node| d.choice(node, &PROVIDER_NAMES));
     let secret_env = d.field(&map, "secret_key_ref", secret_env);
-    let models = d.field(&map, "models", |d, node| d.set(node, Decoder::model_glob));
+    let models = d.field(&map, "models", |d, node| {
+        d.texts(node, &mut Decoder::model_glob)
+    });
     let cluster = d.field(&map, "cluster", cluster);
     let id = id?;
     Some(ProviderTarget {

@@ -125,7 +125,7 @@ pub(super) const MAX_COUNT: u32 = 1_000_000_000;
 
 /// Those of one scope, whatever else stands in its map.
 pub(super) fn rules(d: &mut Decoder, map: &Map<'_>) -> Rules {
-    let models = |d: &mut Decoder, node: &Node| d.set(node, Decoder::model_glob);
+    let models = |d: &mut Decoder, node: &Node| d.texts(node, &mut Decoder::model_glob);
     let mut policies = |name| d.field(map, name, policies::policies).unwrap_or_default();
     let [both, input, output] =
         ["policies", "input_policies", "output_policies"].map(&mut policies);
@@ -137,7 +137,9 @@ pub(super) fn rules(d: &mut Decoder, map: &Map<'_>) -> Rules {
         denied_models: d.field(map, "denied_models", models),
         default_model: d.field(map, "default_model", Decoder::model),
         model_aliases: d.field(map, "model_aliases", model_aliases),
-        allowed_endpoints: d.field(map, "allowed_endpoints", |d, node| d.set(node, endpoint)),
+        allowed_endpoints: d.field(map, "allowed_endpoints", |d, node| {
+            d.texts(node, &mut endpoint)
+        }),
         limits: limits::scope(d, map),
         spend: spend::spend(d, map),
         request_limits: d.field(map, "request_limits", request_limits),

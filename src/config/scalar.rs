@@ -43,17 +43,23 @@ impl Decoder {
 
     /// One of a few words.
     pub(super) fn choice<T: Copy>(&mut self, node: &Node, choices: &[(&str, T)]) -> Option<T> {
+        let at = self.word(node, &mut choices.iter().map(|(name, _)| *name))?;
+        choices.get(at).map(|(_, value)| *value)
+    }
+
+    /// Which of them it is.
+    fn word(&mut self, node: &Node, words: &mut dyn Iterator<Item = &str>) -> Option<usize> {
         let text = self.text(node)?;
-        if let Some((_, value)) = choices.iter().find(|(name, _)| *name == text) {
-            return Some(*value);
+        let words: Vec<&str> = words.collect();
+        let at = words.iter().position(|word| *word == text);
+        if at.is_none() {
+            let help = nearest(text, words.iter().copied()).map_or_else(
+                || format!("one of {}", words.join(", ")),
+                |name| format!("did you mean `{name}`?"),
+            );
+            self.error_help(node.span, "unknown value", help);
         }
-        let names = || choices.iter().map(|(name, _)| *name);
-        let help = nearest(text, names()).map_or_else(
-            || format!("one of {}", names().collect::<Vec<_>>().join(", ")),
-            |name| format!("did you mean `{name}`?"),
-        );
-        self.error_help(node.span, "unknown value", help);
-        None
+        at
     }
 
     /// A whole number, perhaps as `100k` or `2M`.

@@ -47,19 +47,19 @@ pub(super) fn of(config: &Config) -> Vec<Warning> {
         let is_parent = others.any(|other| other.parent.as_ref() == Some(&group.name));
         let is_open = is_parent || is_reached(config, group);
         let rules = config.rules_of(group);
-        of_group(group, &rules, is_open, asks, |field, message| {
+        of_group(group, &rules, is_open, asks, &mut |field, message| {
             warn(format!("consumer_groups[{index}]{field}"), message);
         });
     }
     let scopes = [("", &config.defaults), ("ceilings.", &config.ceilings)];
     for (scope, rules) in scopes {
-        of_rules(rules, asks, |field, message| {
+        of_rules(rules, asks, &mut |field, message| {
             warn(format!("{scope}{field}"), message);
         });
     }
     for (list, entries) in [("services", &config.services), ("routes", &config.routes)] {
         for (index, entry) in entries.iter().enumerate() {
-            of_rules(&entry.rules, asks, |field, message| {
+            of_rules(&entry.rules, asks, &mut |field, message| {
                 warn(format!("{list}[{index}].{field}"), message);
             });
         }
@@ -68,15 +68,15 @@ pub(super) fn of(config: &Config) -> Vec<Warning> {
         if consumer.keys.iter().any(|key| key.plain) {
             warn(format!("consumers[{index}]"), PLAIN);
         }
-        of_rules(&consumer.rules, asks, |field, message| {
+        of_rules(&consumer.rules, asks, &mut |field, message| {
             warn(format!("consumers[{index}].{field}"), message);
         });
     }
-    of_counters(config, warn);
+    of_counters(config, &mut warn);
     warnings
 }
 
-fn of_counters(config: &Config, mut warn: impl FnMut(String, &str)) {
+fn of_counters(config: &Config, warn: &mut dyn FnMut(String, &str)) {
     let groups = config.consumer_groups.iter();
     let mut scopes: Vec<_> = groups
         .map(|group| limits(&config.rules_of(group).limits))
@@ -152,7 +152,7 @@ pub(crate) const NOT_KEPT: &str =
     "limits per day and month are counted in Envoy's memory: a restart of Envoy starts them anew";
 
 /// What policies do not do: silence would be a lie. `asks`: there is someone to ask about contents.
-fn of_policies(rules: &[PolicyRule], asks: bool, mut warn: impl FnMut(&str, &str)) {
+fn of_policies(rules: &[PolicyRule], asks: bool, warn: &mut dyn FnMut(&str, &str)) {
     for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.enabled) {
         let mut warn = |message| warn(&format!("[{index}]"), message);
         if let PolicyKind::ContentFilter(config) = &rule.kind {
@@ -195,7 +195,7 @@ fn of_group(
     rules: &Rules,
     is_open: bool,
     asks: bool,
-    mut warn: impl FnMut(&str, &str),
+    warn: &mut dyn FnMut(&str, &str),
 ) {
     if group.keys.is_empty() && !is_open {
         warn("", "has no key: nobody can use it");
@@ -221,19 +221,19 @@ fn of_group(
             "has a model with a space at an end: names are compared byte for byte",
         );
     }
-    of_rules(&group.rules, asks, |field, message| {
+    of_rules(&group.rules, asks, &mut |field, message| {
         warn(&format!(".{field}"), message);
     });
 }
 
-fn of_rules(rules: &Rules, asks: bool, mut warn: impl FnMut(&str, &str)) {
+fn of_rules(rules: &Rules, asks: bool, warn: &mut dyn FnMut(&str, &str)) {
     let lists = [
         ("policies", &rules.policies),
         ("input_policies", &rules.input_policies),
         ("output_policies", &rules.output_policies),
     ];
     for (list, rules) in lists {
-        of_policies(rules, asks, |field, message| {
+        of_policies(rules, asks, &mut |field, message| {
             warn(&format!("{list}{field}"), message);
         });
     }

@@ -134,7 +134,9 @@ impl Exchange {
         {
             let name = unlisted::shared_name(consumer);
             self.counters = group.counters(&name.into(), &self.models);
-            self.shares_counters = true;
+            if let Some(identity) = &mut self.identity {
+                identity.shares_counters = true;
+            }
         }
     }
 

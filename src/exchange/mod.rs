@@ -79,8 +79,6 @@ pub struct Exchange {
     store_errors: u32,
     /// Whether the rate-limit service does not know a limit.
     unmatched: bool,
-    /// Whether its consumer has no counters of its own.
-    shares_counters: bool,
     /// What is to be reported to it.
     reports: Vec<ServiceCall>,
 }
@@ -96,6 +94,8 @@ struct Identity {
     key_id: Rc<str>,
     /// The key's own tags.
     features: Rc<[String]>,
+    /// Whether the consumer has no counters of its own.
+    shares_counters: bool,
 }
 
 impl Identity {
@@ -108,6 +108,7 @@ impl Identity {
             consumer: opened.consumer,
             key_id: opened.key_id,
             features: opened.features,
+            shares_counters: false,
         })
     }
 
@@ -134,10 +135,11 @@ impl Identity {
         false
     }
 
-    /// The tags of the group and of the key.
+    /// The tags of the group and of the key, each once: reports count by them.
     fn features(&self) -> impl Iterator<Item = &str> {
-        let features = self.group.features.iter().chain(self.features.iter());
-        features.map(String::as_str)
+        let group = &self.group.features;
+        let own = (self.features.iter()).filter(|feature| !group.contains(feature));
+        group.iter().chain(own).map(String::as_str)
     }
 }
 
@@ -300,7 +302,6 @@ impl Exchange {
             screen: answers::Screen::default(),
             store_errors: 0,
             unmatched: false,
-            shares_counters: false,
             reports: Vec::new(),
         }
     }

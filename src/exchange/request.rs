@@ -32,6 +32,22 @@ const TAKEN_PREFIXES: [&[u8]; 6] = [
     b"x-envoy-upstream-alt-",
 ];
 
+/// The account of a caller whose credential is not its own any more; what makes some servers (Google's) take the request
+/// for another one than was judged; what only the filter may say.
+const TAKEN: [&[u8]; 8] = [
+    b"openai-organization",
+    b"openai-project",
+    b"x-consumer",
+    b"x-consumer-group",
+    b"x-goog-user-project",
+    b"x-http-method",
+    b"x-http-method-override",
+    b"x-method-override",
+];
+
+/// What is not true any more of a body that was inflated.
+const ENCODING_FIELDS: [&[u8]; 2] = [b"content-encoding", b"content-length"];
+
 /// What there is to know of a body when the header was judged.
 enum Body {
     /// Nothing comes that matters: the facts are those of the path.
@@ -322,21 +338,13 @@ impl Exchange {
                 field.into()
             };
             let name = &*hyphened;
-            let taken = match name {
+            let taken = if ENCODING_FIELDS.contains(&name) {
+                inflates
+            } else if name == b"accept-encoding" {
                 // An answer that is compressed cannot be read.
-                b"accept-encoding" => read,
-                b"content-encoding" | b"content-length" => inflates,
-                // The account of a caller whose credential is not its own any more; what makes some servers (Google's)
-                // take the request for another one than was judged; what only the filter may say.
-                b"openai-organization"
-                | b"openai-project"
-                | b"x-goog-user-project"
-                | b"x-http-method-override"
-                | b"x-http-method"
-                | b"x-method-override"
-                | b"x-consumer-group"
-                | b"x-consumer" => true,
-                _ => TAKEN_PREFIXES.iter().any(|taken| name.starts_with(taken)),
+                read
+            } else {
+                TAKEN.contains(&name) || TAKEN_PREFIXES.iter().any(|taken| name.starts_with(taken))
             };
             if taken || self.says_identity(name) {
                 edits.remove(field);

@@ -211,7 +211,8 @@ impl Exchange {
             ttft_ms,
             store_errors: self.store_errors,
             unmatched: self.unmatched,
-            shares_counters: self.shares_counters,
+            shares_counters: (self.identity.as_ref())
+                .is_some_and(|identity| identity.shares_counters),
             reports: std::mem::take(&mut self.reports),
             inquiries,
             group,

@@ -6,7 +6,7 @@
 )]
 
 use super::lanes::{LANES, Lanes};
-use super::utf8;
+use super::utf8::{Checked, begun};
 
 /// Bytes looked at together.
 const BLOCK: usize = 4 * LANES;
@@ -26,9 +26,10 @@ pub(super) struct Skimmed {
 pub(super) fn skim(bytes: &[u8], units: bool) -> Skimmed {
     let (mut used, mut less) = (0_usize, 0_usize);
     let (mut rest, _) = bytes.as_chunks::<LANES>();
-    // Of the block before: its last byte escapes; its last bytes are not ASCII; its last lanes, or others that end in ASCII
-    // as they do.
-    let (mut escape, mut open, mut last) = (0, false, Lanes::all(0));
+    // Of the block before: its last byte escapes; its last bytes are not ASCII.
+    let (mut escape, mut open) = (0, false);
+    // Behind it, or, unless it is open, behind ASCII.
+    let mut utf8 = Checked::ascii();
     while let Some((block, behind)) = rest.split_first_chunk::<4>() {
         let block = Block::of(block);
         // The exclusive or makes a space of a quote, and leaves what is less than one.
@@ -43,47 +44,39 @@ pub(super) fn skim(bytes: &[u8], units: bool) -> Skimmed {
         let mut stops = stops.bits() & !high;
         let mut escaped = escape;
         let mut next_escape = 0;
-        let mut unit_less = 0_usize;
-        let backslashes_bits = backslashes.bits();
-        if backslashes_bits | escape != 0 {
-            let escapes = escaping(backslashes_bits & !escape);
+        let mut longer = 0;
+        let backslashes = backslashes.bits();
+        if backslashes | escape != 0 {
+            let escapes = escaping(backslashes & !escape);
             next_escape = escapes >> 63;
             escaped |= escapes << 1;
             stops &= !escaped;
-            let mut others = escaped & !block.letters(backslashes).bits() & before_first(stops);
-            while others != 0 {
-                let at = others.trailing_zeros() as usize;
-                let unit = bytes.get(used.wrapping_add(at)..).filter(|_| units);
-                let unit = unit.and_then(unit_len);
-                match unit {
-                    Some(len) => {
-                        unit_less = unit_less.wrapping_add(5).wrapping_sub(len);
-                        others &= others.wrapping_sub(1);
-                    }
-                    None => break,
+            let mut others = escaped & !backslashes & before_first(stops);
+            others &= !block.map(Lanes::usual_escape).bits();
+            if others != 0 {
+                others &= !block.map(Lanes::other_escape).bits();
+                let escapes = bytes.get(used..).filter(|_| units);
+                longer = read_units(escapes.unwrap_or_default(), &mut others);
+                if others & 1 == 1 {
+                    // The backslash is in the block before.
+                    break;
                 }
+                stops |= others >> 1;
             }
-            if others & 1 == 1 {
-                // The backslash is in the block before.
-                break;
-            }
-            stops |= others >> 1;
         }
         let before = before_first(stops);
         if open || high & before != 0 {
-            let block = if stops == 0 {
+            let text = if stops == 0 {
                 block
             } else {
                 block.first(stops.trailing_zeros() as usize)
             };
-            if block.wrong(last).any() {
+            if text.wrong(&mut utf8).any() {
                 break;
             }
-            last = block.3;
         }
-        less = less
-            .wrapping_add((escaped & before).count_ones() as usize)
-            .wrapping_add(unit_less);
+        less = less.wrapping_add((escaped & before).count_ones() as usize);
+        less = less.wrapping_add(longer);
         if stops != 0 {
             used = used.wrapping_add(stops.trailing_zeros() as usize);
             return Skimmed { used, less };
@@ -97,7 +90,7 @@ pub(super) fn skim(bytes: &[u8], units: bool) -> Skimmed {
     if escape != 0 {
         used = used.wrapping_sub(1);
     } else if open {
-        used = used.wrapping_sub(utf8::begun(bytes.get(..used).unwrap_or_default()));
+        used = used.wrapping_sub(begun(bytes.get(..used).unwrap_or_default()));
     }
     Skimmed { used, less }
 }
@@ -139,26 +132,6 @@ impl Block {
         u64::from(low) | u64::from(high) << 32
     }
 
-    /// Which bytes make a short escape behind a backslash. Of `b` nobody will miss it.
-    #[inline(always)]
-    fn letters(self, backslashes: Self) -> Self {
-        /// By how far they are behind `e`.
-        const LETTERS: [u8; LANES] = {
-            let mut letters = [0; LANES];
-            let mut n = 0;
-            while n < 4 {
-                letters[(b"fnrt"[n] - b'e') as usize] = 0xFF;
-                n += 1;
-            }
-            letters
-        };
-        self.map(|lanes| {
-            let letters = lanes.wrapping_sub(b'e').look_up(Lanes::of(&LETTERS));
-            letters.or(lanes.is(b'"')).or(lanes.is(b'/'))
-        })
-        .or(backslashes)
-    }
-
     /// So many of the first bytes, and 0 for the others.
     fn first(self, count: usize) -> Self {
         Self(
@@ -171,9 +144,9 @@ impl Block {
 
     /// What in these bytes is not UTF-8.
     #[inline(always)]
-    fn wrong(self, before: Lanes) -> Lanes {
-        let front = utf8::wrong(self.0, before).or(utf8::wrong(self.1, self.0));
-        front.or(utf8::wrong(self.2, self.1).or(utf8::wrong(self.3, self.2)))
+    fn wrong(self, utf8: &mut Checked) -> Lanes {
+        let front = utf8.go_on(self.0).or(utf8.go_on(self.1));
+        front.or(utf8.go_on(self.2)).or(utf8.go_on(self.3))
     }
 }
 
@@ -191,6 +164,43 @@ const fn escaping(backslashes: u64) -> u64 {
 #[inline(always)]
 const fn before_first(bits: u64) -> u64 {
     (bits & bits.wrapping_neg()).wrapping_sub(1)
+}
+
+impl Lanes {
+    /// What most escapes have behind their backslash.
+    #[inline(always)]
+    fn usual_escape(self) -> Self {
+        self.is(b'n').or(self.is(b'"'))
+    }
+
+    /// What others have. Of `b` nobody will miss it.
+    #[inline(always)]
+    fn other_escape(self) -> Self {
+        /// By how far they are behind `e`.
+        const LETTERS: [u8; LANES] = {
+            let mut letters = [0; LANES];
+            letters[(b'f' - b'e') as usize] = 0xFF;
+            letters[(b'r' - b'e') as usize] = 0xFF;
+            letters[(b't' - b'e') as usize] = 0xFF;
+            letters
+        };
+        let letters = self.wrapping_sub(b'e').look_up(Self::of(&LETTERS));
+        letters.or(self.is(b'/'))
+    }
+}
+
+/// Takes out of the places of escapes those that are a whole character, up to the first that is none: how much longer than
+/// two bytes they are than what they say. The bytes go on behind the block.
+fn read_units(bytes: &[u8], places: &mut u64) -> usize {
+    let mut longer = 0_usize;
+    while *places != 0
+        && let Some(escape) = bytes.get(places.trailing_zeros() as usize..)
+        && let Some(len) = unit_len(escape)
+    {
+        longer = longer.wrapping_add(5).wrapping_sub(len);
+        *places &= places.wrapping_sub(1);
+    }
+    longer
 }
 
 /// The length of the character that a Unicode escape stands for, from its `u` on, unless it is half of one.

@@ -51,40 +51,34 @@ impl StringState {
         }
     }
 
-    /// Checks a run of bytes that holds no quote and no backslash.
-    fn check_utf8(&mut self, run: &[u8]) -> Result<(), Fault> {
-        let mut rest = run;
-        let mut used = 0_usize;
-        while self.partial_len > 0 {
-            let Some((&byte, tail)) = rest.split_first() else {
-                return Ok(());
-            };
-            let Some(slot) = self.partial.get_mut(self.partial_len) else {
-                return Err(self.cut_short(used));
-            };
-            *slot = byte;
-            let character = self.partial.get(..=self.partial_len).unwrap_or_default();
-            match std::str::from_utf8(character) {
-                Ok(_) => self.partial_len = 0,
-                Err(error) if error.error_len().is_some() => {
-                    return Err(self.cut_short(used));
-                }
-                Err(_) => self.partial_len = self.partial_len.saturating_add(1),
-            }
-            rest = tail;
-            used = used.saturating_add(1);
+    /// The next byte of a character that the last piece cut.
+    fn go_on(&mut self, byte: u8, used: usize) -> Result<(), Fault> {
+        let Some(slot) = self.partial.get_mut(self.partial_len) else {
+            return Err(self.cut_short(used));
+        };
+        *slot = byte;
+        let character = self.partial.get(..=self.partial_len).unwrap_or_default();
+        match std::str::from_utf8(character) {
+            Ok(_) => self.partial_len = 0,
+            Err(error) if error.error_len().is_some() => return Err(self.cut_short(used)),
+            Err(_) => self.partial_len = self.partial_len.saturating_add(1),
         }
-        let Err(error) = std::str::from_utf8(rest) else {
+        Ok(())
+    }
+
+    /// Checks a run of bytes that holds no quote and no backslash, from the beginning of a character on.
+    fn check_utf8(&mut self, run: &[u8]) -> Result<(), Fault> {
+        let Err(error) = std::str::from_utf8(run) else {
             return Ok(());
         };
-        let cut = rest.get(error.valid_up_to()..).unwrap_or_default();
+        let cut = run.get(error.valid_up_to()..).unwrap_or_default();
         match (error.error_len(), self.partial.get_mut(..cut.len())) {
             (None, Some(partial)) => {
                 partial.copy_from_slice(cut);
                 self.partial_len = cut.len();
                 Ok(())
             }
-            _ => Err(JsonErrorKind::Utf8.after(used.saturating_add(error.valid_up_to()))),
+            _ => Err(JsonErrorKind::Utf8.after(error.valid_up_to())),
         }
     }
 }
@@ -139,14 +133,18 @@ impl Scanner {
         let mut used = 0_usize;
         while let Some(&byte) = rest.get(used) {
             match self.string.within {
+                Within::Plain if self.string.partial_len > 0 => {
+                    self.string.go_on(byte, used)?;
+                    self.say(&[byte], reads, sink);
+                }
                 Within::Plain => {
                     // Where one escape follows another a block is not worth it.
-                    if byte != b'\\' && self.string.partial_len == 0 {
+                    if byte != b'\\' {
                         let skimmed = self.skim(rest.get(used..).unwrap_or_default(), reads, sink);
                         used = used.saturating_add(skimmed);
                     }
                     let (run, ascii) = plain_run(rest.get(used..).unwrap_or_default());
-                    if !ascii || self.string.partial_len > 0 {
+                    if !ascii {
                         let checked = self.string.check_utf8(run);
                         checked.map_err(|fault| fault.behind(used))?;
                     }

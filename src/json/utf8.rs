@@ -65,21 +65,45 @@ const TABLES: [[u8; LANES]; 3] = {
     tables
 };
 
-/// What in these bytes is not UTF-8, behind those `before`. What they end in may be cut: that shows in the next ones.
-#[inline(always)]
-pub(super) fn wrong(lanes: Lanes, before: Lanes) -> Lanes {
-    let [first, low, second] = TABLES;
-    let one = lanes.from_before::<1>(before);
-    let broken = one
-        .high_nibbles()
-        .look_up(Lanes::of(&first))
-        .and(one.low_nibbles().look_up(Lanes::of(&low)))
-        .and(lanes.high_nibbles().look_up(Lanes::of(&second)));
-    // The highest bit where two places before is E0 and up, or three before F0 and up.
-    let third = lanes.from_before::<2>(before).saturating_sub(0xE0 - 0x80);
-    let fourth = lanes.from_before::<3>(before).saturating_sub(0xF0 - 0x80);
-    let due = third.or(fourth).and(Lanes::all(0x80));
-    due.xor(broken)
+/// Bytes, and which rules each of them could break as the first of two.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Checked {
+    lanes: Lanes,
+    first: Lanes,
+}
+
+impl Checked {
+    /// Behind ASCII, or at the beginning, where the same may follow.
+    #[inline(always)]
+    pub(super) fn ascii() -> Self {
+        let [[first, ..], [low, ..], _] = TABLES;
+        Self {
+            lanes: Lanes::all(0),
+            first: Lanes::all(first & low),
+        }
+    }
+
+    /// Takes the next bytes, and tells what in them is not UTF-8. What they end in may be cut: that shows in the next ones.
+    #[inline(always)]
+    pub(super) fn go_on(&mut self, lanes: Lanes) -> Lanes {
+        let [first, low, second] = TABLES;
+        let before = *self;
+        let high = lanes.high_nibbles();
+        self.lanes = lanes;
+        self.first = high
+            .look_up(Lanes::of(&first))
+            .and(lanes.low_nibbles().look_up(Lanes::of(&low)));
+        let broken = self.first.from_before::<1>(before.first);
+        let broken = broken.and(high.look_up(Lanes::of(&second)));
+        // The highest bit where two places before is E0 and up, or three before F0 and up.
+        let third = lanes
+            .from_before::<2>(before.lanes)
+            .saturating_sub(0xE0 - 0x80);
+        let fourth = lanes
+            .from_before::<3>(before.lanes)
+            .saturating_sub(0xF0 - 0x80);
+        third.or(fourth).and(Lanes::all(0x80)).xor(broken)
+    }
 }
 
 /// How many bytes at the end of what is UTF-8 as far as it goes begin a character that is not all there.

@@ -250,17 +250,13 @@ impl Policy {
     }
 
     /// The first target, in file order, that serves all of these models; without `models` of its own a target serves
-    /// its provider's API, the owner of a path before those whose API only has the same shape.
+    /// its provider's API, one whose API only has the same shape after all others.
     pub fn target(&self, endpoint: &Endpoint, models: &[String]) -> Option<&Rc<Target>> {
         let first = |wanted: fn(&Target, &Endpoint, &[String]) -> bool| {
             let mut targets = self.targets.iter();
             targets.find(|target| wanted(target, endpoint, models))
         };
-        if provider::owner(endpoint).is_some() {
-            first(Target::owns).or_else(|| first(Target::serves))
-        } else {
-            first(Target::serves)
-        }
+        first(Target::owns).or_else(|| first(Target::serves))
     }
 }
 

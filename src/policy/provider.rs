@@ -86,12 +86,12 @@ impl Target {
         matches!(self.provider, Provider::AzureOpenAi | Provider::OpenAi)
     }
 
-    /// Whether it is this endpoint's own provider, or names these models itself: then it comes before those whose API
-    /// only has the same shape.
+    /// Whether this is the API of its provider alone, or names these models itself: then it comes before those whose API
+    /// only has the same shape. A request without a model is not the business of a list of models.
     pub(super) fn owns(&self, endpoint: &Endpoint, models: &[String]) -> bool {
         match self.models {
-            Some(_) => self.serves(endpoint, models),
-            None => owner(endpoint) == Some(self.provider),
+            Some(_) if !models.is_empty() => self.serves(endpoint, models),
+            _ => native(self.provider, endpoint),
         }
     }
 
@@ -107,7 +107,7 @@ impl Target {
 }
 
 /// The provider that alone has this path, where its shape is another's.
-pub(super) fn owner(endpoint: &Endpoint) -> Option<Provider> {
+fn owner(endpoint: &Endpoint) -> Option<Provider> {
     let path = endpoint.path;
     if path.starts_with("/openai/deployments/") {
         Some(Provider::AzureOpenAi)
@@ -117,6 +117,20 @@ pub(super) fn owner(endpoint: &Endpoint) -> Option<Provider> {
         Some(Provider::Gemini)
     } else {
         None
+    }
+}
+
+/// Whether a provider has an endpoint at this very path.
+fn native(provider: Provider, endpoint: &Endpoint) -> bool {
+    match owner(endpoint) {
+        Some(owner) => owner == provider,
+        // It has OpenAI's shapes too, behind a prefix of its own.
+        None if provider == Provider::Cohere => {
+            let shared = ["/v1/models", "/v1/tokenize"];
+            let at_home = shared.iter().any(|path| endpoint.path.starts_with(path));
+            speaks(provider, endpoint) && (at_home || endpoint.usage == UsageFormat::Cohere)
+        }
+        None => speaks(provider, endpoint),
     }
 }
 

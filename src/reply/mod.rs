@@ -259,7 +259,7 @@ fn message(refusal: &Refusal, audience: Audience<'_>) -> String {
             let kinds = refusal.kinds().join(", ");
             format!("The request was blocked by policy '{policy}', which found: {kinds}. Take that out and send it again.")
         }
-        Refusal::ContentFilterUnavailable => "The request's content could not be checked. Try again shortly.".to_owned(),
+        Refusal::ContentFilterUnavailable => "The content could not be checked. Try again shortly.".to_owned(),
         Refusal::EndpointNotAllowed => format!("Consumer group '{group}' does not have access to this endpoint"),
         Refusal::Internal => "The gateway failed to handle this request.".to_owned(),
         Refusal::InvalidBody { message, .. }

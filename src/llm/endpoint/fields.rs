@@ -12,6 +12,8 @@ pub struct Fields {
     pub models: &'static [Path],
     /// Whether all of them, and the path, name the same thing, so that they must agree.
     pub agree: bool,
+    /// Those of the JSON that a form's field `session` holds.
+    pub(crate) session: Option<&'static Self>,
     pub(crate) patterns: Patterns,
 }
 
@@ -20,6 +22,7 @@ impl Fields {
         Self {
             models,
             agree: false,
+            session: None,
             patterns: Patterns::of([models, WATCHED, TEXT]),
         }
     }
@@ -28,6 +31,7 @@ impl Fields {
         Self {
             models,
             agree: true,
+            session: None,
             patterns: Patterns::of([models, WATCHED, TEXT]),
         }
     }
@@ -161,14 +165,21 @@ pub(super) static RESPONSES: Fields = Fields::new(&[
     &["moderation", "model"],
 ]);
 
-/// Realtime sessions, made ahead of their connection.
-pub(super) static SESSION: Fields = Fields::new(&[
-    &["model"],
-    &["session", "model"],
-    &["session", "audio", "input", "transcription", "model"],
-    &["session", "input_audio_transcription", "model"],
-    &["input_audio_transcription", "model"],
-]);
+/// Realtime sessions, made ahead of their connection, or with the offer that begins it.
+pub(super) static SESSION: Fields = Fields {
+    session: Some(&Fields::new(&[
+        &["model"],
+        &["audio", "input", "transcription", "model"],
+        &["input_audio_transcription", "model"],
+    ])),
+    ..Fields::new(&[
+        &["model"],
+        &["session", "model"],
+        &["session", "audio", "input", "transcription", "model"],
+        &["session", "input_audio_transcription", "model"],
+        &["input_audio_transcription", "model"],
+    ])
+};
 
 /// Anthropic's batches: many requests in one.
 pub(super) static BATCH: Fields = Fields::new(&[

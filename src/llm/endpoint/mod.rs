@@ -227,13 +227,14 @@ pub fn classify(
         }
     }
     let Some(found) = found else {
+        let models = target.query_model()?.into_iter().collect();
         let own = target.longest_prefix(prefixes);
         let path = target.into_path();
         let endpoint = table::unknown(&path, path.get(own..).unwrap_or_default());
         return Ok(Call {
             endpoint,
             path,
-            models: Vec::new(),
+            models,
             stream: None,
             own,
         });
@@ -241,6 +242,13 @@ pub fn classify(
     let mut models: Vec<String> = found.model.into_iter().collect();
     if let Some((_, key)) = found.endpoint.path.split_once('?') {
         models.extend(target.query_value(key)?);
+    } else if !found.endpoint.fields.models.is_empty()
+        && let Some(model) = target.query_model()?
+    {
+        if found.endpoint.needs_model() {
+            return Err(PathError::Model);
+        }
+        models.push(model);
     }
     if models.iter().any(|model| model.len() > super::MAX_MODEL) {
         return Err(PathError::Model);

@@ -113,6 +113,17 @@ impl<'a> Target<'a> {
             .unwrap_or(0)
     }
 
+    /// The model that the query names. Gateways take that for the request's, whatever its body says.
+    pub(super) fn query_model(&self) -> Result<Option<String>, PathError> {
+        let named = query_names(self.query)
+            .filter(|name| (name.strip_suffix("[]").unwrap_or(name)).eq_ignore_ascii_case("model"));
+        match named.count() {
+            0 => Ok(None),
+            1 => self.query_value("model")?.ok_or(PathError::Model).map(Some),
+            _ => Err(PathError::Model),
+        }
+    }
+
     /// The value of the query's `key`; a second one or another spelling is an error.
     pub(super) fn query_value(&self, key: &str) -> Result<Option<String>, PathError> {
         // Some servers separate at semicolons, some do not.
@@ -313,16 +324,20 @@ pub(super) fn strip_prefix<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
 
 /// Google's servers read method, headers and body out of the query where it says so.
 fn check_overrides(query: &[u8]) -> Result<(), PathError> {
-    let names = query
-        .split(|&byte| byte == b'&' || byte == b';')
-        .filter_map(|pair| decode_query(pair.split(|&byte| byte == b'=').next()?).ok());
-    for mut name in names {
+    for mut name in query_names(query) {
         name.make_ascii_lowercase();
         if name.starts_with("$http") || name.starts_with("$req") {
             return Err(PathError::Override);
         }
     }
     Ok(())
+}
+
+/// The names in a query, for servers that separate at semicolons too.
+fn query_names(query: &[u8]) -> impl Iterator<Item = String> {
+    query
+        .split(|&byte| byte == b'&' || byte == b';')
+        .filter_map(|pair| decode_query(pair.split(|&byte| byte == b'=').next()?).ok())
 }
 
 /// No dot segments, and no empty ones but the last.

@@ -240,6 +240,44 @@ fn reads_the_model_of_a_query_once() {
     }
 }
 
+/// Some gateways take the query's model before the body's: none there where another place names it.
+#[test]
+fn queries_name_no_model_beside_the_bodys() {
+    for target in [
+        "/v1/chat/completions?model=a",
+        "/v1/chat/completions?mod%65l=a",
+        "/v1/chat/completions?a=b&MODEL=a",
+        "/v1/chat/completions?a=b;model=a",
+        "/v1/chat/completions?model[]=a",
+        "/v1/chat/completions?model",
+        "/openai/deployments/m/chat/completions?model=a",
+        "/v1beta/models/m:generateContent?model=a",
+        "/model/m/converse?model=a",
+        "/v1/audio/transcriptions?model=a",
+    ] {
+        let error = find("POST", target).unwrap_err();
+        assert_eq!(error, PathError::Model, "{target}");
+    }
+    for target in [
+        "/v1/chat/completions?models=a&x=model&%6=",
+        "/v1/files?model=a",
+    ] {
+        let call = find("POST", target).unwrap();
+        assert_eq!(
+            call.models.len(),
+            usize::from(call.endpoint.name == "files")
+        );
+    }
+    // Where nothing else says it: a session that begins with an offer, which is no JSON, and what no row knows.
+    for target in ["/v1/realtime?model=a", "/new/thing?x&model=a"] {
+        assert_eq!(find("POST", target).unwrap().models, ["a"], "{target}");
+        for twice in ["&model=a", "&Model=b", ";x", "&model[]=b"] {
+            let error = find("POST", &format!("{target}{twice}")).unwrap_err();
+            assert_eq!(error, PathError::Model, "{target}{twice}");
+        }
+    }
+}
+
 #[test]
 fn upgrades_are_closed() {
     for (target, name) in [

@@ -58,6 +58,7 @@ impl JsonReader {
                 bounds: Vec::new(),
                 settings: false,
                 stream_options: false,
+                unnamed: None,
                 text: None,
                 media_key: false,
                 unread: false,
@@ -110,6 +111,8 @@ pub(super) struct Visitor {
     settings: bool,
     /// Inside `stream_options`.
     stream_options: bool,
+    /// Inside an object, at this depth, that stands for a model and has yet to name it, where these bits say.
+    unnamed: Option<(usize, u64)>,
     /// Inside a text field that was opened at this depth.
     pub(super) text: Option<TextField>,
     /// The last key is one that media stand under.
@@ -190,6 +193,7 @@ impl Visitor {
         else {
             return self.refuse(BodyError::too_many());
         };
+        self.unnamed = None;
         if bits & 1 == 1 && self.main.is_none() {
             self.main = Some(self.found.models.len());
         }
@@ -359,11 +363,13 @@ impl Sink for Visitor {
         let bits = self.path.matches();
         let models = bits & self.fields.model_bits();
         let astray = self.astray(Some(container));
-        let goes_on = self.path.inside(container) & self.fields.model_bits() != 0;
+        let goes_on = self.path.inside(container) & self.fields.model_bits();
         match self.fields.watched(bits) {
-            _ if models != 0 && !goes_on => {
+            _ if models != 0 && goes_on == 0 => {
                 self.ambiguous(self.param(models), Ambiguity::NotAString);
             }
+            // LiteLLM reads `{"fallbacks": [{"a": ["b"]}]}`, too.
+            _ if models != 0 => self.unnamed = Some((depth, goes_on)),
             Some(Watched::StreamOptions) if container == Container::Object => {
                 let gap = Gap {
                     at: at.saturating_add(1),
@@ -402,6 +408,9 @@ impl Sink for Visitor {
         }
         self.path.close();
         let depth = self.path.depth();
+        if let Some((_, bits)) = self.unnamed.take_if(|(at, _)| *at == depth) {
+            self.ambiguous(self.param(bits), Ambiguity::NotAString);
+        }
         if depth <= 1 {
             self.settings = false;
             self.stream_options = false;

@@ -176,8 +176,9 @@ impl Reader {
             }
             (Body::Any | Body::Form | Body::JsonOrForm, Kind::Form) => {
                 let in_path = endpoint.path.contains("{model");
+                let session = endpoint.fields.session;
                 ReaderKind::Form(Box::new(
-                    FormReader::new(&media_type, !in_path).map_err(BodyError::Form)?,
+                    FormReader::new(&media_type, !in_path, session).map_err(BodyError::Form)?,
                 ))
             }
             (Body::Json, _) => {

@@ -1,4 +1,5 @@
-//! Headers that only the filter may write must be gone before Envoy picks a route: it does so before the filter runs.
+//! Headers that only the filter may write must be gone before Envoy picks a route: it does so before the filter runs. And
+//! nobody may write the address by which failed keys are counted.
 
 use super::{Manager, Report, body, list, text};
 use serde_json::Value;
@@ -16,6 +17,15 @@ const WISH: &str = "x-consumer-group";
 pub(super) fn check(manager: &Manager<'_>, report: &mut Report<'_>) {
     let path = format!("{}.early_header_mutation_extensions", manager.path);
     judge(&path, &mutations(manager.value), report);
+    let remote = manager.value.get("use_remote_address");
+    let detected = !list(manager.value, "original_ip_detection_extensions").is_empty();
+    if remote.and_then(Value::as_bool) != Some(true) && !detected {
+        report.warn(
+            &format!("{}.use_remote_address", manager.path),
+            "callers choose by X-Forwarded-For under which address their failed keys are counted",
+            "`use_remote_address: true`, and `xff_num_trusted_hops` behind a load balancer",
+        );
+    }
 }
 
 /// What a connection manager takes out before it picks a route.

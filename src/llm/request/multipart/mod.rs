@@ -6,10 +6,12 @@
 mod part;
 
 use self::part::{Part, watched};
+use super::json::JsonReader;
 use super::media_type::MediaType;
-use super::names::model_name;
+use super::names::{Names, model_name};
 use super::{Ambiguity, BodyError, Found, Searched};
 use crate::json::{Span, Text};
+use crate::llm::endpoint::Fields;
 
 use std::fmt;
 
@@ -43,8 +45,10 @@ impl std::error::Error for FormError {}
 pub(super) struct FormReader {
     /// `\r\n--boundary`
     delimiter: Vec<u8>,
-    /// How much of the delimiter the bytes just read match.
+    /// How much of the delimiter the bytes just read match,
     matched: usize,
+    /// of which these first ones were not there, or do not count as content.
+    absent: usize,
     offset: u64,
     state: State,
     line: Vec<u8>,
@@ -53,6 +57,9 @@ pub(super) struct FormReader {
     /// Whether the field `model` counts here.
     named: bool,
     model: Option<String>,
+    /// How to read the field `session`, where there can be one; and the models that it names.
+    session: Option<&'static Fields>,
+    session_names: Option<Names>,
     stream: Option<bool>,
     choices: Option<u64>,
     text_bytes: u64,
@@ -85,7 +92,11 @@ enum State {
 }
 
 impl FormReader {
-    pub(super) fn new(media_type: &MediaType<'_>, named: bool) -> Result<Self, FormError> {
+    pub(super) fn new(
+        media_type: &MediaType<'_>,
+        named: bool,
+        session: Option<&'static Fields>,
+    ) -> Result<Self, FormError> {
         let fail = |what| FormError { at: 0, what };
         let mut boundaries = media_type.values("boundary");
         let (Some(Some(boundary)), None) = (boundaries.next(), boundaries.next()) else {
@@ -108,6 +119,7 @@ impl FormReader {
             delimiter: format!("\r\n--{boundary}").into_bytes(),
             // The first delimiter has no line end before it.
             matched: LINE_END,
+            absent: LINE_END,
             offset: 0,
             state: State::Start,
             line: Vec::new(),
@@ -115,6 +127,8 @@ impl FormReader {
             parts: 0,
             named,
             model: None,
+            session,
+            session_names: None,
             stream: None,
             choices: None,
             text_bytes: 0,
@@ -154,7 +168,9 @@ impl FormReader {
         if let Some(searched) = self.searched {
             searched.finish(&mut found);
         }
-        if let Some(index) = self.model.and_then(|model| found.names.add(&model)) {
+        let session = self.session_names.map(Names::into_vec);
+        for model in self.model.into_iter().chain(session.into_iter().flatten()) {
+            let index = found.names.add(&model).ok_or_else(BodyError::too_many)?;
             found.models.push((index, Span::default()));
         }
         Ok(found)
@@ -164,10 +180,10 @@ impl FormReader {
         let mut rest = bytes;
         while let Some((&byte, tail)) = rest.split_first() {
             if self.state == State::Content && self.matched == 0 {
-                // Nothing but a carriage return can begin the delimiter.
+                // Nothing but a line end can begin the delimiter.
                 let run = rest
                     .iter()
-                    .position(|&byte| byte == b'\r')
+                    .position(|&byte| matches!(byte, b'\r' | b'\n'))
                     .unwrap_or(rest.len());
                 let (content, after) = rest.split_at_checked(run).unwrap_or((rest, &[]));
                 content_of(&mut self.part, &mut self.searched, content);
@@ -198,6 +214,9 @@ impl FormReader {
                     State::ContentStart => {
                         return Err(self.fail("an empty part must still end with CRLF"));
                     }
+                    State::Content if self.absent > 0 => {
+                        return Err(self.fail("a boundary must stand after CRLF"));
+                    }
                     State::Content => self.end_part()?,
                     _ => {}
                 }
@@ -205,19 +224,19 @@ impl FormReader {
             }
             (State::Start, _) => return Err(self.fail("the body does not begin with the boundary")),
             (State::ContentStart | State::Content, _) => {
-                // The line end before the content is not part of it.
-                let skipped = if self.state == State::ContentStart {
-                    LINE_END
-                } else {
-                    0
-                };
                 let partial = self
                     .delimiter
-                    .get(skipped..self.matched)
+                    .get(self.absent..self.matched)
                     .unwrap_or_default();
                 content_of(&mut self.part, &mut self.searched, partial);
-                // A carriage return stands only at the delimiter's beginning, so nothing else can be a new one.
-                self.matched = usize::from(byte == b'\r');
+                // Only line ends can begin a delimiter. Some servers take any of them before a boundary.
+                let after_return = self.matched == 1;
+                (self.matched, self.absent) = match byte {
+                    b'\r' => (1, 0),
+                    b'\n' => (LINE_END, 1),
+                    b'-' if after_return => (LINE_END.saturating_add(1), LINE_END),
+                    _ => (0, 0),
+                };
                 if self.matched == 0 {
                     content_of(&mut self.part, &mut self.searched, &[byte]);
                 }
@@ -252,7 +271,7 @@ impl FormReader {
                 let line = std::mem::take(&mut self.line);
                 if line.is_empty() {
                     self.begin_content()?;
-                    self.matched = LINE_END;
+                    (self.matched, self.absent) = (LINE_END, LINE_END);
                     State::ContentStart
                 } else {
                     self.part.header(&line).map_err(|what| self.fail(what))?;
@@ -273,9 +292,11 @@ impl FormReader {
         let Some(name) = &self.part.name else {
             return Err(self.fail("a part must have a content-disposition"));
         };
-        let Some((watched, exact)) =
-            watched(name).filter(|&(watched, _)| self.named || watched != "model")
-        else {
+        let Some((watched, exact)) = watched(name).filter(|&(watched, _)| match watched {
+            "model" => self.named,
+            "session" => self.session.is_some(),
+            _ => true,
+        }) else {
             return Ok(());
         };
         if !exact {
@@ -288,6 +309,10 @@ impl FormReader {
         }
         let twice = match watched {
             "model" => self.model.is_some(),
+            "session" => {
+                self.part.session = true;
+                self.session_names.is_some()
+            }
             "stream" => self.stream.is_some(),
             _ => self.choices.is_some(),
         };
@@ -322,6 +347,14 @@ impl FormReader {
                     len: part.len,
                 };
                 self.model = Some(model_name(text, || "model".to_owned())?.to_owned());
+            }
+            "session" if let Some(fields) = self.session => {
+                if !whole {
+                    return Err(self.fail("the session is too long"));
+                }
+                let mut reader = JsonReader::new(fields, true);
+                reader.push(&part.value)?;
+                self.session_names = Some(reader.finish()?.names);
             }
             "stream" => {
                 self.stream = Some(match text.map(str::to_ascii_lowercase).as_deref() {

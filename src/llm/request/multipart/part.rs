@@ -7,6 +7,8 @@ use crate::llm::request::media_type::{MediaType, Parameters, is_token};
 const MAX_HEADERS: usize = 16;
 /// Bytes kept of a value: enough to see that it is too long.
 const MAX_VALUE: usize = 512;
+/// Of a session: its instructions are in it.
+const MAX_SESSION: usize = 0x1_0000;
 
 /// The part being read.
 #[derive(Debug, Default)]
@@ -19,6 +21,8 @@ pub(super) struct Part {
     pub(super) encoded: bool,
     pub(super) value: Vec<u8>,
     pub(super) len: u64,
+    /// Whether all of it is read, as JSON.
+    pub(super) session: bool,
 }
 
 impl Part {
@@ -101,7 +105,8 @@ impl Part {
 
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.len = self.len.saturating_add(bytes.len() as u64);
-        let room = MAX_VALUE.saturating_sub(self.value.len());
+        let most = if self.session { MAX_SESSION } else { MAX_VALUE };
+        let room = most.saturating_sub(self.value.len());
         self.value
             .extend_from_slice(bytes.get(..room).unwrap_or(bytes));
     }
@@ -119,7 +124,7 @@ pub(super) fn watched(name: &str) -> Option<(&'static str, bool)> {
         len: stem.len() as u64,
     };
     let folded = text.folded()?;
-    ["model", "n", "stream"]
+    ["model", "n", "session", "stream"]
         .into_iter()
         .find(|&watched| watched == folded)
         .map(|watched| (watched, watched == name))

@@ -79,6 +79,11 @@ fn reads_fields() {
         (true, 3, 5, 1)
     );
     assert_eq!(send(&form(&[FILE])).unwrap().models, [""; 0]);
+    // All that only looks like a boundary is content, to the byte.
+    let odd = "\n-\n\n--\r--\r-\r\n-\r\r\n--\n\r--A";
+    let prompt = format!("Content-Disposition: form-data; name=\"prompt\"\r\n\r\n{odd}");
+    let facts = send(&form(&[MODEL, &prompt])).unwrap();
+    assert_eq!(facts.text_bytes, odd.len() as u64);
     let no_line_end = form(&[MODEL]).trim_end().to_owned();
     assert_eq!(send(&no_line_end).unwrap().models, ["whisper-1"]);
     let azure = read(
@@ -158,6 +163,56 @@ fn refuses_what_servers_read_differently() {
     assert_eq!(send(&form(&[&long])).unwrap_err().code(), "model_ambiguous");
 }
 
+/// The call that begins a realtime session: an offer, and what the session is to be.
+#[test]
+fn sessions_in_forms_name_models() {
+    let offer = "Content-Disposition: form-data; name=\"sdp\"\r\n\r\nv=0\r\n";
+    let call = |session: &str| {
+        let session = format!("Content-Disposition: form-data; name={session}");
+        let body = form(&[offer, &session]);
+        let whole = read("/v1/realtime/calls", TYPE, &[body.as_bytes()]);
+        let bytes: Vec<&[u8]> = body.as_bytes().chunks(1).collect();
+        assert_eq!(read("/v1/realtime/calls", TYPE, &bytes), whole);
+        whole
+            .map(|facts| facts.models)
+            .map_err(|error| error.code())
+    };
+    let json = r#"{"type":"realtime","model":"a","audio":{"input":{"transcription":{"model":"b"}}},"instructions":""#;
+    let long = format!(
+        "session\r\nContent-Type: application/json\r\n\r\n{json}{}\"}}",
+        "x".repeat(9000)
+    );
+    assert_eq!(call(&long).unwrap(), ["a", "b"]);
+    assert_eq!(call("\"session\"\r\n\r\n{}").unwrap(), [""; 0]);
+    for (session, code) in [
+        ("Session\r\n\r\n{}", "model_ambiguous"),
+        (
+            "session\r\n\r\n{\"model\":\"a\",\"model\":\"b\"}",
+            "model_ambiguous",
+        ),
+        ("session\r\n\r\n{\"Model\":\"a\"}", "model_ambiguous"),
+        ("session\r\n\r\n{\"model\":\"a\"", "invalid_body"),
+        ("session\r\n\r\n[]", "invalid_body"),
+        (
+            "session; filename=a\r\n\r\n{\"model\":\"a\"}",
+            "invalid_body",
+        ),
+    ] {
+        assert_eq!(call(session).unwrap_err(), code, "{session}");
+    }
+    let longer = format!("session\r\n\r\n{json}{}\"}}", "x".repeat(70_000));
+    assert_eq!(call(&longer).unwrap_err(), "invalid_body");
+    let twice =
+        "session\r\n\r\n{}\r\n--B\r\nContent-Disposition: form-data; name=session\r\n\r\n{}";
+    assert_eq!(call(twice).unwrap_err(), "model_ambiguous");
+    // Elsewhere it is a field like any other.
+    let other = form(&[
+        MODEL,
+        "Content-Disposition: form-data; name=session\r\n\r\nx",
+    ]);
+    assert_eq!(send(&other).unwrap().models, ["whisper-1"]);
+}
+
 #[test]
 fn refuses_bad_framing() {
     let good = form(&[MODEL]);
@@ -176,6 +231,12 @@ fn refuses_bad_framing() {
         good.replacen("--B\r\n", "-B\r\n", 1),
         good.replacen("-1", "\r\n--Bx", 1),
         good.replace("--B--\r\n", "--B--\n"),
+        // PHP takes a line feed before a boundary, Werkzeug any line end.
+        good.replacen("-1", "\n--B\n", 1),
+        good.replacen("-1", "\n\n--B", 1),
+        good.replacen("-1", "\r--B", 1),
+        good.replacen("-1", "\r\r--B\r", 1),
+        good.replacen("-1", "\r\n\n--B\n", 1),
     ] {
         assert_eq!(send(&body).unwrap_err().code(), "invalid_body", "{body:?}");
     }

@@ -36,17 +36,27 @@ impl Framing {
             .unwrap_or_default()
             .trim_ascii()
             .to_ascii_lowercase();
-        let media = [&b"audio/"[..], b"image/", b"video/"];
-        match essence.as_slice() {
-            b"text/event-stream" => Some(Self::Events),
-            b"application/vnd.amazon.eventstream" => Some(Self::Frames),
-            b"application/octet-stream" => None,
-            lines if lines.ends_with(b"jsonl") || lines.ends_with(b"ndjson") => Some(Self::Lines),
-            b"application/jsonlines" | b"application/x-jsonlines" | b"application/stream+json" => {
-                Some(Self::Lines)
-            }
-            media_type if media.iter().any(|kind| media_type.starts_with(kind)) => None,
-            _ => Some(Self::Whole),
+        let is = |known: &[&[u8]]| known.contains(&essence.as_slice());
+        let begins = |kind: &&[u8]| essence.starts_with(kind);
+        if is(&[b"text/event-stream"]) {
+            Some(Self::Events)
+        } else if is(&[b"application/vnd.amazon.eventstream"]) {
+            Some(Self::Frames)
+        } else if is(&[b"application/octet-stream"]) {
+            None
+        } else if essence.ends_with(b"jsonl")
+            || essence.ends_with(b"ndjson")
+            || is(&[
+                b"application/jsonlines",
+                b"application/x-jsonlines",
+                b"application/stream+json",
+            ])
+        {
+            Some(Self::Lines)
+        } else if [&b"audio/"[..], b"image/", b"video/"].iter().any(begins) {
+            None
+        } else {
+            Some(Self::Whole)
         }
     }
 }

@@ -147,7 +147,7 @@ fn prompts_have_room_behind_control_planes() {
     // A listener's counts where no virtual host says more.
     let listener = "---\nkind: EnvoyFilter\nspec: { configPatches: [{ applyTo: LISTENER, patch: { value: { per_connection_buffer_limit_bytes: 32768 } } }] }\n";
     assert_eq!(
-        messages("both", &(istio.clone() + listener), Apart::Limits),
+        messages("both", &(istio + listener), Apart::Limits),
         [""; 0]
     );
     let said = messages("listener", &(changed + listener), Apart::Limits);

@@ -304,6 +304,28 @@ fn callers_pick_no_route() {
 }
 
 #[test]
+fn callers_choose_no_address() {
+    let set = |name: &str, value: Value| {
+        changed("address", |manager| {
+            manager
+                .as_object_mut()
+                .unwrap()
+                .remove("use_remote_address");
+            manager[name] = value;
+        })
+    };
+    let at = "use_remote_address";
+    let said = [format!(
+        "warning {at}: callers choose by X-Forwarded-For under which"
+    )];
+    assert_eq!(set(at, json!(false)), said);
+    assert_eq!(set("xff_num_trusted_hops", json!(1)), said);
+    assert!(set(at, json!(true)).is_empty());
+    let custom = json!([{"name": "envoy.http.original_ip_detection.custom_header"}]);
+    assert!(set("original_ip_detection_extensions", custom).is_empty());
+}
+
+#[test]
 fn prompts_have_room() {
     let host = "route_config.virtual_hosts[0]";
     let field = "request_body_buffer_limit";
