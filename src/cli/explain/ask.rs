@@ -48,7 +48,7 @@ pub(super) struct Limit {
 }
 
 /// A name that is misspelt is not a caller who is refused.
-fn is_known(config: &Config, flags: &Explain) -> Result<(), Failure> {
+pub(super) fn is_known(config: &Config, flags: &Explain) -> Result<(), Failure> {
     let mut groups = config.consumer_groups.iter();
     if let Some(name) = &flags.group
         && !groups.any(|group| group.name == *name)
@@ -79,7 +79,6 @@ pub(super) fn ask(
     message: &Message,
     flags: &Explain,
 ) -> Result<Explained, Failure> {
-    is_known(config, flags)?;
     let mut config = config.clone();
     let mut fields = message.fields.clone();
     if flags.consumer.is_some() || flags.group.is_some() && !has_key(&fields, &config) {

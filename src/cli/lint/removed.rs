@@ -1,10 +1,13 @@
 //! Policies that are to be removed where none would be inherited: most likely the name, or the list, is another.
 
 use super::advice::Advised;
-use crate::config::{Config, PolicyKind, PolicyRule, Rules};
+use crate::config::{Config, Moderation, PolicyKind, PolicyRule, Rules};
+
+/// One of the lists of a scope.
+type Of = fn(&Rules) -> &[PolicyRule];
 
 /// The lists of policies, which are inherited each for itself.
-const LISTS: [(&str, fn(&Rules) -> &[PolicyRule]); 3] = [
+const LISTS: [(&str, Of); 3] = [
     ("policies", |rules| &rules.policies),
     ("input_policies", |rules| &rules.input_policies),
     ("output_policies", |rules| &rules.output_policies),
@@ -54,12 +57,11 @@ pub(super) fn warnings(config: &Config) -> Vec<Advised> {
 
 /// All that is said of it is that it is not wanted.
 fn is_bare(policy: &PolicyRule) -> bool {
-    let silent =
-        matches!(&policy.kind, PolicyKind::ContentFilter(config) if **config == Default::default());
+    let silent = matches!(&policy.kind, PolicyKind::ContentFilter(config) if **config == Moderation::default());
     !policy.enabled && silent
 }
 
-fn has(scopes: &[&Rules], of: fn(&Rules) -> &[PolicyRule], name: &str) -> bool {
+fn has(scopes: &[&Rules], of: Of, name: &str) -> bool {
     let mut policies = scopes.iter().flat_map(|rules| of(rules));
     policies.any(|policy| policy.enabled && policy.name == name)
 }
