@@ -7,7 +7,7 @@ BINARYEN_VERSION := 132.0.0
 # The SDK that the tests run in Node.js; tests/sdk/requirements.txt has those for Python.
 OPENAI_NPM_VERSION := 7.55.0
 # The filter is compiled by every worker of every Envoy at start, and travels in every rollout.
-WASM_BUDGET      := 548 * 1024
+WASM_BUDGET      := 530 * 1024
 
 # Another Envoy or Python: make test ENVOY=/path/to/envoy PYTHON3=python3.13
 ENVOY   ?= .envoy/envoy
@@ -32,14 +32,18 @@ EXPORTS := memory _initialize proxy_abi_version_0_2_1 proxy_on_memory_allocate \
 	proxy_on_response_headers proxy_on_response_body proxy_on_response_trailers \
 	proxy_on_http_call_response
 
+# The linker puts the stack first: addresses under 1024 are its last bytes, so what is added to a pointer can go into the
+# load. Flat code with its control flow made anew is 1 % smaller after the same passes, and 2 % fewer instructions.
+WASM_OPT         := --low-memory-unused --flatten --rereloop -Oz -Oz
+
 CARGO_WASM       := --locked --lib --no-default-features --target $(TARGET)
 
 export CARGO_TARGET_DIR := target
 # For this target only: host builds do not see it. Envoy's V8 has SIMD, and bodies are scanned 64 bytes a step.
 # Paths of this machine would only make the module larger, and another one everywhere.
-# Functions that are hardly larger than a call of them are inlined, which `opt-level = "z"` alone does not do. 30 would be
-# 2 % larger and save 3 % of a small request's instructions, 5 would save 0.5 % and cost 3 %.
-export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS := -C target-feature=+simd128 -C llvm-args=-inline-threshold=12 \
+# Functions that are hardly larger than a call of them are inlined, which `opt-level = "z"` alone does not do. A small
+# request then makes a fifth fewer calls than with 12, in a module that is 2 % larger; with 100 half as many, and 25 % larger.
+export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS := -C target-feature=+simd128 -C llvm-args=-inline-threshold=30 \
 	--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/=
 
 SHELL       := bash
@@ -138,12 +142,12 @@ $(RATELIMITD_FAST): cargo FORCE
 
 $(WASM): $(MODULE) $(BINARYEN)/ready
 	@if [ -e $(BINARYEN)/ready ]; then \
-		echo "wasm-metadce, wasm-opt -Oz $< -o $@"; \
+		echo "wasm-metadce, wasm-opt $(WASM_OPT) $< -o $@"; \
 		{ printf '[{"name":"envoy","root":true,"reaches":["%s"' $(firstword $(EXPORTS)); \
 		  printf ',"%s"' $(wordlist 2,99,$(EXPORTS)); printf ']}'; \
 		  printf ',{"name":"%s","export":"%s"}' $(foreach name,$(EXPORTS),$(name) $(name)); echo ']'; } > $@.exports; \
 		$(BINARYEN)/node_modules/.bin/wasm-metadce --enable-simd --graph-file=$@.exports $< -o $@.reached >/dev/null; \
-		$(BINARYEN)/node_modules/.bin/wasm-opt -Oz --enable-simd --strip-producers --strip-target-features $@.reached -o $@; \
+		$(BINARYEN)/node_modules/.bin/wasm-opt $(WASM_OPT) --enable-simd --strip-producers --strip-target-features $@.reached -o $@; \
 		rm $@.exports $@.reached; \
 	else \
 		echo "NOT OPTIMISED: $@, for want of wasm-opt"; \

@@ -117,14 +117,15 @@ impl Event<'_> {
         line.piece("{\"time\":\"");
         line.piece(std::str::from_utf8(&time).unwrap_or_default());
         line.piece("\",\"consumer_group\":");
-        line.optional(self.consumer_group);
-        line.piece(",\"consumer\":").optional(self.consumer);
+        line.quoted_or_null(self.consumer_group);
+        line.piece(",\"consumer\":").quoted_or_null(self.consumer);
         line.piece(",\"key_id\":");
-        line.optional(self.key_id);
-        line.piece(",\"provider\":").optional(self.provider);
-        line.piece(",\"endpoint\":").optional(self.endpoint);
+        line.quoted_or_null(self.key_id);
+        line.piece(",\"provider\":").quoted_or_null(self.provider);
+        line.piece(",\"endpoint\":").quoted_or_null(self.endpoint);
         let models = self.models.iter().map(|model| shortened(model));
-        line.piece(",\"model\":").optional(models.clone().next());
+        line.piece(",\"model\":")
+            .quoted_or_null(models.clone().next());
         if models.len() > 1 {
             line.key("models").open('[');
             models.for_each(|model| {
@@ -132,19 +133,20 @@ impl Event<'_> {
             });
             line.close(']');
         }
-        line.piece(",\"status\":").number(self.status.into());
-        line.piece(",\"stream\":").bool(self.stream);
-        line.piece(",\"estimated\":").bool(self.estimated);
+        line.piece(",\"status\":").count(self.status.into());
+        let word = |value| if value { "true" } else { "false" };
+        line.piece(",\"stream\":").piece(word(self.stream));
+        line.piece(",\"estimated\":").piece(word(self.estimated));
         line.piece(",\"cost_usd\":");
         match self.usage.cost {
             0 => line.piece("0"),
             cost => line.piece(&usd(cost)),
         };
         line.piece(",\"latency_ms\":");
-        line.number(self.latency_ms).piece(",\"ttft_ms\":");
+        line.count(self.latency_ms).piece(",\"ttft_ms\":");
         match self.ttft_ms {
-            Some(ttft) => line.number(ttft),
-            None => line.optional(None),
+            Some(ttft) => line.count(ttft),
+            None => line.quoted_or_null(None),
         };
         line.piece(",\"policies\":");
         write_policies(self.policies, self.answer_policies, &mut line);
@@ -154,20 +156,20 @@ impl Event<'_> {
         }
         line.piece("],\"result\":\"");
         line.piece(self.result.name()).piece("\",\"reason\":");
-        line.optional(self.reason);
+        line.quoted_or_null(self.reason);
         if self.detail.is_some() {
-            line.piece(",\"detail\":").optional(self.detail);
+            line.piece(",\"detail\":").quoted_or_null(self.detail);
         }
         if !self.alerts.is_empty() {
             self.write_alerts(&mut line);
         }
         let usage = self.usage;
         line.piece(",\"usage\":{\"prompt_tokens\":");
-        line.number(usage.prompt).piece(",\"completion_tokens\":");
-        line.number(usage.completion).piece(",\"total_tokens\":");
-        line.number(usage.total).piece(",\"cached_tokens\":");
-        line.number(usage.cached).piece(",\"reasoning_tokens\":");
-        line.number(usage.reasoning).piece("}}");
+        line.count(usage.prompt).piece(",\"completion_tokens\":");
+        line.count(usage.completion).piece(",\"total_tokens\":");
+        line.count(usage.total).piece(",\"cached_tokens\":");
+        line.count(usage.cached).piece(",\"reasoning_tokens\":");
+        line.count(usage.reasoning).piece("}}");
         line.into_bytes()
     }
 

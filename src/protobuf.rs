@@ -77,13 +77,12 @@ pub fn put_message(message: &mut Vec<u8>, number: u8, write: &mut dyn FnMut(&mut
     write(message);
     let len = message.len().saturating_sub(start);
     let at = start.saturating_sub(1);
-    match (u8::try_from(len), message.get_mut(at)) {
-        (Ok(short @ ..0x80), Some(place)) => *place = short,
-        _ => {
-            let mut prefix = Vec::new();
-            put_varint(&mut prefix, len as u64);
-            message.splice(at..start, prefix);
-        }
+    if let (Ok(short @ ..0x80), Some(place)) = (u8::try_from(len), message.get_mut(at)) {
+        *place = short;
+    } else {
+        let mut prefix = Vec::new();
+        put_varint(&mut prefix, len as u64);
+        message.splice(at..start, prefix);
     }
 }
 

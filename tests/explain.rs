@@ -69,7 +69,7 @@ type Field = (&'static str, fn(&mut Random) -> Value);
 
 /// What a scope says: now this, now that.
 fn rules(random: &mut Random, mut entry: Value) -> Value {
-    let fields: [Field; 14] = [
+    let fields: [Field; 15] = [
         ("allowed_models", |r| {
             r.of(&[
                 json!(["m1", "m2"]),
@@ -145,6 +145,7 @@ fn rules(random: &mut Random, mut entry: Value) -> Value {
         }),
         ("policies", policies),
         ("input_policies", policies),
+        ("output_policies", policies),
     ];
     for (name, value) in fields {
         let refuses = [
@@ -635,7 +636,7 @@ fn said(entry: &Value) -> Vec<String> {
             ("rate_limits" | "consumer_rate_limits", Value::Object(limits)) => {
                 fields.extend(limits.keys().map(|limit| format!("{name}.{limit}")));
             }
-            ("policies" | "input_policies", Value::Array(policies)) => {
+            ("policies" | "input_policies" | "output_policies", Value::Array(policies)) => {
                 let names = policies
                     .iter()
                     .map(|policy| policy["name"].as_str().unwrap());

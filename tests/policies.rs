@@ -8,6 +8,7 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::string_slice,
+    clippy::too_many_lines,
     clippy::unwrap_used,
     reason = "a test fails by panicking"
 )]
@@ -18,6 +19,8 @@ mod support;
 mod answers;
 #[path = "policies/envoy.rs"]
 mod in_envoy;
+#[path = "policies/places.rs"]
+mod places;
 #[path = "policies/prompts.rs"]
 mod prompts;
 #[path = "policies/streams.rs"]

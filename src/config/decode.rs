@@ -53,6 +53,8 @@ pub(super) struct Decoder {
     /// Whether limits must be such as Envoy's rate-limit protocol can say.
     pub(super) envoy_limits: bool,
     path: String,
+    /// How long the path was outside of each map and list that it leads through.
+    outer: Vec<usize>,
 }
 
 impl Decoder {
@@ -99,37 +101,42 @@ impl Decoder {
 
     /// Decodes inside a member of a map.
     pub(super) fn within<T>(&mut self, name: &str, decode: impl FnOnce(&mut Self) -> T) -> T {
-        let outer = self.enter(name);
+        self.enter(name);
         let decoded = decode(self);
-        self.path.truncate(outer);
+        self.leave();
         decoded
     }
 
     // What of decoding a member or an item does not hang on its type is out of line: there are many of them.
 
     #[inline(never)]
-    fn enter(&mut self, name: &str) -> usize {
-        let outer = self.path.len();
-        if outer > 0 {
+    fn enter(&mut self, name: &str) {
+        self.outer.push(self.path.len());
+        if !self.path.is_empty() {
             self.path.push('.');
         }
         // A name that the file made up may be long, or hold what would break a log line.
         self.path
             .extend(name.chars().take(64).flat_map(char::escape_debug));
-        outer
     }
 
     #[inline(never)]
-    fn enter_member<'a>(&mut self, map: &Map<'a>, name: &str) -> Option<(&'a Node, usize)> {
+    fn enter_member<'a>(&mut self, map: &Map<'a>, name: &str) -> Option<&'a Node> {
         let node = map.get(name)?;
-        Some((node, self.enter(name)))
+        self.enter(name);
+        Some(node)
     }
 
     #[inline(never)]
-    fn enter_item(&mut self, index: usize) -> usize {
-        let outer = self.path.len();
+    fn enter_item(&mut self, index: usize) {
+        self.outer.push(self.path.len());
         let _ = write!(self.path, "[{index}]"); // a String takes everything
-        outer
+    }
+
+    #[inline(never)]
+    fn leave(&mut self) {
+        let outer = self.outer.pop().unwrap_or_default();
+        self.path.truncate(outer);
     }
 
     #[inline(never)]
@@ -151,9 +158,9 @@ impl Decoder {
 
     /// Decodes inside an item of a list.
     pub(super) fn item<T>(&mut self, index: usize, decode: impl FnOnce(&mut Self) -> T) -> T {
-        let outer = self.enter_item(index);
+        self.enter_item(index);
         let decoded = decode(self);
-        self.path.truncate(outer);
+        self.leave();
         decoded
     }
 
@@ -164,9 +171,9 @@ impl Decoder {
         name: &str,
         decode: impl FnOnce(&mut Self, &Node) -> Option<T>,
     ) -> Option<T> {
-        let (node, outer) = self.enter_member(map, name)?;
+        let node = self.enter_member(map, name)?;
         let decoded = decode(self, node);
-        self.path.truncate(outer);
+        self.leave();
         decoded
     }
 
@@ -266,7 +273,9 @@ impl Decoder {
         // As a rule all of them are right, and there may be a hundred thousand.
         let mut decoded = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
-            decoded.extend(self.item(index, |d| decode(d, item)));
+            if let Some(value) = self.item(index, |d| decode(d, item)) {
+                decoded.push(value);
+            }
         }
         Some(decoded)
     }

@@ -139,7 +139,7 @@ fn config(d: &mut Decoder, root: &Node) -> Option<Config> {
         identity: identity.map(|(source, _)| source),
         counters: Counters::default(),
         credential_headers: (d.field(&map, "credential_headers", |d, node| {
-            d.texts(node, &mut header_name)
+            d.texts(node, &mut credential_header)
         }))
         .unwrap_or_else(|| owned(&credential::DEFAULT_HEADERS)),
         path_prefixes: (d.field(&map, "path_prefixes", |d, node| {
@@ -240,6 +240,28 @@ pub(super) fn header_name(d: &mut Decoder, node: &Node) -> Option<String> {
     };
     let name = d.checked(node, rule, "a header's name")?;
     Some(name.to_ascii_lowercase())
+}
+
+/// As [`header_name`], of a field that can be taken out of a request without changing what it asks.
+fn credential_header(d: &mut Decoder, node: &Node) -> Option<String> {
+    const OTHERS: [&str; 10] = [
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "host",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+        "x-consumer",
+        "x-consumer-group",
+    ];
+    let name = header_name(d, node)?;
+    if OTHERS.contains(&name.as_str()) {
+        d.error(node.span, "says something else than a key".to_owned());
+        return None;
+    }
+    Some(name)
 }
 
 fn path_prefix(d: &mut Decoder, node: &Node) -> Option<String> {

@@ -1,8 +1,8 @@
 //! What is valid, and still not what its author may expect.
 
 use super::{
-    Config, ConsumerGroup, FailureMode, PolicyAction, PolicyKind, PolicyRule, Provider, Rules,
-    ScopeLimits, ServiceDialect,
+    Config, Consumer, ConsumerGroup, FailureMode, PolicyAction, PolicyKind, PolicyRule, Provider,
+    Rules, ScopeLimits, ServiceDialect,
 };
 use crate::limit::{Limit, Unit, Window};
 use crate::time::UtcOffset;
@@ -65,6 +65,10 @@ pub(super) fn of(config: &Config) -> Vec<Warning> {
         }
     }
     for (index, consumer) in config.consumers.iter().enumerate() {
+        if !is_member(config, consumer) {
+            let message = "is in no group, and there is no `default_group`: its keys open nothing";
+            warn(format!("consumers[{index}]"), message);
+        }
         if consumer.keys.iter().any(|key| key.plain) {
             warn(format!("consumers[{index}]"), PLAIN);
         }
@@ -172,6 +176,15 @@ fn of_policies(rules: &[PolicyRule], asks: bool, warn: &mut dyn FnMut(&str, &str
             }
         }
     }
+}
+
+/// Whether there is a group for a consumer to be in.
+fn is_member(config: &Config, consumer: &Consumer) -> bool {
+    let mut groups = config.consumer_groups.iter();
+    config.identity.is_some()
+        || config.default_group.is_some()
+        || !consumer.groups.is_empty()
+        || groups.any(|group| group.consumers.contains(&consumer.name))
 }
 
 /// Whether someone comes into the group without one of its keys.

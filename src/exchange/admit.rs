@@ -8,6 +8,7 @@ use crate::config::{FailureMode, LimitService, Mode, ServiceDialect};
 use crate::limit::counter::{
     Check, Counter, Demand, Ending, Ledger, Over, Permit, Refused, Standing, Tokens,
 };
+use crate::limit::written::Remembering;
 use crate::limit::{Descriptor, Limit, SharedData, Unit, Window};
 use crate::llm::request::Rewrite;
 use crate::refusal::{Fired, Refusal};
@@ -154,7 +155,10 @@ impl Exchange {
     ) -> Result<(), Refusal> {
         self.standings_at = now;
         let mut ledger = Ledger {
-            shared,
+            shared: &mut Remembering {
+                shared,
+                written: &self.worker.written,
+            },
             holds: &mut self.worker.holds.borrow_mut(),
             counters: &self.counters,
             clock: self.policy.clock(now),
@@ -165,7 +169,8 @@ impl Exchange {
                 self.store_errors = self.store_errors.saturating_add(1);
                 return Err(Refusal::LimiterUnavailable);
             }
-            Err(Refused::Over(over)) => {
+            Err(Refused::Over(mut over)) => {
+                over.tell_wait();
                 let refusal = over_limit(&over, &self.counters);
                 self.standings = over.standings;
                 if self.group().is_none_or(|group| group.mode == Mode::Enforce) {
@@ -352,7 +357,10 @@ impl Exchange {
     fn undo(&mut self, now: Timestamp, shared: &mut impl SharedData) {
         let permit: Permit = std::mem::take(&mut self.permit);
         let mut ledger = Ledger {
-            shared,
+            shared: &mut Remembering {
+                shared,
+                written: &self.worker.written,
+            },
             holds: &mut self.worker.holds.borrow_mut(),
             counters: &self.counters,
             clock: self.policy.clock(now),

@@ -73,7 +73,8 @@ impl Exchange {
     /// What the group's policies on answers make of an answer with this header.
     pub(super) fn plan_answer(&mut self, headers: Headers<'_>, encoded: bool) -> Plan {
         let identity = self.identity.as_ref();
-        let Some(group) = identity.map(|identity| Rc::clone(&identity.group)) else {
+        let group = identity.map(|identity| &identity.group);
+        let Some(group) = group.filter(|group| !group.answers.is_empty()).cloned() else {
             return Plan::Pass(false);
         };
         let Some(framing) = Framing::of(headers.first("content-type")) else {
@@ -322,7 +323,7 @@ impl Exchange {
 
     /// What is left to be asked about an answer that is over, for which nobody waits. Nothing about one that nobody got.
     pub(super) fn answer_asides(&mut self) -> Vec<Rc<Inquiry>> {
-        if self.screen.cut || self.screen.is_withheld() {
+        if self.screen.inquiries.is_empty() || self.screen.cut || self.screen.is_withheld() {
             return Vec::new();
         }
         let (hits, _) = known(&mut self.screen.inquiries);
@@ -333,6 +334,9 @@ impl Exchange {
     /// Says in the event what was found.
     pub(super) fn note_hits(&mut self) {
         let hits = &self.screen.hits;
+        if hits.is_empty() {
+            return;
+        }
         let noted = if hits.iter().any(Hit::refuses) {
             Some("content_blocked")
         } else if hits.iter().any(Hit::redacts) {

@@ -60,8 +60,9 @@ impl Exchange {
         };
         let policy = &self.policy;
         for (name, _) in headers.iter() {
-            let account = rate_limit::is_upstream_limit(name) || ACCOUNT_HEADERS.contains(&name);
-            if account {
+            let account =
+                matches!(name.first(), Some(b'a' | b'o')) && ACCOUNT_HEADERS.contains(&name);
+            if account || rate_limit::is_upstream_limit(name) {
                 step.edits.remove(name);
             }
         }

@@ -6,6 +6,7 @@ use super::{Answer, Exchange, Inquiry, State};
 use crate::analytics::{Alert, Charged, Event, Outcome};
 use crate::limit::SharedData;
 use crate::limit::counter::{Ending, Ledger, Tokens};
+use crate::limit::written::Remembering;
 use crate::llm::usage::Usage;
 use crate::policy::Group;
 use crate::service::Call;
@@ -78,6 +79,11 @@ impl Exchange {
         self.charged.is_none() && (self.complete || over)
     }
 
+    /// Whether all of an answer has come.
+    pub const fn is_complete(&self) -> bool {
+        self.complete
+    }
+
     /// Charges what the exchange cost, and gives back what it held. Once: as soon as its answer is over, so that a client
     /// that has it all finds the room that it left; else at its [end](Self::finish).
     ///
@@ -111,7 +117,10 @@ impl Exchange {
                 Ending::Undone
             };
             let settled = Ledger {
-                shared,
+                shared: &mut Remembering {
+                    shared,
+                    written: &self.worker.written,
+                },
                 holds: &mut self.worker.holds.borrow_mut(),
                 counters: &self.counters,
                 clock: self.policy.clock(now),
@@ -137,6 +146,11 @@ impl Exchange {
             let each = charged.completion.div_ceil(self.asked.unbounded);
             let mut lengths = self.worker.lengths.borrow_mut();
             let model = model_label(&identity.group, &self.models);
+            // What is written goes into the row of all writes.
+            let shared = &mut Remembering {
+                shared,
+                written: &self.worker.written,
+            };
             lengths.learn(&identity.group, model, each, shared);
         }
     }

@@ -3,6 +3,7 @@
 use crate::config::LimitService;
 use crate::limit::counter::Counter;
 use crate::limit::holds::Holds;
+use crate::limit::written::Written;
 use crate::limit::{Clock, SharedData};
 use crate::llm::endpoint::{self, Call as Target, Endpoint, PathError};
 use crate::llm::shapes::Shapes;
@@ -10,6 +11,7 @@ use crate::policy::Group;
 use crate::service::breaker::Breaker;
 use crate::service::lease::Account;
 use crate::service::{Call, Question};
+use memchr::memchr;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -20,6 +22,8 @@ pub struct Worker {
     pub(super) targets: RefCell<Targets>,
     /// What its requests hold.
     pub(super) holds: RefCell<Holds>,
+    /// What it has written of counters.
+    pub(super) written: RefCell<Written>,
     /// How long answers are.
     pub(super) lengths: RefCell<Lengths>,
     /// What its answers looked like.
@@ -114,7 +118,7 @@ impl Targets {
         prefixes: &[String],
     ) -> Result<Target, PathError> {
         // A query may hold a key, which is not to be kept.
-        if upgrade || target.len() > Self::MAX_LENGTH || target.contains(&b'?') {
+        if upgrade || target.len() > Self::MAX_LENGTH || memchr(b'?', target).is_some() {
             return endpoint::classify(method, target, upgrade, prefixes);
         }
         let mut recent = self.recent.iter();

@@ -8,7 +8,7 @@
     reason = "host functions are foreign functions; this file is the only one that calls them"
 )]
 
-use core::arch::wasm32::{u8x16_all_true, u8x16_eq, v128, v128_load};
+use core::arch::wasm32::{u8x16_all_true, u8x16_eq, v128, v128_and, v128_load};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::ptr;
@@ -414,9 +414,18 @@ unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, size: usize) -> i32 {
         }
         let word = |of: *const u8, at| u64::from_le(of.add(at).cast::<u64>().read_unaligned());
         let block = |of: *const u8, at| v128_load(of.add(at).cast());
+        let same = |at: usize| u8x16_eq(block(a, at), block(b, at));
         let mut at = 0_usize;
-        while size.wrapping_sub(at) >= BLOCK && u8x16_all_true(u8x16_eq(block(a, at), block(b, at)))
-        {
+        // Most long texts that are compared are the same.
+        while size.wrapping_sub(at) >= 4 * BLOCK {
+            let first = v128_and(same(at), same(at.wrapping_add(BLOCK)));
+            let (third, fourth) = (at.wrapping_add(2 * BLOCK), at.wrapping_add(3 * BLOCK));
+            if !u8x16_all_true(v128_and(first, v128_and(same(third), same(fourth)))) {
+                break;
+            }
+            at = at.wrapping_add(4 * BLOCK);
+        }
+        while size.wrapping_sub(at) >= BLOCK && u8x16_all_true(same(at)) {
             at = at.wrapping_add(BLOCK);
         }
         while at < size {

@@ -9,11 +9,13 @@ use proxy_wasm::types::Action;
 
 impl Http {
     /// Settles an answer that is over, before its client has the end of it.
-    pub(super) fn settle(&mut self) {
+    /// `asked`: Envoy was asked for the time already.
+    pub(super) fn settle(&mut self, asked: bool) {
         if self.exchange.is_over() {
-            let now = self.now();
+            let now = if asked { self.clock } else { self.now() };
             let shared = &mut EnvoySharedData;
             self.exchange.settle(&reached_upstream, now, shared);
+            self.complete = self.exchange.is_complete();
         }
     }
 
@@ -25,13 +27,13 @@ impl Http {
                 if let Some(body) = body {
                     abi::replace_buffer(Buffer::ResponseBody, size, &body);
                 }
-                self.settle();
+                self.settle(false);
                 Action::Continue
             }
             AnswerStep::Hold => Action::Pause,
             AnswerStep::Moderate => {
                 // What it cost is known: whatever becomes of it, that was used.
-                self.settle();
+                self.settle(false);
                 self.phase = Phase::Judging;
                 self.held = size;
                 let inquiries = self.exchange.answer_inquiries();
@@ -60,8 +62,7 @@ impl Http {
             return Action::Pause;
         }
         let body = abi::buffer(Buffer::ResponseBody, 0, size);
-        let now = self.now();
-        let step = self.exchange.filter_response(&body, now);
+        let step = self.exchange.filter_response(&body, self.clock);
         self.carry_out_answer(step, size)
     }
 
@@ -72,7 +73,8 @@ impl Http {
         } else {
             abi::buffer(Buffer::ResponseBody, 0, size)
         };
-        if !self.answering && size > 0 {
+        let begins = !self.answering && size > 0;
+        if begins {
             self.answering = true;
             self.now();
         }
@@ -86,8 +88,12 @@ impl Http {
             }
             Chunk::Unchanged => size,
         };
-        let now = self.clock;
-        let step = self.exchange.answer_step(now);
-        self.carry_out_answer(step, left)
+        if self.exchange.withholds_response() {
+            let now = self.clock;
+            let step = self.exchange.answer_step(now);
+            return self.carry_out_answer(step, left);
+        }
+        self.settle(begins);
+        Action::Continue
     }
 }

@@ -21,12 +21,16 @@ pub(super) struct Http {
     pub(super) exchange: Exchange,
     /// How much of the request's body the exchange has seen: while it is held, Envoy shows all of it each time.
     scanned: usize,
+    /// A small body that came in one piece, in case that it is rewritten.
+    body: Vec<u8>,
     /// How much of an answer's body Envoy holds.
     pub(super) held: usize,
     /// Whether the answer's body has begun.
     pub(super) answering: bool,
     /// When Envoy was last asked for the time. That costs, and most pieces of a body need no time of their own.
     pub(super) clock: Timestamp,
+    /// Whether the whole answer had come by then: what is left is to end the stream, which takes no time.
+    pub(super) complete: bool,
     pub(super) phase: Phase,
     /// Calls that the request waits for, or its answer, in the order in which they were asked for.
     pub(super) calls: Vec<Option<u32>>,
@@ -52,6 +56,9 @@ pub(super) enum Phase {
 }
 
 impl Http {
+    /// So much of a body is kept until it goes on.
+    const KEPT: usize = 4096;
+
     pub(super) fn new(id: u32, serving: Rc<Serving>) -> Self {
         let exchange = Exchange::new(Rc::clone(&serving.policy), Rc::clone(&serving.worker));
         Self {
@@ -59,9 +66,11 @@ impl Http {
             serving,
             exchange,
             scanned: 0,
+            body: Vec::new(),
             held: 0,
             answering: false,
             clock: Timestamp::default(),
+            complete: false,
             phase: Phase::Held,
             calls: Vec::new(),
         }
@@ -76,7 +85,7 @@ impl Http {
     fn carry_out(&mut self, step: Step, body: usize) -> Action {
         match step {
             Step::Continue(release) => {
-                if !let_go(release, body) {
+                if !let_go(release, std::mem::take(&mut self.body), body) {
                     return self.fail("the request could not be changed", body);
                 }
                 self.phase = Phase::Released;
@@ -235,6 +244,7 @@ impl HttpContext for Http {
             // Judging part of a body would let the rest through unseen.
             return self.fail("the request body could not be read", size);
         }
+        let whole = self.scanned == 0 && fresh <= Self::KEPT;
         self.scanned = size;
         let now = if end_of_stream {
             self.now()
@@ -244,6 +254,9 @@ impl HttpContext for Http {
         let step = self
             .exchange
             .request_body(&chunk, end_of_stream, now, &mut EnvoySharedData);
+        if whole {
+            self.body = chunk;
+        }
         self.carry_out(step, size)
     }
 
@@ -276,7 +289,7 @@ impl HttpContext for Http {
             return Action::Pause;
         }
         apply_to(Map::Response, headers, &step.edits);
-        self.settle();
+        self.settle(true);
         if step.hold {
             Action::Pause
         } else {
@@ -309,7 +322,7 @@ impl HttpContext for Http {
         if end_of_stream {
             self.exchange.response_end();
         }
-        self.settle();
+        self.settle(false);
         Action::Continue
     }
 
@@ -323,13 +336,17 @@ impl HttpContext for Http {
             _ => {}
         }
         self.exchange.response_end();
-        self.settle();
+        self.settle(false);
         Action::Continue
     }
 
     /// Envoy calls this on every ending: also when the client went away, on a timeout, on a reset.
     fn on_log(&mut self) {
-        let now = self.now();
+        let now = if self.complete && self.phase == Phase::Released {
+            self.clock
+        } else {
+            self.now()
+        };
         if self.exchange.is_open() && !self.exchange.is_over() {
             self.exchange.break_off(broken_off(self.held));
         }
@@ -443,15 +460,17 @@ fn apply_to(map: Map, headers: Headers<'_>, edits: &HeaderEdits) {
     }
 }
 
-/// `false` where Envoy did not take a change.
-fn let_go(release: Release, size: usize) -> bool {
+/// `false` where Envoy did not take a change. `body`: what is known of the body, perhaps not all of its `size` bytes.
+fn let_go(release: Release, mut body: Vec<u8>, size: usize) -> bool {
     if !apply(Map::Request, &release.edits) {
         return false;
     }
     match release.body {
         None => true,
         Some(NewBody::Rewritten(rewrite)) => {
-            let body = abi::buffer(Buffer::RequestBody, 0, size);
+            if body.len() != size {
+                body = abi::buffer(Buffer::RequestBody, 0, size);
+            }
             let new = rewrite.apply(&body);
             new.is_some_and(|new| abi::replace_buffer(Buffer::RequestBody, size, &new))
         }

@@ -105,7 +105,7 @@ mod machine {
         /// What stood so many places before, 1 to 3, where the lanes `before` came before these.
         #[inline(always)]
         #[rustfmt::skip]
-        pub(in super::super) fn from_before<const PLACES: usize>(self, before: Self) -> Self {
+        pub(in super::super) fn shifted<const PLACES: usize>(self, before: Self) -> Self {
             let (a, b) = (before.0, self.0);
             Self(match PLACES {
                 1 => u8x16_shuffle::<15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30>(a, b),
@@ -198,7 +198,7 @@ mod machine {
 
         /// What stood so many places before, 1 to 3, where the lanes `before` came before these.
         #[inline(always)]
-        pub(in super::super) fn from_before<const PLACES: usize>(self, before: Self) -> Self {
+        pub(in super::super) fn shifted<const PLACES: usize>(self, before: Self) -> Self {
             let mut lanes = before.0;
             lanes.rotate_right(PLACES);
             for (lane, byte) in lanes.iter_mut().skip(PLACES).zip(self.0) {

@@ -23,6 +23,8 @@ pub(super) struct Skimmed {
 /// Goes over the inside of a string, from between two of its characters on, as far as there are whole blocks. What it stops
 /// before may be the closing quote, an escape that takes a closer look, or something wrong. `units`: no text is wanted, so
 /// that most Unicode escapes need no such look.
+// A function of its own has the machine's registers for itself.
+#[inline(never)]
 pub(super) fn skim(bytes: &[u8], units: bool) -> Skimmed {
     let (mut used, mut less) = (0_usize, 0_usize);
     let (mut rest, _) = bytes.as_chunks::<LANES>();
@@ -43,20 +45,20 @@ pub(super) fn skim(bytes: &[u8], units: bool) -> Skimmed {
         let high = block.bits();
         let mut stops = stops.bits() & !high;
         let mut escaped = escape;
-        let mut next_escape = 0;
+        let mut last_escapes = 0;
         let mut longer = 0;
         let backslashes = backslashes.bits();
         if backslashes | escape != 0 {
-            let escapes = escaping(backslashes & !escape);
-            next_escape = escapes >> 63;
-            escaped |= escapes << 1;
+            let begins = escaping(backslashes & !escape);
+            last_escapes = begins >> 63;
+            escaped |= begins << 1;
             stops &= !escaped;
             let mut others = escaped & !backslashes & before_first(stops);
             others &= !block.map(Lanes::usual_escape).bits();
             if others != 0 {
                 others &= !block.map(Lanes::other_escape).bits();
-                let escapes = bytes.get(used..).filter(|_| units);
-                longer = read_units(escapes.unwrap_or_default(), &mut others);
+                let here = bytes.get(used..).filter(|_| units);
+                longer = read_units(here.unwrap_or_default(), &mut others);
                 if others & 1 == 1 {
                     // The backslash is in the block before.
                     break;
@@ -82,7 +84,7 @@ pub(super) fn skim(bytes: &[u8], units: bool) -> Skimmed {
             return Skimmed { used, less };
         }
         open = high >> 61 != 0;
-        escape = next_escape;
+        escape = last_escapes;
         used = used.wrapping_add(BLOCK);
         rest = behind;
     }
@@ -177,6 +179,7 @@ impl Lanes {
     #[inline(always)]
     fn other_escape(self) -> Self {
         /// By how far they are behind `e`.
+        #[expect(clippy::indexing_slicing, reason = "at compile time")]
         const LETTERS: [u8; LANES] = {
             let mut letters = [0; LANES];
             letters[(b'f' - b'e') as usize] = 0xFF;
@@ -203,15 +206,35 @@ fn read_units(bytes: &[u8], places: &mut u64) -> usize {
     longer
 }
 
+const NO_DIGIT: u8 = 0xFF;
+
+/// The values of hexadecimal digits.
+#[expect(clippy::indexing_slicing, reason = "at compile time")]
+static DIGITS: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        let digit = b"0123456789abcdef"[value as usize];
+        values[digit as usize] = value;
+        values[digit.to_ascii_uppercase() as usize] = value;
+        value += 1;
+    }
+    values
+};
+
 /// The length of the character that a Unicode escape stands for, from its `u` on, unless it is half of one.
 fn unit_len(escape: &[u8]) -> Option<usize> {
     let [b'u', digits @ ..] = escape.first_chunk::<5>()? else {
         return None;
     };
-    let mut unit = 0;
-    for digit in digits {
-        unit = unit << 4 | char::from(*digit).to_digit(16)?;
+    // Looked up: whether a digit is a letter cannot be foretold.
+    let value = |byte: u8| u32::from(DIGITS.get(usize::from(byte)).copied().unwrap_or(NO_DIGIT));
+    let [a, b, c, d] = digits;
+    let (a, b, c, d) = (value(*a), value(*b), value(*c), value(*d));
+    if a | b | c | d > 0xF {
+        return None;
     }
+    let unit = a << 12 | b << 8 | c << 4 | d;
     match unit {
         0..0x80 => Some(1),
         0x80..0x800 => Some(2),
@@ -222,6 +245,8 @@ fn unit_len(escape: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
+
     use super::*;
     use proptest::prelude::*;
 
@@ -232,7 +257,6 @@ mod tests {
         loop {
             let rest = &bytes[at..];
             let (used, said) = match rest {
-                [] | [b'"' | 0..0x20, ..] => return (at, false, len),
                 [b'\\', b'"' | b'\\' | b'/' | b'f' | b'n' | b'r' | b't', ..] => (2, 1),
                 [b'\\', b'u', digits @ ..] if units => {
                     let digits = digits
@@ -245,7 +269,7 @@ mod tests {
                         None => return (at, false, len),
                     }
                 }
-                [b'\\', ..] => return (at, false, len),
+                [] | [b'"' | b'\\' | 0..0x20, ..] => return (at, false, len),
                 _ => {
                     let first = (1..=rest.len().min(4))
                         .find_map(|len| str::from_utf8(&rest[..len]).ok().map(str::len));

@@ -130,17 +130,31 @@ impl Scanner {
     ) -> Result<usize, Fault> {
         // No pieces of a key come.
         let reads = if key { Reads::Beginning } else { sink.reads() };
+        let (used, ended) = self.read_string(rest, reads, &mut |piece| sink.piece(piece))?;
+        if ended {
+            self.end_string(key, self.offset.saturating_add(used as u64), sink);
+        }
+        Ok(used)
+    }
+
+    /// How much of `rest` is of the string, and whether it has ended.
+    fn read_string(
+        &mut self,
+        rest: &[u8],
+        reads: Reads,
+        piece: &mut dyn FnMut(&[u8]),
+    ) -> Result<(usize, bool), Fault> {
         let mut used = 0_usize;
         while let Some(&byte) = rest.get(used) {
             match self.string.within {
                 Within::Plain if self.string.partial_len > 0 => {
                     self.string.go_on(byte, used)?;
-                    self.say(&[byte], reads, sink);
+                    self.say(&[byte], reads, piece);
                 }
                 Within::Plain => {
                     // Where one escape follows another a block is not worth it.
                     if byte != b'\\' {
-                        let skimmed = self.skim(rest.get(used..).unwrap_or_default(), reads, sink);
+                        let skimmed = self.skim(rest.get(used..).unwrap_or_default(), reads, piece);
                         used = used.saturating_add(skimmed);
                     }
                     let (run, ascii) = plain_run(rest.get(used..).unwrap_or_default());
@@ -148,20 +162,16 @@ impl Scanner {
                         let checked = self.string.check_utf8(run);
                         checked.map_err(|fault| fault.behind(used))?;
                     }
-                    self.say(run, reads, sink);
+                    self.say(run, reads, piece);
                     used = used.saturating_add(run.len());
                     let Some(&stop) = rest.get(used) else {
-                        return Ok(used);
+                        return Ok((used, false));
                     };
                     if self.string.partial_len > 0 {
                         return Err(self.string.cut_short(used));
                     }
                     match stop {
-                        b'"' => {
-                            used = used.saturating_add(1);
-                            self.end_string(key, self.offset.saturating_add(used as u64), sink);
-                            return Ok(used);
-                        }
+                        b'"' => return Ok((used.saturating_add(1), true)),
                         b'\\' => self.string.within = Within::Escape,
                         0 => return Err(JsonErrorKind::Nul.after(used)),
                         _ => return Err(JsonErrorKind::Control.after(used)),
@@ -180,7 +190,7 @@ impl Scanner {
                     let Some(byte) = unescape(byte) else {
                         return Err(JsonErrorKind::Escape.after(used));
                     };
-                    self.say(&[byte], reads, sink);
+                    self.say(&[byte], reads, piece);
                     self.string.within = Within::Plain;
                 }
                 Within::Hex { digits, value } => {
@@ -202,7 +212,7 @@ impl Scanner {
                         if let Some(character) = character {
                             let mut text = [0; 4];
                             let text = character.encode_utf8(&mut text);
-                            self.say(text.as_bytes(), reads, sink);
+                            self.say(text.as_bytes(), reads, piece);
                         }
                     }
                 }
@@ -211,11 +221,11 @@ impl Scanner {
             }
             used = used.saturating_add(1);
         }
-        Ok(used)
+        Ok((used, false))
     }
 
     /// Takes what whole blocks have that needs no closer look.
-    fn skim<S: Sink + ?Sized>(&mut self, bytes: &[u8], reads: Reads, sink: &mut S) -> usize {
+    fn skim(&mut self, bytes: &[u8], reads: Reads, piece: &mut dyn FnMut(&[u8])) -> usize {
         let unread = match reads {
             Reads::All => false,
             Reads::Beginning => self.token.is_full(),
@@ -226,15 +236,15 @@ impl Scanner {
         if unread {
             self.token.skip(used.saturating_sub(less));
         } else if less == 0 {
-            self.say(text, reads, sink);
+            self.say(text, reads, piece);
         } else {
             while !text.is_empty() {
                 let (run, _) = plain_run(text);
-                self.say(run, reads, sink);
+                self.say(run, reads, piece);
                 text = text.get(run.len()..).unwrap_or_default();
                 if let [_, escape, behind @ ..] = text {
                     let escape = unescape(*escape).unwrap_or_default();
-                    self.say(&[escape], reads, sink);
+                    self.say(&[escape], reads, piece);
                     text = behind;
                 }
             }
@@ -243,14 +253,14 @@ impl Scanner {
     }
 
     /// Takes a piece of what the string says.
-    fn say<S: Sink + ?Sized>(&mut self, text: &[u8], reads: Reads, sink: &mut S) {
+    fn say(&mut self, text: &[u8], reads: Reads, piece: &mut dyn FnMut(&[u8])) {
         if reads == Reads::Length {
             self.token.skip(text.len());
         } else {
             self.token.push(text);
         }
         if reads == Reads::All {
-            sink.piece(text);
+            piece(text);
         }
     }
 

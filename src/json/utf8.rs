@@ -48,6 +48,7 @@ const RULES: [Rule; 8] = [
 ];
 
 /// Which rules each value of a half could break: of the first byte's upper and lower half, and of the second's upper.
+#[expect(clippy::indexing_slicing, reason = "at compile time")]
 const TABLES: [[u8; LANES]; 3] = {
     let mut tables = [[0; LANES]; 3];
     let mut value = 0;
@@ -93,15 +94,11 @@ impl Checked {
         self.first = high
             .look_up(Lanes::of(&first))
             .and(lanes.low_nibbles().look_up(Lanes::of(&low)));
-        let broken = self.first.from_before::<1>(before.first);
+        let broken = self.first.shifted::<1>(before.first);
         let broken = broken.and(high.look_up(Lanes::of(&second)));
         // The highest bit where two places before is E0 and up, or three before F0 and up.
-        let third = lanes
-            .from_before::<2>(before.lanes)
-            .saturating_sub(0xE0 - 0x80);
-        let fourth = lanes
-            .from_before::<3>(before.lanes)
-            .saturating_sub(0xF0 - 0x80);
+        let third = lanes.shifted::<2>(before.lanes).saturating_sub(0xE0 - 0x80);
+        let fourth = lanes.shifted::<3>(before.lanes).saturating_sub(0xF0 - 0x80);
         third.or(fourth).and(Lanes::all(0x80)).xor(broken)
     }
 }

@@ -36,7 +36,16 @@ impl Writer {
     /// RFC 8259 7.
     pub fn string(&mut self, value: &str) -> &mut Self {
         self.comma();
-        self.piece("\"");
+        self.quoted(value)
+    }
+
+    /// A string where no comma is to come, or has come already.
+    pub fn quoted(&mut self, value: &str) -> &mut Self {
+        self.0.push(b'"');
+        if is_plain(value.as_bytes()) {
+            self.piece(value).0.push(b'"');
+            return self;
+        }
         let mut rest = value;
         while let Some(at) = rest.bytes().position(is_special) {
             let (plain, tail) = rest.split_at_checked(at).unwrap_or((rest, ""));
@@ -69,10 +78,22 @@ impl Writer {
 
     /// A string or `null`.
     pub fn optional(&mut self, value: Option<&str>) -> &mut Self {
+        self.comma();
+        self.quoted_or_null(value)
+    }
+
+    /// The same where no comma is to come, or has come already.
+    pub fn quoted_or_null(&mut self, value: Option<&str>) -> &mut Self {
         match value {
-            Some(value) => self.string(value),
-            None => self.verbatim("null"),
+            Some(value) => self.quoted(value),
+            None => self.piece("null"),
         }
+    }
+
+    /// A whole number, likewise.
+    pub fn count(&mut self, value: u64) -> &mut Self {
+        push_decimal(&mut self.0, value);
+        self
     }
 
     /// A whole number.
@@ -112,6 +133,31 @@ impl Writer {
     }
 }
 
+/// Whether all of a text is surely written as it is. As a rule it is: eight bytes at a time.
+fn is_plain(text: &[u8]) -> bool {
+    const fn each(byte: u8) -> u64 {
+        u64::from_le_bytes([byte; 8])
+    }
+    // Of bytes without the highest bit a sum has it where they are large enough, and none carries.
+    let plain = |word: u64| {
+        let low = word & each(0x7f);
+        let is_not = |byte: u8| (low ^ each(byte)).wrapping_add(each(0x7f));
+        let shown = low.wrapping_add(each(0x60)) & is_not(0x7f) & is_not(b'"') & is_not(b'\\');
+        shown & !word & each(0x80) == each(0x80)
+    };
+    let (words, rest) = text.as_chunks::<8>();
+    // What of the last bytes was looked at before is the same.
+    let ends_plain = match (text.last_chunk(), rest.first_chunk(), rest.last_chunk()) {
+        (Some(last), ..) => plain(u64::from_le_bytes(*last)),
+        (None, Some(first), Some(last)) => {
+            let [first, last] = [first, last].map(|half| u32::from_le_bytes(*half));
+            plain(u64::from(first) | (u64::from(last) << 32))
+        }
+        _ => !rest.iter().any(|byte| is_special(*byte)),
+    };
+    ends_plain && words.iter().all(|word| plain(u64::from_le_bytes(*word)))
+}
+
 /// Whether this byte may begin a character that is not written as it is: of U+2028 and U+2029 it is the first of three.
 const fn is_special(byte: u8) -> bool {
     matches!(byte, 0..=0x1f | b'"' | b'\\' | 0x7f | 0xe2)
@@ -119,27 +165,36 @@ const fn is_special(byte: u8) -> bool {
 
 /// Writes a whole number. `format!` would take a hundred times as long.
 pub fn push_decimal(text: &mut Vec<u8>, value: u64) {
-    const BILLION: u64 = 1_000_000_000;
-    // Most numbers are small, and those are divided in a fraction of the time.
-    let small = u32::try_from(value);
-    if small.is_err() {
-        push_decimal(text, value / BILLION);
+    const EIGHT_DIGITS: u64 = 100_000_000;
+    if let digit @ 0..=9 = value {
+        return text.push(b'0' | digit.to_le_bytes()[0]);
     }
-    let mut rest = small.unwrap_or_else(|_| u32::try_from(value % BILLION).unwrap_or_default());
-    let mut digits = [b'0'; 10];
-    let mut used = 0_usize;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' | (rest % 10).to_le_bytes()[0];
-        rest /= 10;
-        used = used.saturating_add(1);
-        if rest == 0 {
-            break;
-        }
+    let (high, low) = match value {
+        ..EIGHT_DIGITS => (0, value),
+        _ => (value / EIGHT_DIGITS, value % EIGHT_DIGITS),
+    };
+    if high > 0 {
+        push_decimal(text, high);
     }
-    // Behind other digits all nine count.
-    let used = if small.is_err() { 9 } else { used };
-    let start = digits.len().saturating_sub(used);
-    text.extend_from_slice(digits.get(start..).unwrap_or_default());
+    let digits = digits(low);
+    // Behind other digits all eight count, else from the first on that is not zero.
+    let zeros = if high > 0 {
+        0
+    } else {
+        digits.trailing_zeros() / 8
+    };
+    let shown = (digits | u64::from_le_bytes([b'0'; 8])).to_le_bytes();
+    text.extend_from_slice(shown.get(zeros as usize..).unwrap_or_default());
+}
+
+/// The eight digits of a number that has no more, a byte each, the first one lowest: fours are parted into pairs and those
+/// into digits, all at once. A product and a shift stand for a division; of numbers this small they are exact.
+const fn digits(value: u64) -> u64 {
+    let fours = (value / 10_000) | ((value % 10_000) << 32);
+    let hundreds = (fours.wrapping_mul(10_486) >> 20) & 0x7f_0000_007f;
+    let pairs = (fours.wrapping_sub(hundreds.wrapping_mul(100)) << 16) | hundreds;
+    let tens = (pairs.wrapping_mul(103) >> 10) & 0xf_000f_000f_000f;
+    (pairs.wrapping_sub(tens.wrapping_mul(10)) << 8) | tens
 }
 
 #[cfg(test)]
@@ -167,14 +222,37 @@ mod tests {
             9_000_000_000,
             5_000_000_000_000_000_007,
         ];
+        // Every pair of digits in every place.
+        let places = (0..4).map(|place| 100_u64.pow(place));
+        let pairs = places.flat_map(|place| (0..100).map(move |pair| pair * place));
+        let fours = (0..10_000).map(|four| four * 10_001);
         for number in [0, 7, 10, 99, 100, 1_000_000_000, u64::MAX]
             .into_iter()
             .chain(large)
+            .chain(pairs)
+            .chain(fours)
         {
             let mut text = Vec::new();
             push_decimal(&mut text, number);
             assert_eq!(text, number.to_string().as_bytes());
         }
+    }
+
+    #[test]
+    fn every_byte_is_seen_wherever_it_stands() {
+        for byte in 0..=u8::MAX {
+            for length in 1..20 {
+                for at in 0..length {
+                    let mut text = vec![b'a'; length];
+                    text[at] = byte;
+                    let special = is_special(byte);
+                    assert!(!special || !is_plain(&text), "{byte} at {at} of {length}");
+                    let plain = byte.is_ascii() && !special;
+                    assert!(!plain || is_plain(&text), "{byte} at {at} of {length}");
+                }
+            }
+        }
+        assert!(is_plain(b""));
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod seed;
 mod shared_data;
 pub mod unlisted;
 mod window;
+pub mod written;
 
 pub use descriptor::Descriptor;
 #[cfg(test)]

@@ -7,6 +7,13 @@ pub trait SharedData {
     /// The value of a key and the version it has; [`Cas::ABSENT`] if there is none.
     fn get(&self, key: &str) -> (Option<Vec<u8>>, Cas);
 
+    /// What a key held when this worker last wrote it, and the version that it has if it still holds that. Good enough to
+    /// try a write: if another worker wrote meanwhile that fails. `None` if nothing is known.
+    fn recall(&self, key: &str) -> Option<(Vec<u8>, Cas)> {
+        let _ = key;
+        None
+    }
+
     /// Writes a value if the key still has that version.
     fn set(&mut self, key: &str, value: &[u8], cas: Cas) -> Result<(), CasMismatch>;
 }
@@ -39,30 +46,62 @@ pub(crate) enum Change<T> {
 /// Far more than the other workers can write between our `get` and our `set`, yet an end.
 const MAX_TRIES: usize = 1_000;
 
+/// A value as it was read, or as it is remembered.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) value: Vec<u8>,
+    version: Cas,
+    /// Perhaps out of date: no decision may rest on it but one that is written.
+    pub(super) remembered: bool,
+}
+
+impl Loaded {
+    pub(super) fn read(shared: &impl SharedData, key: &str) -> Self {
+        let (value, version) = shared.get(key);
+        Self {
+            value: value.unwrap_or_default(),
+            version,
+            remembered: false,
+        }
+    }
+
+    /// Reads only what is not remembered.
+    pub(super) fn recall(shared: &impl SharedData, key: &str) -> Self {
+        match shared.recall(key) {
+            Some((value, version)) => Self {
+                value,
+                version,
+                remembered: true,
+            },
+            None => Self::read(shared, key),
+        }
+    }
+}
+
 /// Changes one value; `change` runs again on the new value each time another worker wrote first.
 pub(crate) fn update<T>(
     shared: &mut impl SharedData,
     key: &str,
     change: impl FnMut(&mut Vec<u8>) -> Change<T>,
 ) -> Result<T, Contended> {
-    let loaded = shared.get(key);
+    let loaded = Loaded::recall(shared, key);
     update_from(shared, key, loaded, change)
 }
 
-/// The same, of a value that was read already.
+/// The same, of a value that was loaded already.
 pub(super) fn update_from<T>(
     shared: &mut impl SharedData,
     key: &str,
-    mut loaded: (Option<Vec<u8>>, Cas),
+    mut loaded: Loaded,
     mut change: impl FnMut(&mut Vec<u8>) -> Change<T>,
 ) -> Result<T, Contended> {
     for _ in 0..MAX_TRIES {
-        let (value, cas) = loaded;
-        let mut value = value.unwrap_or_default();
-        match change(&mut value) {
-            Change::Keep(answer) => return Ok(answer),
-            Change::Write(answer) if shared.set(key, &value, cas).is_ok() => return Ok(answer),
-            Change::Write(_) => loaded = shared.get(key),
+        match change(&mut loaded.value) {
+            Change::Keep(answer) if !loaded.remembered => return Ok(answer),
+            Change::Write(answer) if shared.set(key, &loaded.value, loaded.version).is_ok() => {
+                return Ok(answer);
+            }
+            _ => loaded = Loaded::read(shared, key),
         }
     }
     Err(Contended)

@@ -109,12 +109,14 @@ impl Target {
 /// The provider that alone has this path, where its shape is another's.
 fn owner(endpoint: &Endpoint) -> Option<Provider> {
     let path = endpoint.path;
-    if path.starts_with("/openai/deployments/") {
+    if path.starts_with("/openai/") {
         Some(Provider::AzureOpenAi)
     } else if path.starts_with("/v1beta|v1alpha/openai/")
         || path.ends_with("/endpoints/openapi/chat/completions")
     {
         Some(Provider::Gemini)
+    } else if path.starts_with("/api/") {
+        Some(Provider::Ollama)
     } else {
         None
     }

@@ -170,6 +170,11 @@ impl Screening {
         }
     }
 
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.rules.is_empty() && self.moderators.is_empty()
+    }
+
     /// Whether any of them looks for something here.
     pub fn is_concerned(&self) -> bool {
         let mut rules = self.rules.iter();

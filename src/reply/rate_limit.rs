@@ -28,9 +28,11 @@ const OPENAI_TOKENS: [&str; 3] = [
 
 /// Whether a field of an upstream's answer describes the shared account's limits.
 pub fn is_upstream_limit(name: &[u8]) -> bool {
-    UPSTREAM_PREFIXES
-        .iter()
-        .any(|prefix| name.starts_with(prefix))
+    // Most names begin with none of their letters.
+    matches!(name.first(), Some(b'a' | b'r' | b'x'))
+        && UPSTREAM_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
 }
 
 /// Adds the headers that tell a caller where it stands. `elapsed_ms` since the standings were taken.

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use support::core::Core;
 use support::scenario::{Answer, Outcome, Request};
 
+/// What it says to a question.
+type Endpoint = fn(&str) -> Option<Vec<u8>>;
+
 fn core(policies: &Value) -> Core {
     let mut core = Core::new(&on_answers(policies)).unwrap();
     core.moderation.answer = |question| {
@@ -148,7 +151,7 @@ fn flag_holds_nothing_and_tells_behind_the_event() {
 
 #[test]
 fn failure_mode_decides_what_is_not_judged() {
-    let answers: [fn(&str) -> Option<Vec<u8>>; 3] = [
+    let answers: [Endpoint; 3] = [
         |_| None,
         |_| Some(b"{\"results\":[]}".to_vec()),
         |_| Some(vec![0xff; 100]),

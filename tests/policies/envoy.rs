@@ -19,7 +19,7 @@ async fn prompts_are_blocked_or_rewritten() {
         return;
     };
     // Every seventh place, each with another kind: all of them run in the core.
-    for (at, (path, template)) in super::prompts::places().into_iter().enumerate().step_by(7) {
+    for (at, (path, template)) in super::places::places().into_iter().enumerate().step_by(7) {
         let kind = KINDS[at % KINDS.len()];
         let [text, left] = kind.texts();
         let body = filled(&template, &text);

@@ -278,7 +278,8 @@ fn chunks_change_nothing() {
         for kind in [KINDS[0], KINDS[7]] {
             let text = place.text(kind.thing);
             let middle = text.len() / 2;
-            let at = (middle..).find(|at| text.is_char_boundary(*at)).unwrap();
+            let mut ends = middle..=text.len();
+            let at = ends.find(|at| text.is_char_boundary(*at)).unwrap();
             let stream = answer(
                 place.content_type(),
                 &place.stream(&[&text[..at], &text[at..]]),
@@ -412,7 +413,8 @@ fn every_kind_is_found_in_frames() {
     let plain = |event: &Value| event.clone();
     let converse = "/model/m/converse-stream";
     let invoke = "/model/m/invoke-with-response-stream";
-    let cases: [(&str, &dyn Fn(&Value) -> Value, Value); 8] = [
+    type Form<'a> = &'a dyn Fn(&Value) -> Value;
+    let cases: [(&str, Form<'_>, Value); 8] = [
         (
             converse,
             &plain,

@@ -38,6 +38,7 @@ struct Host {
     /// The body of the answer that is told of.
     answer: Bytes,
     reply: Option<u16>,
+    reply_body: Bytes,
     calls: BTreeMap<&'static str, u32>,
     log: String,
 }
@@ -54,7 +55,7 @@ pub(crate) struct Cost {
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) status: u16,
-    /// What the client got of an upstream's answer.
+    /// What the client got.
     pub(crate) body: String,
     pub(crate) event: String,
     pub(crate) cost: Cost,
@@ -138,17 +139,16 @@ impl Vm {
         host.reply = None;
         host.request = fields(request.headers);
         self.callback("proxy_on_context_create", &[id, ROOT]);
-        let mut body = Bytes::new();
-        let forwarded = self.ask(id, request);
-        if forwarded {
-            body = self.answer(id, answer);
+        let body = if self.ask(id, request) {
+            self.answer(id, answer)
         } else {
             // Our own answer passes through our own filter.
             let status = self.store.data().reply.unwrap_or(0).to_string();
             self.store.data_mut().response = fields(&[(":status", &status)]);
             self.callback("proxy_on_response_headers", &[id, 1, 0]);
             self.callback("proxy_on_response_body", &[id, 100, 1]);
-        }
+            std::mem::take(&mut self.store.data_mut().reply_body)
+        };
         self.callback("proxy_on_log", &[id]);
         assert_eq!(self.callback("proxy_on_done", &[id]), 1);
         self.callback("proxy_on_delete", &[id]);
@@ -413,7 +413,9 @@ fn data(linker: &mut Linker<Host>) {
         if version.is_some_and(|version| cas != 0 && cas != version) {
             return Ok(CAS_MISMATCH);
         }
-        shared.insert(key, (value, version.unwrap_or(0) + 1));
+        // All writes of a process are numbered in one row.
+        let newest = shared.values().map(|(_, version)| *version).max();
+        shared.insert(key, (value, newest.unwrap_or(0) + 1));
         Ok(OK)
     });
     define(linker, "proxy_get_property", |caller: Caller<'_, Host>, path: u32, path_size: u32, data: u32, size: u32| -> Result32 {
@@ -457,8 +459,10 @@ fn calls(linker: &mut Linker<Host>) {
 
 #[rustfmt::skip]
 fn rest(linker: &mut Linker<Host>) {
-    define(linker, "proxy_send_local_response", |caller: Caller<'_, Host>, status: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: i32| -> Result32 {
+    define(linker, "proxy_send_local_response", |caller: Caller<'_, Host>, status: u32, _: u32, _: u32, body: u32, body_size: u32, _: u32, _: u32, _: i32| -> Result32 {
         let mut view = View::of(caller, "send_local_response");
+        let body = view.read(body, body_size);
+        view.0.data_mut().reply_body = body;
         view.0.data_mut().reply = u16::try_from(status).ok();
         Ok(OK)
     });

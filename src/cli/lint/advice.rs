@@ -20,6 +20,10 @@ const ADVICE: &[(&str, &str)] = &[
         "`cohort key new NAME` makes one, or `consumers` with keys of their own are in it",
     ),
     (
+        "is in no group",
+        "`cohort consumer move` puts it into one, or name a `default_group`",
+    ),
+    (
         "has a key in plain text",
         "`cohort key rotate NAME` writes digests",
     ),
@@ -111,6 +115,7 @@ consumer_groups:
      rate_limits: {tokens_per_day: 1}}
   - {name: b, allowed_models: []}
   - {name: c, parent: a, allowed_models: [o1]}
+consumers: [{name: d, api_key: alone}]
 policies:
   - {name: m, type: content_filter}
   - {name: f, type: content_filter, action: flag, config: {cluster: c, failure_mode: deny}}

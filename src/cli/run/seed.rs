@@ -9,7 +9,7 @@ use crate::limit::{Clock, Limit, Unit, Window};
 use crate::policy::{Group, Place, Policy};
 use crate::time::{Timestamp, UtcOffset};
 use serde::Deserialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, BufRead};
 use std::rc::Rc;
 
@@ -63,6 +63,8 @@ pub(super) fn sum(
         .map(|consumer| (&*consumer.name, consumer))
         .collect();
     let mut records: BTreeMap<Rc<str>, Record> = BTreeMap::new();
+    // Consumers that the file does not name.
+    let mut unlisted: HashSet<String> = HashSet::new();
     let mut line = Vec::new();
     let oldest = oldest(policy, now);
     for mut log in logs {
@@ -80,6 +82,11 @@ pub(super) fn sum(
                 && event.counts()
             {
                 let consumer = event.consumer.as_deref();
+                unlisted.extend(
+                    consumer
+                        .filter(|name| !consumers.contains_key(name))
+                        .map(str::to_owned),
+                );
                 let consumer = consumer.and_then(|name| consumers.get(name));
                 let consumer = consumer.map(|consumer| &***consumer);
                 let counters = event.counters(&policy.resolve(group, consumer, Place::default()));
@@ -87,6 +94,17 @@ pub(super) fn sum(
             }
         }
     }
+    // Not more of them than the filter itself would keep.
+    let mut room = policy.max_unlisted;
+    records.retain(|_, record| {
+        let consumer = record.counter.descriptor.consumer.as_deref();
+        if consumer.is_none_or(|name| !unlisted.contains(name)) {
+            return true;
+        }
+        let has_room = room > 0;
+        room = room.saturating_sub(1);
+        has_room
+    });
     Ok(records.into_values().flat_map(Record::seeds).collect())
 }
 
@@ -305,6 +323,32 @@ consumer_groups:
             }
         }
         lines
+    }
+
+    #[test]
+    fn no_more_unlisted_consumers_than_there_is_room_for() {
+        let config = Config::from_yaml(
+            "
+version: '1'
+identity: {consumer_header: x-user, trusted: true, max_consumers: 3}
+consumer_groups: [{name: a, consumer_rate_limits: {requests_per_day: 9}}]
+consumers: [{name: ann, groups: [a]}]
+",
+        );
+        let policy = Policy::compile(config.unwrap(), |_| None).unwrap();
+        let names = (0..9).map(|number| format!("user-{number}"));
+        let lines = names.chain(["ann".to_owned()]).map(|name| {
+            let mut event = event("2026-11-21T08:00:00Z", "allowed", "m");
+            event["consumer"] = json!(name);
+            event.to_string()
+        });
+        let log = lines.collect::<Vec<_>>().join("\n");
+        let now = Timestamp::parse_rfc3339("2026-11-21T09:00:00Z", UtcOffset(0)).unwrap();
+        let seeds = sum([log.as_bytes()], &policy, now).unwrap();
+        let names: Vec<_> = (seeds.iter())
+            .map(|seed| seed.descriptor.consumer.as_deref().unwrap())
+            .collect();
+        assert_eq!(names, ["ann", "user-0", "user-1", "user-2"]);
     }
 
     #[test]

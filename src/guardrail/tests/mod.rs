@@ -244,3 +244,32 @@ proptest! {
         prop_assert_eq!(find(&search, &[&bytes[..cut], &bytes[cut..]]), whole);
     }
 }
+
+/// What is decided about numbers that are not written as people write them (`docs/policies.md`).
+#[test]
+fn digits_in_disguise() {
+    let search = everything();
+    for (text, found) in [
+        ("４１１１ １１１１ １１１１ １１１１", true),
+        ("４１１１111111111111", true),
+        ("4111\u{200b}1111\u{200b}1111\u{200b}1111", true),
+        ("4111\u{a0}1111\u{202f}1111\u{2009}1111", true),
+        (r#"{"n":"\u0034111\u0031111 1111 1111"}"#, true),
+        (r#"{"n":"card\n4111111111111111"}"#, true),
+        // By mistake nobody writes like this.
+        (
+            "4\u{200b}1\u{200b}1\u{200b}1\u{200b}1\u{200b}1\u{200b}1\u{200b}1\u{200b}1\u{200b}1\u{200b}1\u{200b}1\u{200b}1\u{200b}1\u{200b}1\u{200b}1",
+            false,
+        ),
+        ("%34%31%31%31%31%31%31%31%31%31%31%31%31%31%31%31", false),
+        ("NDExMTExMTExMTExMTExMQ==", false),
+        (r"\u0034111111111111111", false),
+    ] {
+        let findings = find(&search, &[text.as_bytes()]);
+        assert_eq!(
+            findings.entities.contains(Entity::CreditCard),
+            found,
+            "{text}"
+        );
+    }
+}

@@ -3,7 +3,8 @@
 use super::scan;
 use crate::json::string::unescaped;
 use crate::json::{
-    Container, KeyMatch, PathMatcher, Patterns, Scalar, Scanner, Sink, Span, Text, decimal,
+    Container, JsonError, KeyMatch, PathMatcher, Patterns, Reads, Scalar, Scanner, Sink, Span,
+    Text, decimal,
 };
 
 use proptest::prelude::*;
@@ -118,6 +119,69 @@ fn same_as_serde(document: &[u8]) {
     );
 }
 
+/// Pieces of long texts: mostly good ones.
+fn text_piece() -> impl Strategy<Value = Vec<u8>> {
+    let escapes = vec![
+        "\\n",
+        "\\\"",
+        "\\\\",
+        "\\b",
+        "\\u00e9",
+        "\\u4f60",
+        "\\ud83d\\ude00",
+    ];
+    prop_oneof![
+        20 => "[ -!#-\\[\\]-~]{1,40}".prop_map(String::into_bytes),
+        20 => "[é–你😀가ไa]{1,20}".prop_map(String::into_bytes),
+        20 => proptest::sample::select(escapes).prop_map(|escape| escape.as_bytes().to_vec()),
+        1 => proptest::collection::vec(any::<u8>(), 1..3),
+        1 => piece().prop_map(<[u8]>::to_vec),
+    ]
+}
+
+fn cut<'a>(document: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]> {
+    let places = cuts
+        .iter()
+        .map(|cut| cut.index(document.len().saturating_add(1)));
+    let mut places: Vec<usize> = places.collect();
+    places.sort_unstable();
+    let mut pieces = Vec::new();
+    let mut from = 0;
+    for to in places.into_iter().chain([document.len()]) {
+        pieces.push(&document[from..to]);
+        from = to;
+    }
+    pieces
+}
+
+/// What comes of strings for a sink that reads so much of them.
+struct Texts {
+    reads: Reads,
+    lens: Vec<u64>,
+    said: Vec<u8>,
+}
+
+impl Sink for Texts {
+    fn reads(&self) -> Reads {
+        self.reads
+    }
+
+    fn piece(&mut self, piece: &[u8]) {
+        if self.reads == Reads::All {
+            self.said.extend_from_slice(piece);
+        }
+    }
+
+    fn scalar(&mut self, value: Scalar<'_>, _: Span) {
+        if let Scalar::String(text) = value {
+            self.lens.push(text.len);
+            if self.reads == Reads::Beginning {
+                self.said.extend_from_slice(text.bytes);
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
 
@@ -143,15 +207,41 @@ proptest! {
 
     #[test]
     fn cuts_change_nothing(document in document(), cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..4)) {
-        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(document.len().saturating_add(1))).collect();
-        cuts.sort_unstable();
-        let mut pieces = Vec::new();
-        let mut from = 0;
-        for cut in cuts.into_iter().chain([document.len()]) {
-            pieces.push(&document[from..cut]);
-            from = cut;
-        }
+        let pieces = cut(&document, &cuts);
         prop_assert_eq!(scan(&pieces), scan(&[&document]));
+    }
+
+    #[test]
+    fn long_texts_are_the_same_in_blocks_and_byte_by_byte(
+        text in proptest::collection::vec(text_piece(), 1..40),
+        padding in 0_usize..80,
+        cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..3),
+    ) {
+        let document = [b"[\"", &text.concat()[..], b"\",\"", &b"x".repeat(padding), b"\"]"].concat();
+        same_as_serde(&document);
+        let bytes: Vec<&[u8]> = document.chunks(1).collect();
+        let pieces = cut(&document, &cuts);
+        prop_assert_eq!(scan(&[&document]), scan(&bytes));
+        prop_assert_eq!(scan(&pieces), scan(&bytes));
+        for reads in [Reads::All, Reads::Beginning, Reads::Length] {
+            let read = |pieces: &[&[u8]]| {
+                let mut texts = Texts { reads, lens: Vec::new(), said: Vec::new() };
+                let mut scanner = Scanner::new();
+                pieces.iter().try_for_each(|piece| scanner.push(piece, &mut texts))?;
+                scanner.finish(&mut texts)?;
+                Ok::<_, JsonError>((texts.lens, texts.said))
+            };
+            let expected = read(&bytes);
+            prop_assert_eq!(&read(&[&document]), &expected);
+            prop_assert_eq!(&read(&pieces), &expected);
+            if let (Ok((had, said)), Ok(strings)) = (expected, serde_json::from_slice::<Vec<String>>(&document)) {
+                let lens: Vec<u64> = strings.iter().map(|text| text.len() as u64).collect();
+                prop_assert_eq!(had, lens);
+                if reads == Reads::All {
+                    prop_assert_eq!(said, strings.concat().into_bytes());
+                }
+            }
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub use standing::Standing;
 
 use super::holds::Holds;
 use super::record::{Change, Key, Record};
-use super::shared_data::{self, Cas, update, update_from};
+use super::shared_data::{self, Loaded, update, update_from};
 use super::{Clock, Contended, Descriptor, Limit, SharedData, Unit};
 use judge::Wait;
 use std::rc::Rc;
@@ -154,6 +154,18 @@ pub struct Over {
     pub standings: Vec<Standing>,
 }
 
+impl Over {
+    /// Has the limit stand as this request finds it: with room for a smaller one, but not for this one.
+    pub fn tell_wait(&mut self) {
+        let (counter, limit) = (self.counter, self.limit);
+        let mut standings = self.standings.iter_mut();
+        let fired = standings.find(|own| (own.counter, own.limit) == (counter, limit));
+        if let Some(fired) = fired.filter(|_| limit.unit != Unit::ConcurrentRequests) {
+            fired.reset_ms = self.retry_after_ms;
+        }
+    }
+}
+
 /// What a request was admitted with: what of it can be given back, and from where.
 #[derive(Debug, Default)]
 pub struct Permit {
@@ -224,9 +236,6 @@ pub struct Ledger<'a, S> {
     pub clock: Clock,
 }
 
-/// A record as it was read.
-type Loaded = (Option<Vec<u8>>, Cas);
-
 impl<S: SharedData> Ledger<'_, S> {
     /// Checks a request, counts it and reserves its tokens; or finds it refused and
     /// counts nothing. Answers where all limits stand after it.
@@ -236,20 +245,15 @@ impl<S: SharedData> Ledger<'_, S> {
         check: Check,
         permit: &mut Permit,
     ) -> Result<Vec<Standing>, Refused> {
-        let mut loaded: Vec<Loaded> = (self.counters.iter())
-            .map(|counter| self.shared.get(&counter.record))
+        let counters = self.counters.iter();
+        let mut loaded: Vec<Loaded> = (counters.clone())
+            .map(|counter| Loaded::recall(self.shared, &counter.record))
             .collect();
-        let mut worst: Option<(usize, Wait)> = None;
-        for (at, (bytes, _)) in loaded.iter_mut().enumerate() {
-            let Some(counter) = self.counters.get(at) else {
-                continue;
-            };
-            let record = Record::open(bytes.get_or_insert_default());
-            if let Some(wait) = judge::wait(counter, &record, demand, check, self.clock)
-                && worst.as_ref().is_none_or(|(_, other)| wait > *other)
-            {
-                worst = Some((at, wait));
-            }
+        let mut worst = self.worst(&mut loaded, demand, check);
+        if worst.is_some() && loaded.iter().any(|loaded| loaded.remembered) {
+            // Nobody is refused for what may be out of date.
+            loaded = (counters.map(|counter| Loaded::read(self.shared, &counter.record))).collect();
+            worst = self.worst(&mut loaded, demand, check);
         }
         if let Some((counter, wait)) = worst {
             let standings = self.standings_in(&mut loaded);
@@ -279,9 +283,23 @@ impl<S: SharedData> Ledger<'_, S> {
     /// Where all limits stand.
     pub fn standings(&self) -> Vec<Standing> {
         let mut loaded: Vec<Loaded> = (self.counters.iter())
-            .map(|counter| self.shared.get(&counter.record))
+            .map(|counter| Loaded::read(self.shared, &counter.record))
             .collect();
         self.standings_in(&mut loaded)
+    }
+
+    /// What the request has to wait for longest, and the position of its counter.
+    fn worst(&self, loaded: &mut [Loaded], demand: Demand, check: Check) -> Option<(usize, Wait)> {
+        let mut worst: Option<(usize, Wait)> = None;
+        for (at, (counter, loaded)) in self.counters.iter().zip(loaded).enumerate() {
+            let record = Record::open(&mut loaded.value);
+            if let Some(wait) = judge::wait(counter, &record, demand, check, self.clock)
+                && worst.as_ref().is_none_or(|(_, other)| wait > *other)
+            {
+                worst = Some((at, wait));
+            }
+        }
+        worst
     }
 
     /// Gives back what was held and counts what was used, over the quota too: the window pays an overdraft back.
@@ -330,8 +348,8 @@ impl<S: SharedData> Ledger<'_, S> {
 
     fn standings_in(&self, loaded: &mut [Loaded]) -> Vec<Standing> {
         let mut standings = Vec::new();
-        for (at, (counter, (bytes, _))) in self.counters.iter().zip(loaded).enumerate() {
-            let record = Record::open(bytes.get_or_insert_default());
+        for (at, (counter, loaded)) in self.counters.iter().zip(loaded).enumerate() {
+            let record = Record::open(&mut loaded.value);
             standings.extend(standing::of(
                 counter,
                 at,
@@ -365,36 +383,39 @@ impl<S: SharedData> Ledger<'_, S> {
                 return shared_data::Change::Keep(Err(wait));
             }
             let mut changed = false;
-            let mut lines = Vec::with_capacity(counter.limits.len());
+            let mut lines: Vec<Line> = Vec::with_capacity(counter.limits.len());
+            let mut after = Vec::with_capacity(counter.limits.len());
             for (position, (limit, _)) in counter.all().enumerate() {
                 let key = Key::of(&limit);
-                let mut earlier = counter.all().take(position);
-                if earlier.any(|(earlier, _)| Key::of(&earlier) == key) {
-                    continue;
+                let mut tally = None;
+                if !lines.iter().any(|earlier| earlier.key == key) {
+                    let change = Change {
+                        count: u64::from(limit.unit == Unit::Requests),
+                        hold: demand.reserves(&limit),
+                        ..Change::default()
+                    };
+                    let mut line = Line {
+                        counter: at,
+                        unit: limit.unit,
+                        key,
+                        counted: (0, change.count),
+                        bucket: 0,
+                        held: change.hold,
+                    };
+                    if change.count > 0 || change.hold > 0 {
+                        let (place, then) = record.charge(&limit, &change, &counter.limits, clock);
+                        line.counted.0 = place.counted;
+                        line.bucket = place.held;
+                        changed = true;
+                        tally = Some(then);
+                    }
+                    lines.push(line);
                 }
-                let change = Change {
-                    count: u64::from(limit.unit == Unit::Requests),
-                    hold: demand.reserves(&limit),
-                    ..Change::default()
-                };
-                let mut line = Line {
-                    counter: at,
-                    unit: limit.unit,
-                    key,
-                    counted: (0, change.count),
-                    bucket: 0,
-                    held: change.hold,
-                };
-                if change.count > 0 || change.hold > 0 {
-                    let place = record.change(key, &change, &counter.limits, clock);
-                    line.counted.0 = place.counted;
-                    line.bucket = place.held;
-                    changed = true;
+                if position < counter.limits.len() {
+                    let tally = tally.unwrap_or_else(|| record.tally(&limit, clock));
+                    after.push(standing::of_tally(&limit, at, &tally, demand));
                 }
-                lines.push(line);
             }
-            let mut after = Vec::with_capacity(counter.limits.len());
-            after.extend(standing::of(&counter, at, &record, demand, clock));
             if changed {
                 shared_data::Change::Write(Ok((lines, after)))
             } else {

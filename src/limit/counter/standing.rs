@@ -1,7 +1,7 @@
 //! Where limits stand, as answers tell it.
 
 use super::{Counter, Demand, judge};
-use crate::limit::record::Record;
+use crate::limit::record::{Record, Tally};
 use crate::limit::{Clock, Limit, Unit};
 
 /// Where one limit stands.
@@ -32,29 +32,29 @@ pub(super) fn of(
     own: Demand,
     clock: Clock,
 ) -> impl Iterator<Item = Standing> {
-    counter.limits.iter().map(move |limit| {
-        let own = if limit.unit.is_tokens() {
-            own.reserves(limit)
-        } else {
-            0
-        };
-        let tally = record.tally(limit, clock);
-        let held = tally.held.saturating_sub(own);
-        let (used, clear_ms) = match limit.unit {
-            Unit::ConcurrentRequests => (held, 0),
-            _ => (tally.used(), tally.clears_in()),
-        };
-        let reserved = if limit.unit.is_tokens() { held } else { 0 };
-        Standing {
-            counter: at,
-            limit: *limit,
-            used,
-            reserved,
-            remaining: limit.quota.saturating_sub(used.saturating_add(reserved)),
-            reset_ms: judge::wait_for(&tally, limit, 1, held),
-            clear_ms,
-        }
-    })
+    let limits = counter.limits.iter();
+    limits.map(move |limit| of_tally(limit, at, &record.tally(limit, clock), own))
+}
+
+/// Where one of them stands by what its record has of it.
+pub(super) fn of_tally(limit: &Limit, at: usize, tally: &Tally, own: Demand) -> Standing {
+    let tokens = limit.unit.is_tokens();
+    let own = if tokens { own.reserves(limit) } else { 0 };
+    let held = tally.held.saturating_sub(own);
+    let (used, clear_ms) = match limit.unit {
+        Unit::ConcurrentRequests => (held, 0),
+        _ => (tally.used(), tally.clears_in()),
+    };
+    let reserved = if tokens { held } else { 0 };
+    Standing {
+        counter: at,
+        limit: *limit,
+        used,
+        reserved,
+        remaining: limit.quota.saturating_sub(used.saturating_add(reserved)),
+        reset_ms: judge::wait_for(tally, limit, 1, held),
+        clear_ms,
+    }
 }
 
 /// The same of a budget.

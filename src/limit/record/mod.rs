@@ -178,27 +178,46 @@ impl<'a> Record<'a> {
         limits: &[Limit],
         clock: Clock,
     ) -> Place {
+        self.change_in(key, key.window(), change, limits, clock).0
+    }
+
+    /// The same of a limit's entry; answers what the record has of the limit then, as [`tally`](Self::tally) would.
+    pub(super) fn charge(
+        &mut self,
+        limit: &Limit,
+        change: &Change<'_>,
+        limits: &[Limit],
+        clock: Clock,
+    ) -> (Place, Tally) {
+        let window = Some(limit.window);
+        self.change_in(Key::of(limit), window, change, limits, clock)
+    }
+
+    fn change_in(
+        &mut self,
+        key: Key,
+        window: Option<Window>,
+        change: &Change<'_>,
+        limits: &[Limit],
+        clock: Clock,
+    ) -> (Place, Tally) {
         let known = self.entries_mut().iter_mut().find(|e| key_of(e) == key);
         let (mut counted, mut held) = known.as_ref().map_or_else(Default::default, |entry| {
             (counted_in(entry), held_in(entry))
         });
-        if let Some(window) = key.window() {
-            counted.roll(window, clock);
-        }
+        let bucket = window.map(|window| counted.roll(window, clock));
         if change.hold > 0 || held.weighs() {
             held.roll(key.hold(), clock);
         }
         counted.current = counted.current.saturating_add(change.count);
         held.current = held.current.saturating_add(change.hold);
-        let (bucket, amount) = change.uncount;
-        counted.take(bucket, amount);
+        let (uncounted, amount) = change.uncount;
+        if amount > 0 {
+            counted.take(uncounted, amount);
+        }
         for &(bucket, amount) in change.release {
             held.take(bucket, amount);
         }
-        let place = Place {
-            counted: counted.index,
-            held: held.index,
-        };
         if let Some(entry) = known {
             put(entry, counted, held);
         } else if counted.weighs() || held.weighs() {
@@ -209,7 +228,17 @@ impl<'a> Record<'a> {
             put(&mut entry, counted, held);
             self.0.extend_from_slice(entry.as_flattened());
         }
-        place
+        let place = Place {
+            counted: counted.index,
+            held: held.index,
+        };
+        let tally = Tally {
+            counted,
+            window: window.unwrap_or(Window::Total),
+            bucket: bucket.unwrap_or_default(),
+            held: held.current.saturating_add(held.previous),
+        };
+        (place, tally)
     }
 
     fn find(&self, key: Key) -> Option<&Entry> {

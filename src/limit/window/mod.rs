@@ -46,12 +46,9 @@ impl Buckets {
     /// different order do that all the time) the stored bucket stays the current one. Further back, all that was counted
     /// moves into the bucket of `clock`: better counted too long than locked until the old time comes round again.
     pub(crate) fn roll(&mut self, window: Window, clock: Clock) -> Bucket {
-        // As a rule it is the bucket of `clock` already, and to see that takes no division. What a month is takes several.
-        if window != Window::Month {
-            let bucket = window.bucket(self.index, clock);
-            if bucket.holds_now {
-                return bucket;
-            }
+        // As a rule it is the bucket of `clock` already, and to see that takes no division.
+        if let Some(bucket) = window.current(self.index, clock) {
+            return bucket;
         }
         let now = window.index(clock);
         let (current, previous) = match now.saturating_sub(self.index) {
@@ -164,7 +161,7 @@ impl Buckets {
 }
 
 /// Where `now` is in a bucket; milliseconds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Bucket {
     /// How long the bucket is.
     length: u64,
@@ -172,8 +169,6 @@ pub(crate) struct Bucket {
     remaining: u64,
     /// How long until it begins, if the clock was set back; its beginning stands in for `now` then.
     lead: u64,
-    /// Whether it is the bucket of `now`.
-    holds_now: bool,
 }
 
 impl Window {
@@ -205,6 +200,24 @@ impl Window {
         LocalTime::midnight(days, offset).utc_ms()
     }
 
+    /// The bucket, if it is one of a fixed length that holds the moment.
+    fn current(self, index: i64, clock: Clock) -> Option<Bucket> {
+        let (length, offset) = match self {
+            Self::Fixed(seconds) | Self::Sliding(seconds) => (length_ms(seconds), UtcOffset(0)),
+            Self::Day => (DAY_MS, clock.offset),
+            _ => return None,
+        };
+        // A number that has nothing to do with the moment gives a beginning that has not either, overflow or not.
+        let start = index.wrapping_mul(length).wrapping_sub(offset.ms());
+        let passed = clock.now.0.wrapping_sub(start.cast_unsigned());
+        let length = length.cast_unsigned();
+        (passed < length).then(|| Bucket {
+            length,
+            remaining: length.wrapping_sub(passed),
+            lead: 0,
+        })
+    }
+
     pub(crate) fn bucket(self, index: i64, clock: Clock) -> Bucket {
         let start = self.start_ms(index, clock.offset);
         let end = match self {
@@ -221,7 +234,6 @@ impl Window {
             length,
             remaining: span(now, end).clamp(1, length),
             lead: span(now, start),
-            holds_now: (start..end).contains(&now),
         }
     }
 
@@ -245,7 +257,8 @@ impl Window {
 const DAY_MS: i64 = 86_400_000;
 
 fn length_ms(seconds: u32) -> i64 {
-    i64::from(seconds.max(1)).saturating_mul(1_000)
+    // Far from the greatest number.
+    i64::from(seconds.max(1)).wrapping_mul(1_000)
 }
 
 #[derive(Clone, Copy)]

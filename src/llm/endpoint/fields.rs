@@ -153,6 +153,10 @@ pub(super) static CHAT: Fields = Fields::new(&[
     &["fallbacks", "*"],
     &["fallbacks", "*", "model"],
     &["tools", "*", "model"],
+    // LiteLLM: maps of models, which no model's name is.
+    &["context_window_fallbacks"],
+    &["context_window_fallback_dict"],
+    &["content_policy_fallbacks"],
 ]);
 
 /// Responses: tools that are models themselves.
@@ -163,6 +167,9 @@ pub(super) static RESPONSES: Fields = Fields::new(&[
     &["fallbacks", "*", "model"],
     &["tools", "*", "model"],
     &["moderation", "model"],
+    &["context_window_fallbacks"],
+    &["context_window_fallback_dict"],
+    &["content_policy_fallbacks"],
 ]);
 
 /// Realtime sessions, made ahead of their connection, or with the offer that begins it.

@@ -74,6 +74,9 @@ pub static ENDPOINTS: &[Endpoint] = &[
     row("threads",        "*",    "/v1/threads/**",                                      Any,        &RESPONSES, OpenAi,    U::OpenAi,          Asked,   Closed),
     row("uploads",        "*",    "/v1/uploads/**",                                      Any,        &MODEL,     OpenAi,    U::None,            Asked,   Closed),
     row("vector_stores",  "*",    "/v1/vector_stores/**",                                Any,        &MODEL,     OpenAi,    U::None,            Asked,   Closed),
+    // Azure's own client, of a dated `api-version`, has these beside the deployments.
+    row("responses",      "POST", "/openai/responses",                                   Json,       &RESPONSES, OpenAi,    U::OpenAiResponses, Asked,   Open),
+    row("stored_responses","*",   "/openai/responses/**",                                Any,        &RESPONSES, OpenAi,    U::OpenAiResponses, Asked,   Closed),
     // Azure's deployments: the path names the model, the body's is ignored there as here.
     row("chat",           "POST", "/openai/deployments/{model}/chat/completions",        Json,       &AZURE,     OpenAi,    U::OpenAi,          Asked,   Open),
     row("chat",           "POST", "/openai/deployments/{model}/extensions/chat/completions",

@@ -3,12 +3,15 @@
 
 use super::*;
 use crate::limit::Window;
+use crate::limit::written::{Remembering, Written};
 use proptest::prelude::*;
+use std::cell::RefCell;
 
 /// One worker of an Envoy, and the counters of its requests.
 #[derive(Default)]
 pub(super) struct Worker {
     holds: Holds,
+    written: RefCell<Written>,
 }
 
 impl Worker {
@@ -17,9 +20,10 @@ impl Worker {
         shared: &'a mut Fake,
         counters: &'a [Rc<Counter>],
         ms: u64,
-    ) -> Ledger<'a, Fake> {
+    ) -> Ledger<'a, Remembering<'a, Fake>> {
+        let written = &self.written;
         Ledger {
-            shared,
+            shared: Box::leak(Box::new(Remembering { shared, written })),
             holds: &mut self.holds,
             counters,
             clock: at(ms),
@@ -83,6 +87,26 @@ fn held(shared: &mut Fake, counter: &Rc<Counter>, ms: u64) -> u64 {
         .iter()
         .map(|limit| record.tally(limit, at(ms)).held);
     held.sum()
+}
+
+/// What a worker remembers may be out of date: then nobody is refused for it, and nobody let in.
+#[test]
+fn what_another_worker_did_counts() {
+    let counters = [of("a", &[slots(2)])];
+    let (mut shared, none) = (Fake::default(), Tokens::default());
+    let [mut one, mut other] = [Worker::default(), Worker::default()];
+    let first = one.admit(&mut shared, &counters, none, NOON).unwrap();
+    let second = other.admit(&mut shared, &counters, none, NOON).unwrap();
+    // It remembers that there was room.
+    assert!(one.admit(&mut shared, &counters, none, NOON).is_err());
+    let used = Ending::Used(none);
+    one.settle(&mut shared, &counters, &first, used, NOON);
+    one.admit(&mut shared, &counters, none, NOON).unwrap();
+    other.settle(&mut shared, &counters, &second, used, NOON);
+    // It remembers that there was none.
+    one.admit(&mut shared, &counters, none, NOON).unwrap();
+    assert!(other.admit(&mut shared, &counters, none, NOON).is_err());
+    assert_eq!(held(&mut shared, &counters[0], NOON), 2);
 }
 
 #[test]

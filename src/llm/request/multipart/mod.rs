@@ -5,7 +5,7 @@
 
 mod part;
 
-use self::part::{Part, watched};
+use self::part::{MAX_SESSION, Part, watched};
 use super::json::JsonReader;
 use super::media_type::MediaType;
 use super::names::{Names, model_name};
@@ -310,7 +310,7 @@ impl FormReader {
         let twice = match watched {
             "model" => self.model.is_some(),
             "session" => {
-                self.part.session = true;
+                self.part.most = MAX_SESSION;
                 self.session_names.is_some()
             }
             "stream" => self.stream.is_some(),

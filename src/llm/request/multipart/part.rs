@@ -8,7 +8,7 @@ const MAX_HEADERS: usize = 16;
 /// Bytes kept of a value: enough to see that it is too long.
 const MAX_VALUE: usize = 512;
 /// Of a session: its instructions are in it.
-const MAX_SESSION: usize = 0x1_0000;
+pub(super) const MAX_SESSION: usize = 0x1_0000;
 
 /// The part being read.
 #[derive(Debug, Default)]
@@ -21,8 +21,8 @@ pub(super) struct Part {
     pub(super) encoded: bool,
     pub(super) value: Vec<u8>,
     pub(super) len: u64,
-    /// Whether all of it is read, as JSON.
-    pub(super) session: bool,
+    /// How much of its value is kept, if that is more than of others.
+    pub(super) most: usize,
 }
 
 impl Part {
@@ -105,7 +105,7 @@ impl Part {
 
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.len = self.len.saturating_add(bytes.len() as u64);
-        let most = if self.session { MAX_SESSION } else { MAX_VALUE };
+        let most = self.most.max(MAX_VALUE);
         let room = most.saturating_sub(self.value.len());
         self.value
             .extend_from_slice(bytes.get(..room).unwrap_or(bytes));
