@@ -47,6 +47,33 @@ pub(super) struct Limit {
     pub(super) of: String,
 }
 
+/// A name that is misspelt is not a caller who is refused.
+pub(super) fn is_known(config: &Config, flags: &Explain) -> Result<(), Failure> {
+    let mut groups = config.consumer_groups.iter();
+    if let Some(name) = &flags.group
+        && !groups.any(|group| group.name == *name)
+    {
+        return Err(Failure(format!("no consumer group is called '{name}'")));
+    }
+    let mut consumers = config.consumers.iter();
+    let in_a_group = |name| {
+        config
+            .consumer_groups
+            .iter()
+            .any(|group| group.consumers.contains(name))
+    };
+    // Any is in the default group.
+    if let Some(name) = &flags.consumer
+        && config.default_group.is_none()
+        && flags.group.is_none()
+        && !consumers.any(|consumer| consumer.name == *name)
+        && !in_a_group(name)
+    {
+        return Err(Failure(format!("no consumer is called '{name}'")));
+    }
+    Ok(())
+}
+
 pub(super) fn ask(
     config: &Config,
     message: &Message,

@@ -84,6 +84,7 @@ impl Explain {
             Err(code) => return Ok(code),
         };
         let message = self.message()?;
+        ask::is_known(&document.config, &self)?;
         let explained = ask::ask(&document.config, &message, &self)?;
         print(|out| match self.format {
             Format::Json => show::json(&explained, out),

@@ -3,6 +3,7 @@
 mod advice;
 mod envoy;
 mod finding;
+mod removed;
 mod replicas;
 mod spend;
 
@@ -137,6 +138,7 @@ fn warnings(name: &str, document: &Document) -> Vec<Finding> {
     let places = Places::of_policy(text);
     let known = warnings.into_iter().map(advice::with_help);
     let own = spend::warnings(config, policy);
+    let own = own.into_iter().chain(removed::warnings(config));
     let found = known.chain(own).map(|mut warning| {
         // What the top level says is a default, too.
         let places = places.as_ref();

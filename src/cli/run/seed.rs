@@ -188,12 +188,15 @@ impl Event {
     fn counts(&self) -> bool {
         match &*self.result {
             "allowed" | "flagged" => true,
+            // Its answer was, after it had been paid for.
+            "blocked" => self.usage.total > 0,
             // Failed upstream, but for what the filter itself could not do.
             "error" => {
                 let own = [
                     "content_filter_unavailable",
                     "internal_error",
                     "limiter_unavailable",
+                    "request_incomplete",
                 ];
                 !self
                     .reason
@@ -350,12 +353,16 @@ consumers: [{name: ann, groups: [a]}]
 
     #[test]
     fn every_counter_gets_what_it_would_hold() {
+        let mut refused = event("2026-11-21T08:00:30Z", "blocked", "gpt-4o");
+        refused["usage"] = json!({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0});
         let log = [
             event("2026-10-31T23:59:59Z", "allowed", "gpt-4o"),
             event("2026-11-20T12:00:00Z", "allowed", "gpt-4o"),
             event("2026-11-21T08:00:10Z", "allowed", "gpt-4o"),
             event("2026-11-21T08:00:20Z", "flagged", "o3"),
-            event("2026-11-21T08:00:30Z", "blocked", "gpt-4o"),
+            refused,
+            event("2026-11-21T08:00:40Z", "blocked", "gpt-4.1"),
+            failed("2026-11-21T08:00:50Z", "request_incomplete"),
             event("2026-11-21T08:00:58Z", "error", "gpt-4o-mini"),
             failed("2026-11-21T08:00:59Z", "limiter_unavailable"),
         ];
@@ -365,12 +372,12 @@ consumers: [{name: ann, groups: [a]}]
             used(&log, "2026-11-21T08:01:30Z"),
             [
                 "group/a/models/gpt-4o* completion_tokens_per_hour 6",
-                "group/a/consumer/k1 requests_per_month 4",
+                "group/a/consumer/k1 requests_per_month 5",
                 // Half of the minute before.
                 "group/a requests_per_minute 2",
-                "group/a tokens_per_day 39",
-                "group/top prompt_tokens_per_day 30",
-                "ceilings requests_per_day 3",
+                "group/a tokens_per_day 52",
+                "group/top prompt_tokens_per_day 40",
+                "ceilings requests_per_day 4",
             ]
         );
         assert_eq!(used(&log, "2026-12-01T00:00:00Z"), [""; 0]);

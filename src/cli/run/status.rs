@@ -110,9 +110,12 @@ fn cells(limit: &Value) -> [String; 7] {
         models.join(",")
     });
     let name = text("limit").unwrap_or_default();
-    let amount = |count: u64| match name.starts_with("budget_") {
-        true => format!("${}", usd(count)),
-        false => count.to_string(),
+    let amount = |count: u64| {
+        if name.starts_with("budget_") {
+            format!("${}", usd(count))
+        } else {
+            count.to_string()
+        }
     };
     let used = match number("reserved") {
         0 => amount(number("used")),

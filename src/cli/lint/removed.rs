@@ -1,0 +1,67 @@
+//! Policies that are to be removed where none would be inherited: most likely the name, or the list, is another.
+
+use super::advice::Advised;
+use crate::config::{Config, Moderation, PolicyKind, PolicyRule, Rules};
+
+/// One of the lists of a scope.
+type Of = fn(&Rules) -> &[PolicyRule];
+
+/// The lists of policies, which are inherited each for itself.
+const LISTS: [(&str, Of); 3] = [
+    ("policies", |rules| &rules.policies),
+    ("input_policies", |rules| &rules.input_policies),
+    ("output_policies", |rules| &rules.output_policies),
+];
+
+pub(super) fn warnings(config: &Config) -> Vec<Advised> {
+    let services = config.services.iter().map(|scope| &scope.rules);
+    let routes = config.routes.iter().map(|scope| &scope.rules);
+    let groups = config.consumer_groups.iter().map(|group| &group.rules);
+    let consumers = config.consumers.iter().map(|consumer| &consumer.rules);
+    let scopes: [(&str, Vec<&Rules>); 5] = [
+        ("defaults", vec![&config.defaults]),
+        ("services", services.collect()),
+        ("routes", routes.collect()),
+        ("consumer_groups", groups.collect()),
+        ("consumers", consumers.collect()),
+    ];
+    let mut found = Vec::new();
+    for (level, (scope, entries)) in scopes.iter().enumerate().skip(1) {
+        let above: Vec<&Rules> = scopes
+            .iter()
+            .take(level)
+            .flat_map(|(_, rules)| rules.iter().copied())
+            .collect();
+        for (at, rules) in entries.iter().enumerate() {
+            for (list, of) in LISTS {
+                for (place, policy) in of(rules).iter().enumerate() {
+                    let name = policy.name.as_str();
+                    if !is_bare(policy) || has(&above, of, name) {
+                        continue;
+                    }
+                    let other = LISTS.iter().find(|(_, of)| has(&above, *of, name));
+                    found.push(Advised {
+                        path: format!("{scope}[{at}].{list}[{place}]"),
+                        message: format!("removes nothing: no `{list}` above has a `{name}`"),
+                        help: match other {
+                            Some((other, _)) => format!("it is in `{other}`: say it there"),
+                            None => "is this its name?".to_owned(),
+                        },
+                    });
+                }
+            }
+        }
+    }
+    found
+}
+
+/// All that is said of it is that it is not wanted.
+fn is_bare(policy: &PolicyRule) -> bool {
+    let silent = matches!(&policy.kind, PolicyKind::ContentFilter(config) if **config == Moderation::default());
+    !policy.enabled && silent
+}
+
+fn has(scopes: &[&Rules], of: Of, name: &str) -> bool {
+    let mut policies = scopes.iter().flat_map(|rules| of(rules));
+    policies.any(|policy| policy.enabled && policy.name == name)
+}
