@@ -402,6 +402,8 @@ fn base64(bytes: &[u8]) -> String {
     quads.collect()
 }
 
+type Form<'a> = &'a dyn Fn(&Value) -> Value;
+
 /// Frames are not written anew: whatever would have to be taken out of one stops the stream.
 #[test]
 fn every_kind_is_found_in_frames() {
@@ -413,7 +415,6 @@ fn every_kind_is_found_in_frames() {
     let plain = |event: &Value| event.clone();
     let converse = "/model/m/converse-stream";
     let invoke = "/model/m/invoke-with-response-stream";
-    type Form<'a> = &'a dyn Fn(&Value) -> Value;
     let cases: [(&str, Form<'_>, Value); 8] = [
         (
             converse,
