@@ -22,7 +22,7 @@ pub(super) fn moment(text: &str) -> Option<Timestamp> {
     Timestamp::parse_rfc3339(text, UtcOffset(0))
 }
 
-/// `90s`, `30m`, `24h`, `7d`.
+/// `90s`, `30m`, `24h`, `7d`, `2w`.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit());
     let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
@@ -31,8 +31,9 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
         "m" => 60,
         "h" => 3_600,
         "d" => 86_400,
+        "w" => 7 * 86_400,
         "" if number == "0" => 1,
-        _ => return Err("a number with s, m, h or d: 90s, 30m, 24h, 7d".to_owned()),
+        _ => return Err("a number with s, m, h, d or w: 90s, 30m, 24h, 7d, 2w".to_owned()),
     };
     let number: u64 = number.parse().map_err(|_| "not a number".to_owned())?;
     let seconds = number.checked_mul(seconds);
@@ -54,6 +55,7 @@ mod tests {
             ("2m", 120),
             ("24h", 86_400),
             ("7d", 604_800),
+            ("2w", 1_209_600),
         ] {
             assert_eq!(parse_duration(text).unwrap().as_secs(), seconds, "{text}");
         }

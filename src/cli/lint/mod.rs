@@ -23,6 +23,9 @@ pub(super) struct Args {
     /// YAML, or JSON if it is called `*.json`
     #[arg(default_value = "policy-config.yaml")]
     file: PathBuf,
+    /// The same
+    #[arg(long = "file", value_name = "FILE", conflicts_with = "file")]
+    named: Option<PathBuf>,
     #[command(flatten)]
     options: Options,
 }
@@ -54,26 +57,19 @@ enum Format {
 #[derive(clap::Subcommand)]
 pub(super) enum Policy {
     /// Check a configuration
-    #[command(after_help = CODES)]
-    Lint {
-        /// YAML, or JSON if it is called `*.json`
-        #[arg(long, default_value = "policy-config.yaml")]
-        file: PathBuf,
-        #[command(flatten)]
-        options: Options,
-    },
+    Lint(Args),
 }
 
 impl Args {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
-        lint(&self.file, &self.options)
+        lint(self.named.as_ref().unwrap_or(&self.file), &self.options)
     }
 }
 
 impl Policy {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
-        let Self::Lint { file, options } = self;
-        lint(&file, &options)
+        let Self::Lint(args) = self;
+        args.run()
     }
 }
 
