@@ -19,8 +19,9 @@ const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference.md");
 const HEADING: &str = "\
 # Configuration reference
 
-Every field, made from the decoder's own tables: what is not here is an error. `cohort schema` prints the same as a JSON Schema,
-with which editors complete fields; `cohort lint` says with line and column what is wrong. What the fields do together is told in
+Every field, made from the decoder's own tables: what is not here is an error. `cohort schema > policy.schema.json` prints the same as a
+JSON Schema; with the first line `# yaml-language-server: $schema=policy.schema.json` editors complete fields of a policy file and say what is
+wrong, as `cohort lint` does with line and column. What the fields do together is told in
 [consumers](consumers.md), [limits](limits.md), [policies](policies.md) and [spend](spend.md).
 
 Names of groups, targets and policies are 1 to 64 letters, digits, `-` and `_`; those of consumers and the ids of keys may have `.`, `@` and
