@@ -73,15 +73,7 @@ impl Policy {
         place: Place,
         now: Timestamp,
     ) -> Result<Opened, KeyRefusal> {
-        let candidates = self
-            .index
-            .get(&digest.prefix())
-            .map_or(&[][..], Vec::as_slice);
-        let key = candidates
-            .iter()
-            .filter_map(|at| self.keys.get(*at as usize))
-            .find(|key| key.digest.matches(digest))
-            .ok_or(KeyRefusal::Unknown)?;
+        let key = self.keys.find(digest).ok_or(KeyRefusal::Unknown)?;
         if !key.enabled {
             return Err(KeyRefusal::Disabled);
         }

@@ -1,5 +1,6 @@
 //! JSON bodies: what the scanner's tokens mean where they stand.
 
+mod text;
 use super::bound::{Bound, BoundKind, whole_number};
 use super::names::model_name;
 use super::output::{Settings, SettingsPlace, Stated};
@@ -9,15 +10,13 @@ use crate::json::{
     Container, JsonError, KeyMatch, PathMatcher, Reads, Scalar, Scanner, Sink, Span, Text,
 };
 use crate::llm::endpoint::{Fields, Watched, dotted};
+use text::{TextField, is_media_key};
 
 /// More places that name models than this are refused: Anthropic's largest batch.
 const MAX_PLACES: usize = 100_000;
 
 /// More different bounds in one body than this are refused.
 const MAX_BOUNDS: usize = 32;
-
-/// Shorter strings are text wherever they stand.
-const MIN_MEDIA: u64 = 256;
 
 /// Members at the top that say who asks, and which model: no model reads them.
 const UNREAD: [&str; 8] = [
@@ -30,9 +29,6 @@ const UNREAD: [&str; 8] = [
     "safety_identifier",
     "user",
 ];
-
-/// What a number of a list of tokens is counted as, in bytes of text.
-const TOKEN_BYTES: u64 = 4;
 
 /// Reads one JSON body.
 #[derive(Debug)]
@@ -123,13 +119,6 @@ pub(super) struct Visitor {
     searched: Option<Box<Searched>>,
     /// Tools, where they are watched for.
     pub(super) tools: Option<Tools>,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct TextField {
-    depth: usize,
-    /// Numbers in it are tokens.
-    tokens: bool,
 }
 
 impl Visitor {
@@ -272,64 +261,6 @@ impl Visitor {
         }
         self.bounds.push(folded);
         self.bound = Some(Bound { kind, name });
-    }
-
-    fn text(&mut self, value: Scalar<'_>, tokens: bool) {
-        let (text, media) = match value {
-            Scalar::String(text) if is_media(text, self.media_key) => (0, 1),
-            Scalar::String(text) => (text.len, 0),
-            Scalar::Number(_) if tokens => (TOKEN_BYTES, 0),
-            _ => (0, 0),
-        };
-        self.found.text_bytes = self.found.text_bytes.saturating_add(text);
-        self.found.media = self.found.media.saturating_add(media);
-    }
-
-    /// All that a model might read is looked through, not only what is known to be text: of a new field nothing is let
-    /// through because nobody knew its name. Numbers at the top are settings.
-    fn look_through(&mut self, piece: &[u8], number: bool) {
-        let bits = self.path.matches();
-        let known = self.text.is_some() || self.text_field(bits).is_some();
-        let setting = number && self.path.depth() == 1;
-        let other = !self.unread && !setting && bits & self.fields.model_bits() == 0;
-        if (known || other)
-            && let Some(searched) = &mut self.searched
-        {
-            searched.push(piece);
-        }
-    }
-
-    /// A value is over, of which whatever is text was looked through; whether it has something in it to remember the place of.
-    fn end_of_text(&mut self, value: Scalar<'_>) -> bool {
-        let depth = self.path.depth();
-        // Lists of tokens, or lists of those; further inside are the arguments of tools.
-        let tokens = |field: TextField| field.tokens && depth <= field.depth.saturating_add(2);
-        let tokens = self.text.is_some_and(tokens);
-        let media = self.media_key;
-        let Some(searched) = &mut self.searched else {
-            return false;
-        };
-        if let Some(prompt) = &mut searched.prompt {
-            match value {
-                Scalar::String(text) if is_media(text, media) => prompt.discard(),
-                // Text that only the model's own tokenizer can read.
-                Scalar::Number(_) if tokens => prompt.lack(),
-                _ => {}
-            }
-        }
-        searched.end()
-    }
-
-    fn text_field(&self, bits: u64) -> Option<TextField> {
-        let bits = bits & self.fields.text_bits();
-        if bits == 0 {
-            return None;
-        }
-        let path = self.fields.path(bits)?;
-        Some(TextField {
-            depth: self.path.depth(),
-            tokens: matches!(path, ["input" | "prompt"]),
-        })
     }
 
     /// The bits, of those on the way to a watched place, that would need another kind of value here.
@@ -511,33 +442,4 @@ impl Sink for Visitor {
             self.text(value, field.tokens);
         }
     }
-}
-
-/// Whether images, sounds and files stand under this key.
-const fn is_media_key(key: &[u8]) -> bool {
-    matches!(
-        key,
-        b"audio"
-            | b"b64_json"
-            | b"bytes"
-            | b"bytesBase64Encoded"
-            | b"data"
-            | b"file_data"
-            | b"image"
-            | b"image_url"
-            | b"images"
-            | b"url"
-            | b"video"
-    )
-}
-
-/// Whether a string is a `data:` URL or base64, under a key where such things stand.
-fn is_media(text: Text<'_>, media_key: bool) -> bool {
-    media_key
-        && text.len >= MIN_MEDIA
-        && (text.bytes.starts_with(b"data:")
-            || text
-                .bytes
-                .iter()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"+/=-_\r\n".contains(byte)))
 }

@@ -1,0 +1,106 @@
+//! What of a body is text: how much of it there is, and what is looked through.
+
+use super::Visitor;
+use crate::json::{Scalar, Text};
+
+/// Shorter strings are text wherever they stand.
+const MIN_MEDIA: u64 = 256;
+
+/// What a number of a list of tokens is counted as, in bytes of text.
+const TOKEN_BYTES: u64 = 4;
+
+#[derive(Clone, Copy, Debug)]
+pub(in crate::llm::request) struct TextField {
+    pub(super) depth: usize,
+    /// Numbers in it are tokens.
+    pub(super) tokens: bool,
+}
+
+impl Visitor {
+    pub(super) fn text(&mut self, value: Scalar<'_>, tokens: bool) {
+        let (text, media) = match value {
+            Scalar::String(text) if is_media(text, self.media_key) => (0, 1),
+            Scalar::String(text) => (text.len, 0),
+            Scalar::Number(_) if tokens => (TOKEN_BYTES, 0),
+            _ => (0, 0),
+        };
+        self.found.text_bytes = self.found.text_bytes.saturating_add(text);
+        self.found.media = self.found.media.saturating_add(media);
+    }
+
+    /// All that a model might read is looked through, not only what is known to be text: of a new field nothing is let
+    /// through because nobody knew its name. Numbers at the top are settings.
+    pub(super) fn look_through(&mut self, piece: &[u8], number: bool) {
+        let bits = self.path.matches();
+        let known = self.text.is_some() || self.text_field(bits).is_some();
+        let setting = number && self.path.depth() == 1;
+        let other = !self.unread && !setting && bits & self.fields.model_bits() == 0;
+        if (known || other)
+            && let Some(searched) = &mut self.searched
+        {
+            searched.push(piece);
+        }
+    }
+
+    /// A value is over, of which whatever is text was looked through; whether it has something in it to remember the place of.
+    pub(super) fn end_of_text(&mut self, value: Scalar<'_>) -> bool {
+        let depth = self.path.depth();
+        // Lists of tokens, or lists of those; further inside are the arguments of tools.
+        let tokens = |field: TextField| field.tokens && depth <= field.depth.saturating_add(2);
+        let tokens = self.text.is_some_and(tokens);
+        let media = self.media_key;
+        let Some(searched) = &mut self.searched else {
+            return false;
+        };
+        if let Some(prompt) = &mut searched.prompt {
+            match value {
+                Scalar::String(text) if is_media(text, media) => prompt.discard(),
+                // Text that only the model's own tokenizer can read.
+                Scalar::Number(_) if tokens => prompt.lack(),
+                _ => {}
+            }
+        }
+        searched.end()
+    }
+
+    pub(super) fn text_field(&self, bits: u64) -> Option<TextField> {
+        let bits = bits & self.fields.text_bits();
+        if bits == 0 {
+            return None;
+        }
+        let path = self.fields.path(bits)?;
+        Some(TextField {
+            depth: self.path.depth(),
+            tokens: matches!(path, ["input" | "prompt"]),
+        })
+    }
+}
+
+/// Whether images, sounds and files stand under this key.
+pub(super) const fn is_media_key(key: &[u8]) -> bool {
+    matches!(
+        key,
+        b"audio"
+            | b"b64_json"
+            | b"bytes"
+            | b"bytesBase64Encoded"
+            | b"data"
+            | b"file_data"
+            | b"image"
+            | b"image_url"
+            | b"images"
+            | b"url"
+            | b"video"
+    )
+}
+
+/// Whether a string is a `data:` URL or base64, under a key where such things stand.
+fn is_media(text: Text<'_>, media_key: bool) -> bool {
+    media_key
+        && text.len >= MIN_MEDIA
+        && (text.bytes.starts_with(b"data:")
+            || text
+                .bytes
+                .iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+/=-_\r\n".contains(byte)))
+}
