@@ -2,8 +2,9 @@ mod budgets;
 mod held;
 
 use super::*;
-use crate::limit::Window;
+use crate::limit::counter::Budget;
 use crate::limit::shared_data::fake::{Contended as Contending, Fake};
+use crate::limit::{Descriptor, Window};
 use crate::time::{Timestamp, UtcOffset};
 use std::cell::RefCell;
 
