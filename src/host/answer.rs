@@ -1,7 +1,8 @@
 //! The answer's half of one HTTP stream: what of its body goes on, waits, or gives way to an error.
 
 use super::abi::{self, Buffer};
-use super::http::{Http, Phase, answer, reached_upstream};
+use super::attributes::reached_upstream;
+use super::http::{Http, Phase, answer};
 use super::shared_data::EnvoySharedData;
 use crate::exchange::AnswerStep;
 use crate::llm::response::Forward as Chunk;

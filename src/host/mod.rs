@@ -4,6 +4,7 @@
 
 mod abi;
 mod answer;
+mod attributes;
 mod http;
 mod moderation;
 mod pairs;
