@@ -41,8 +41,8 @@ pub(super) struct Screen {
 #[derive(Debug)]
 struct Withheld {
     framing: Framing,
-    /// What goes on of it.
-    body: Vec<u8>,
+    /// What goes on in its place; `None`: itself, which the driver holds.
+    body: Option<Vec<u8>>,
     /// What is given in its place.
     reply: Option<Reply>,
 }
@@ -107,7 +107,7 @@ impl Exchange {
         if waits {
             self.screen.withheld = Some(Box::new(Withheld {
                 framing,
-                body: Vec::new(),
+                body: Some(Vec::new()),
                 reply: None,
             }));
         }
@@ -156,8 +156,9 @@ impl Exchange {
             let refusal = self.answer_refusal();
             self.stop_stream(framing, &refusal, now);
         } else if let Some(withheld) = &mut self.screen.withheld {
-            withheld.body.append(&mut self.screen.out);
-            let len = withheld.body.len();
+            let body = withheld.body.get_or_insert_default();
+            body.append(&mut self.screen.out);
+            let len = body.len();
             if len > self.most_held() {
                 self.give_up(framing, now);
             }
@@ -177,7 +178,7 @@ impl Exchange {
             self.stop_stream(framing, &Refusal::ResponseTooLarge, now);
         } else {
             let withheld = self.screen.withheld.take();
-            self.screen.out = withheld.map_or_else(Vec::new, |withheld| withheld.body);
+            self.screen.out = withheld.and_then(|it| it.body).unwrap_or_default();
         }
     }
 
@@ -243,7 +244,7 @@ impl Exchange {
             (false, true) => Refusal::ContentFilterUnavailable,
             (false, false) => {
                 self.first_byte.get_or_insert(now);
-                return AnswerStep::Pass(Some(withheld.body));
+                return AnswerStep::Pass(withheld.body);
             }
         };
         if withheld.framing == Framing::Whole || self.policy.hold_request_headers {
@@ -293,7 +294,7 @@ impl Exchange {
         }
         self.screen.withheld = Some(Box::new(Withheld {
             framing: Framing::Whole,
-            body: new.unwrap_or_else(|| body.to_vec()),
+            body: new,
             reply: None,
         }));
         self.judge_answer(AnswerStep::Moderate, now)

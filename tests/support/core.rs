@@ -231,7 +231,7 @@ impl Core {
             match exchange.response_held(whole.len(), now) {
                 AnswerStep::Hold => {
                     let step = exchange.filter_response(&whole, now);
-                    if let Err(reply) = self.judge(exchange, step, &mut body, now) {
+                    if let Err(reply) = self.judge(exchange, step, (&whole, &mut body), now) {
                         return from_reply(reply);
                     }
                 }
@@ -253,7 +253,7 @@ impl Core {
                 if matches!(step, AnswerStep::Hold) {
                     assert!(body.is_empty(), "nothing goes out before it is judged");
                 }
-                if let Err(reply) = self.judge(exchange, step, &mut body, now) {
+                if let Err(reply) = self.judge(exchange, step, (&[], &mut body), now) {
                     assert!(body.is_empty(), "the header has not gone out");
                     return from_reply(reply);
                 }
@@ -270,12 +270,12 @@ impl Core {
 }
 
 impl Core {
-    /// Does what becomes of an answer: what is to be asked is asked.
+    /// Does what becomes of an answer of which so much is held: what is to be asked is asked.
     fn judge(
         &mut self,
         exchange: &mut Exchange,
         mut step: AnswerStep,
-        body: &mut Vec<u8>,
+        (held, body): (&[u8], &mut Vec<u8>),
         now: Timestamp,
     ) -> Result<(), Reply> {
         if matches!(step, AnswerStep::Moderate) {
@@ -298,7 +298,10 @@ impl Core {
                 Ok(())
             }
             AnswerStep::Reply(reply) => Err(reply),
-            _ => Ok(()),
+            _ => {
+                body.extend_from_slice(held);
+                Ok(())
+            }
         }
     }
 }
