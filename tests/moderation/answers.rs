@@ -1,21 +1,12 @@
 //! `content_filter` on answers, without an Envoy: what waits, what is stopped, what events say, what was used.
 
-use super::{content, on_answers, stream, support, verdict};
+use super::{UNJUDGED, content, core_of, on_answers, stream, support, verdict};
 use serde_json::{Value, json};
 use support::core::Core;
 use support::scenario::{Answer, Outcome, Request};
 
-/// What it says to a question.
-type Endpoint = fn(&str) -> Option<Vec<u8>>;
-
 fn core(policies: &Value) -> Core {
-    let mut core = Core::new(&on_answers(policies)).unwrap();
-    core.moderation.answer = |question| {
-        let awful = question.contains("awful");
-        let hate = if awful { 0.9 } else { 0.01 };
-        Some(verdict(hate).to_string().into_bytes())
-    };
-    core
+    core_of(&on_answers(policies))
 }
 
 fn chat(stream: bool) -> Request {
@@ -151,12 +142,7 @@ fn flag_holds_nothing_and_tells_behind_the_event() {
 
 #[test]
 fn failure_mode_decides_what_is_not_judged() {
-    let answers: [Endpoint; 3] = [
-        |_| None,
-        |_| Some(b"{\"results\":[]}".to_vec()),
-        |_| Some(vec![0xff; 100]),
-    ];
-    for answer in answers {
+    for answer in UNJUDGED {
         for (mode, action, status) in [
             (None, "block", 200),
             (Some("allow"), "redact", 200),

@@ -1,6 +1,6 @@
 //! `content_filter` on answers, in a real Envoy: beside an endpoint that is good, slow, down and odd.
 
-use super::in_envoy::{FAILURES, TIMEOUT, World, moderate, soon};
+use super::in_envoy::{FAILURES, TIMEOUT, World, moderate, soon, unheld};
 use super::{content, on_answers, stream, support};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -262,13 +262,8 @@ async fn who_leaves_a_held_answer_has_used_it() {
 async fn without_header_hold_an_answer_waits_as_well() {
     let upstream = Upstream::start(echo).await;
     let moderation = Upstream::start(|seen| moderate(seen, &Gate::default())).await;
-    let mut document = on_answers(&json!([content("block", &json!({}))]));
-    document["hold_request_headers"] = json!(false);
-    let gateway = Gateway::new(document)
-        .cluster("openai", upstream.address())
-        .cluster("moderation", moderation.address())
-        .without_header_hold();
-    let Some(gateway) = gateway.start().await else {
+    let document = on_answers(&json!([content("block", &json!({}))]));
+    let Some(gateway) = unheld(document, &upstream, &moderation).await else {
         return;
     };
     for streams in [false, true] {

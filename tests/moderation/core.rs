@@ -1,21 +1,12 @@
 //! The decision, without an Envoy: who waits, who is refused, and what events say.
 
-use super::{content, policy, support, verdict};
+use super::{UNJUDGED, content, core_of, policy, support, verdict};
 use serde_json::{Value, json};
 use support::core::Core;
 use support::scenario::{Answer, Outcome, Request};
 
-/// What it says to a question.
-type Endpoint = fn(&str) -> Option<Vec<u8>>;
-
 fn core(policies: &Value) -> Core {
-    let mut core = Core::new(&policy(policies)).unwrap();
-    core.moderation.answer = |question| {
-        let awful = question.contains("awful");
-        let hate = if awful { 0.9 } else { 0.01 };
-        Some(verdict(hate).to_string().into_bytes())
-    };
-    core
+    core_of(&policy(policies))
 }
 
 fn request(path: &str, body: &Value) -> Request {
@@ -116,12 +107,7 @@ fn flag_tells_in_the_event_or_behind_it() {
 
 #[test]
 fn failure_mode_decides_what_is_not_judged() {
-    let answers: [Endpoint; 3] = [
-        |_| None,
-        |_| Some(b"{\"results\":[]}".to_vec()),
-        |_| Some(vec![0xff; 100]),
-    ];
-    for answer in answers {
+    for answer in UNJUDGED {
         for (mode, action, status) in [
             (None, "block", 200),
             (Some("allow"), "block", 200),

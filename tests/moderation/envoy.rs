@@ -394,18 +394,27 @@ async fn a_new_configuration_comes_while_it_is_asked() {
     gateway.assert_healthy().await;
 }
 
-/// Where the header cannot be held only the body waits.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_waits_without_header_hold_as_well() {
-    let upstream = Upstream::start(chat).await;
-    let moderation = Upstream::start(|seen| moderate(seen, &Gate::default())).await;
-    let mut document = policy(&json!([content("block", &json!({}))]));
+/// An Envoy that cannot hold a request's header.
+pub(super) async fn unheld(
+    mut document: Value,
+    upstream: &Upstream,
+    moderation: &Upstream,
+) -> Option<Running> {
     document["hold_request_headers"] = json!(false);
     let gateway = Gateway::new(document)
         .cluster("openai", upstream.address())
         .cluster("moderation", moderation.address())
         .without_header_hold();
-    let Some(gateway) = gateway.start().await else {
+    gateway.start().await
+}
+
+/// Where the header cannot be held only the body waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_waits_without_header_hold_as_well() {
+    let upstream = Upstream::start(chat).await;
+    let moderation = Upstream::start(|seen| moderate(seen, &Gate::default())).await;
+    let document = policy(&json!([content("block", &json!({}))]));
+    let Some(gateway) = unheld(document, &upstream, &moderation).await else {
         return;
     };
     assert_eq!(gateway.send(ask("nice")).await.status, 200);
