@@ -1,7 +1,7 @@
 //! Whether a policy means the same where the members of its maps come in another order: prices are looked for in file
 //! order, and Kubernetes and `google.protobuf.Struct` sort the members of a map.
 
-use crate::config::{Config, Spend};
+use crate::config::Config;
 use crate::policy::ModelPattern;
 
 /// Two names of one `pricing` that some model may fall under both of.
@@ -47,44 +47,25 @@ fn pairs(
     config: &Config,
     is: impl Fn(&ModelPattern, &ModelPattern) -> bool,
 ) -> impl Iterator<Item = (String, String, String)> {
-    scopes(config).into_iter().filter_map(move |(path, spend)| {
-        let prices = spend.pricing.as_deref().unwrap_or_default();
-        let patterns = prices
-            .iter()
-            .map(|(name, _)| ModelPattern::new(name.clone()));
-        let patterns: Vec<_> = patterns.collect();
-        let mut pairs = patterns.iter().enumerate().flat_map(|(at, earlier)| {
-            let later = patterns.iter().skip(at.saturating_add(1));
-            later.map(move |later| (earlier, later))
-        });
-        let (earlier, later) = pairs.find(|(earlier, later)| is(earlier, later))?;
-        Some((path, earlier.as_str().to_owned(), later.as_str().to_owned()))
-    })
-}
-
-/// Everything that can have prices, and where they are.
-fn scopes(config: &Config) -> Vec<(String, &Spend)> {
-    let mut scopes = vec![
-        ("pricing".to_owned(), &config.defaults.spend),
-        ("ceilings.pricing".to_owned(), &config.ceilings.spend),
-    ];
-    let groups = config.consumer_groups.iter().map(|group| &group.rules);
-    let consumers = config.consumers.iter().map(|consumer| &consumer.rules);
-    let [routes, services] = [&config.routes, &config.services].map(|scopes| scopes.iter());
-    let mut add = |list: &str, at: usize, spend| {
-        scopes.push((format!("{list}[{at}].pricing"), spend));
-    };
-    for (at, rules) in groups.enumerate() {
-        add("consumer_groups", at, &rules.spend);
-    }
-    for (at, rules) in consumers.enumerate() {
-        add("consumers", at, &rules.spend);
-    }
-    for (at, scope) in routes.enumerate() {
-        add("routes", at, &scope.rules.spend);
-    }
-    for (at, scope) in services.enumerate() {
-        add("services", at, &scope.rules.spend);
-    }
-    scopes
+    config
+        .scopes()
+        .into_iter()
+        .filter_map(move |(path, rules)| {
+            let prices = rules.spend.pricing.as_deref().unwrap_or_default();
+            let patterns = prices
+                .iter()
+                .map(|(name, _)| ModelPattern::new(name.clone()));
+            let patterns: Vec<_> = patterns.collect();
+            let mut pairs = patterns.iter().enumerate().flat_map(|(at, earlier)| {
+                let later = patterns.iter().skip(at.saturating_add(1));
+                later.map(move |later| (earlier, later))
+            });
+            let (earlier, later) = pairs.find(|(earlier, later)| is(earlier, later))?;
+            // The top level is part of the defaults.
+            let path = match &*path {
+                "defaults" => "pricing".to_owned(),
+                scope => format!("{scope}.pricing"),
+            };
+            Some((path, earlier.as_str().to_owned(), later.as_str().to_owned()))
+        })
 }

@@ -173,6 +173,23 @@ impl Config {
         group.rules.over(&self.defaults)
     }
 
+    /// What each scope says, and where: the wider ones first, and the ceilings at the end.
+    #[cfg(feature = "cli")]
+    pub(crate) fn scopes(&self) -> Vec<(String, &Rules)> {
+        let mut scopes = vec![("defaults".to_owned(), &self.defaults)];
+        let mut add = |list: &str, rules: &mut dyn Iterator<Item = _>| {
+            let named = rules.enumerate();
+            scopes.extend(named.map(|(at, rules)| (format!("{list}[{at}]"), rules)));
+        };
+        add("services", &mut self.services.iter().map(|it| &it.rules));
+        add("routes", &mut self.routes.iter().map(|it| &it.rules));
+        let groups = &mut self.consumer_groups.iter();
+        add("consumer_groups", &mut groups.map(|it| &it.rules));
+        add("consumers", &mut self.consumers.iter().map(|it| &it.rules));
+        scopes.push(("ceilings".to_owned(), &self.ceilings));
+        scopes
+    }
+
     /// Those of every scope.
     fn all_rules(&mut self) -> impl Iterator<Item = &mut Rules> {
         let groups = self.consumer_groups.iter_mut();

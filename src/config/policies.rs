@@ -1,4 +1,4 @@
-//! `policies` and `input_policies`: checked in full, also what is not enforced yet.
+//! `policies`, `input_policies`, `output_policies`: what texts are looked through for, and what follows.
 
 use super::decode::{Decoder, Fields, Map};
 use super::document::{cluster, mode};

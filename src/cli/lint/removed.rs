@@ -14,41 +14,31 @@ const LISTS: [(&str, Of); 3] = [
 ];
 
 pub(super) fn warnings(config: &Config) -> Vec<Advised> {
-    let services = config.services.iter().map(|scope| &scope.rules);
-    let routes = config.routes.iter().map(|scope| &scope.rules);
-    let groups = config.consumer_groups.iter().map(|group| &group.rules);
-    let consumers = config.consumers.iter().map(|consumer| &consumer.rules);
-    let scopes: [(&str, Vec<&Rules>); 5] = [
-        ("defaults", vec![&config.defaults]),
-        ("services", services.collect()),
-        ("routes", routes.collect()),
-        ("consumer_groups", groups.collect()),
-        ("consumers", consumers.collect()),
-    ];
+    let mut scopes = config.scopes();
+    scopes.retain(|(path, _)| path != "ceilings"); // which inherit nothing
     let mut found = Vec::new();
-    for (level, (scope, entries)) in scopes.iter().enumerate().skip(1) {
-        let above: Vec<&Rules> = scopes
+    for (path, rules) in &scopes {
+        // Those of the same kind are beside each other, not above.
+        let kind = path.split('[').next().unwrap_or_default();
+        let above = scopes
             .iter()
-            .take(level)
-            .flat_map(|(_, rules)| rules.iter().copied())
-            .collect();
-        for (at, rules) in entries.iter().enumerate() {
-            for (list, of) in LISTS {
-                for (place, policy) in of(rules).iter().enumerate() {
-                    let name = policy.name.as_str();
-                    if !is_bare(policy) || has(&above, of, name) {
-                        continue;
-                    }
-                    let other = LISTS.iter().find(|(_, of)| has(&above, *of, name));
-                    found.push(Advised {
-                        path: format!("{scope}[{at}].{list}[{place}]"),
-                        message: format!("removes nothing: no `{list}` above has a `{name}`"),
-                        help: match other {
-                            Some((other, _)) => format!("it is in `{other}`: say it there"),
-                            None => "is this its name?".to_owned(),
-                        },
-                    });
+            .take_while(|(path, _)| !path.starts_with(kind));
+        let above: Vec<&Rules> = above.map(|(_, rules)| *rules).collect();
+        for (list, of) in LISTS {
+            for (at, policy) in of(rules).iter().enumerate() {
+                let name = policy.name.as_str();
+                if above.is_empty() || !is_bare(policy) || has(&above, of, name) {
+                    continue;
                 }
+                let other = LISTS.iter().find(|(_, of)| has(&above, *of, name));
+                found.push(Advised {
+                    path: format!("{path}.{list}[{at}]"),
+                    message: format!("removes nothing: no `{list}` above has a `{name}`"),
+                    help: match other {
+                        Some((other, _)) => format!("it is in `{other}`: say it there"),
+                        None => "is this its name?".to_owned(),
+                    },
+                });
             }
         }
     }

@@ -16,11 +16,9 @@ pub(super) enum Apart {
 
 impl Apart {
     pub(super) fn of(config: &Config) -> Self {
-        let scopes = (config.services.iter().chain(&config.routes)).map(|scope| &scope.rules);
-        let groups = config.consumer_groups.iter().map(|group| &group.rules);
-        let consumers = config.consumers.iter().map(|consumer| &consumer.rules);
-        let mut rules: Vec<&Rules> = vec![&config.defaults, &config.ceilings];
-        rules.extend(scopes.chain(groups).chain(consumers));
+        let rules: Vec<&Rules> = (config.scopes().into_iter())
+            .map(|(_, rules)| rules)
+            .collect();
         let budgets = |rules: &&Rules| {
             rules
                 .spend

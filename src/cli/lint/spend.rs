@@ -11,35 +11,13 @@ pub(super) fn warnings(config: &Config, policy: &Policy) -> Vec<Advised> {
     let mut found = Vec::new();
     let groups = || config.consumer_groups.iter();
     let any_priced = groups().any(|group| is_priced(&config.rules_of(group)));
-    let services = config.services.iter().map(|scope| &scope.rules);
-    let routes = config.routes.iter().map(|scope| &scope.rules);
-    let consumers = config.consumers.iter().map(|consumer| &consumer.rules);
-    let named = |list: &'static str, at: usize| format!("{list}[{at}].budgets");
-    let scopes = [
-        ("defaults.budgets".to_owned(), &config.defaults),
-        ("ceilings.budgets".to_owned(), &config.ceilings),
-    ];
-    let scopes = scopes
-        .into_iter()
-        .chain(
-            services
-                .enumerate()
-                .map(|(at, rules)| (named("services", at), rules)),
-        )
-        .chain(
-            routes
-                .enumerate()
-                .map(|(at, rules)| (named("routes", at), rules)),
-        )
-        .chain(
-            consumers
-                .enumerate()
-                .map(|(at, rules)| (named("consumers", at), rules)),
-        );
-    for (path, rules) in scopes {
+    for (scope, rules) in config.scopes() {
+        if scope.starts_with("consumer_groups") {
+            continue; // further down, with what they inherit
+        }
         if has_budgets(rules) && !any_priced && !is_priced(rules) {
             let unpriced = rules.spend.unpriced.or(config.defaults.spend.unpriced);
-            found.push(no_pricing(&path, unpriced));
+            found.push(no_pricing(&format!("{scope}.budgets"), unpriced));
         }
     }
     // Said of hosts that take the policy as a map.

@@ -6,7 +6,7 @@
     reason = "these documents are made here, and a test makes them all"
 )]
 
-use crate::config::{Config, PolicyKind, Provider, Rules};
+use crate::config::{Config, PolicyKind, Provider};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -219,15 +219,16 @@ pub(crate) fn addresses(
 }
 
 /// The clusters that policies name to ask about contents.
-fn moderators<'a>(config: &'a Config) -> impl Iterator<Item = &'a str> {
-    let groups = config.consumer_groups.iter().map(|group| &group.rules);
-    let consumers = config.consumers.iter().map(|consumer| &consumer.rules);
-    let places = config.services.iter().chain(&config.routes);
-    let rules = [&config.defaults, &config.ceilings].into_iter();
-    let rules = rules.chain(groups).chain(consumers);
-    let rules = rules.chain(places.map(|place| &place.rules));
-    let lists = |rules: &'a Rules| [&rules.policies, &rules.input_policies];
-    let policies = rules.flat_map(lists).flatten();
+fn moderators(config: &Config) -> impl Iterator<Item = &str> {
+    let scopes = config.scopes().into_iter();
+    let policies = scopes.flat_map(|(_, rules)| {
+        let lists = [
+            &rules.policies,
+            &rules.input_policies,
+            &rules.output_policies,
+        ];
+        lists.into_iter().flatten()
+    });
     policies
         .filter(|rule| rule.enabled)
         .filter_map(|rule| match &rule.kind {
@@ -342,6 +343,7 @@ mod tests {
             format!("policies: {filter}"),
             format!("consumer_groups: [{{name: a, api_key: key-of-a, input_policies: {filter}}}]"),
             format!("routes: [{{name: a, policies: {filter}}}]"),
+            format!("output_policies: {filter}"),
         ] {
             let config = config(&format!(
                 "providers: {{targets: [{{id: a, provider: openai}}]}}\n{place}"
