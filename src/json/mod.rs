@@ -11,6 +11,7 @@ mod error;
 mod lanes;
 mod number;
 mod path;
+mod sink;
 mod skim;
 mod string;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use self::number::Number;
 pub use self::number::decimal;
 pub use self::path::{KeyMatch, PathMatcher, Patterns};
 pub(crate) use self::path::{MAX_KEY, fold};
+pub use self::sink::{Reads, Sink};
 use self::string::StringState;
 pub use self::string::simple_string;
 pub use self::token::{Container, Scalar, Span, Text};
@@ -379,58 +381,6 @@ pub fn scan(document: &[u8], sink: &mut dyn Sink) -> Result<(), JsonError> {
     let mut scanner = Scanner::new();
     scanner.push(document, sink)?;
     scanner.finish(sink)
-}
-
-/// What a [`Scanner`] reports to. `at` and spans are offsets into the document.
-pub trait Sink {
-    /// `{` or `[` at this byte.
-    fn open(&mut self, container: Container, at: u64) {
-        let _ = (container, at);
-    }
-
-    /// `}` or `]` at this byte.
-    fn close(&mut self, container: Container, at: u64) {
-        let _ = (container, at);
-    }
-
-    /// A key of the innermost object; the span includes the quotes.
-    fn key(&mut self, key: Text<'_>, span: Span) {
-        let _ = (key, span);
-    }
-
-    /// How much of the string value that comes now is read; the same as long as it goes on.
-    fn reads(&self) -> Reads {
-        Reads::All
-    }
-
-    /// A piece of a string that is a value, unescaped: all of it comes, in as many pieces as it takes, before it comes as a
-    /// [`Scalar`].
-    fn piece(&mut self, piece: &[u8]) {
-        let _ = piece;
-    }
-
-    /// A string, number, boolean or null; the span of a string includes the quotes.
-    fn scalar(&mut self, value: Scalar<'_>, span: Span) {
-        let _ = (value, span);
-    }
-}
-
-/// Reports to nobody: for validation alone.
-impl Sink for () {
-    fn reads(&self) -> Reads {
-        Reads::Length
-    }
-}
-
-/// How much of a string value a [`Sink`] reads.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Reads {
-    /// Every piece.
-    All,
-    /// What is captured of it.
-    Beginning,
-    /// How long it is. No pieces have to come, and its bytes are not to be looked at.
-    Length,
 }
 
 /// What may come next.
