@@ -14,6 +14,7 @@ mod support;
 use cohort::llm::endpoint::classify;
 use cohort::llm::request::{BodyError, Facts, Reader};
 use serde_json::Value;
+use support::counted::start;
 use support::vm::{Message, Outcome, Vm};
 
 const PATH: &str = "/v1/chat/completions";
@@ -171,7 +172,7 @@ fn the_module_reads_as_the_core_does() {
         let configuration = format!(
             r#"{{"version":"1","consumer_groups":[{{"name":"team","api_key":"sk-of-the-team"{policies}}}]}}"#
         );
-        let Some(mut vm) = Vm::start(&configuration) else {
+        let Some(mut vm) = start(&configuration) else {
             return;
         };
         for round in 0..1_500 {

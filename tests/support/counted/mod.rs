@@ -3,19 +3,26 @@
 //! An interpreter's fuel would not do: it is taken at the beginning of a loop for all that stands in it, whichever arm of
 //! a `match` is run.
 
+mod service;
+
+use super::envoy::required;
+use super::vm::{INSTRUCTIONS, Vm};
 use std::ops::Range;
 use wasmparser::{BinaryReader, FunctionBody, Import, Operator, Parser, Payload, TypeRef};
-
-/// The global's exported name.
-pub(crate) const COUNTER: &str = "instructions";
 
 const IMPORT_SECTION: u8 = 2;
 const GLOBAL_SECTION: u8 = 6;
 const EXPORT_SECTION: u8 = 7;
 const CODE_SECTION: u8 = 10;
 
+/// A worker's VM with the module under test, which counts. `None`: there is no module, the test is skipped.
+pub(crate) fn start(configuration: &str) -> Option<Vm> {
+    let wasm = std::fs::read(required("COHORT_WASM")?).expect("the module can be read");
+    Some(Vm::start(&counted(&wasm), configuration, service::answer))
+}
+
 /// The same module, which counts.
-pub(crate) fn counted(wasm: &[u8]) -> Vec<u8> {
+fn counted(wasm: &[u8]) -> Vec<u8> {
     let mut module = wasm[..8].to_vec();
     let (mut counter, mut bodies) = (0, Vec::new());
     let mut functions = 0;
@@ -46,8 +53,8 @@ pub(crate) fn counted(wasm: &[u8]) -> Vec<u8> {
             }
             Payload::ExportSection(exports) => {
                 let mut new = Vec::new();
-                leb(&mut new, COUNTER.len());
-                new.extend_from_slice(COUNTER.as_bytes());
+                leb(&mut new, INSTRUCTIONS.len());
+                new.extend_from_slice(INSTRUCTIONS.as_bytes());
                 new.push(3);
                 leb(&mut new, counter as usize);
                 appended(
