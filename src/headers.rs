@@ -23,11 +23,15 @@ impl<'a> Headers<'a> {
     }
 
     /// The first value of a field.
+    #[expect(clippy::inline_always, reason = "see `bit`")]
+    #[inline(always)]
     pub fn first(self, name: &str) -> Option<&'a [u8]> {
         self.all(name).next()
     }
 
     /// Every value of a field that came more than once.
+    #[expect(clippy::inline_always, reason = "see `bit`")]
+    #[inline(always)]
     pub fn all(self, name: &str) -> Values<'a, '_> {
         let name = name.as_bytes();
         let there = self.names & bit(name) != 0;
@@ -44,6 +48,11 @@ impl<'a> Headers<'a> {
 }
 
 /// The bit that stands for a name. Of what clients of the known APIs send, none has one that we look for in vain.
+#[expect(
+    clippy::inline_always,
+    reason = "most names are constants, of which the compiler works it out"
+)]
+#[inline(always)]
 fn bit(name: &[u8]) -> u64 {
     let [first, .., last] = name else { return 1 };
     let mixed = (name.len().wrapping_mul(5))
@@ -62,7 +71,21 @@ pub struct Values<'a, 'n> {
 impl<'a> Iterator for Values<'a, '_> {
     type Item = &'a [u8];
 
+    #[expect(
+        clippy::inline_always,
+        reason = "most fields that are asked for are not there"
+    )]
+    #[inline(always)]
     fn next(&mut self) -> Option<&'a [u8]> {
+        if self.fields.is_empty() {
+            return None;
+        }
+        self.search()
+    }
+}
+
+impl<'a> Values<'a, '_> {
+    fn search(&mut self) -> Option<&'a [u8]> {
         while let Some(((name, value), rest)) = self.fields.split_first() {
             self.fields = rest;
             if *name == self.name {

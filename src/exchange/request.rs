@@ -15,11 +15,11 @@ use crate::time::Timestamp;
 use std::borrow::Cow;
 use std::rc::Rc;
 
-/// Fields in which Azure and vLLM (as `SageMaker` has it) are told of a further model, or of another one.
-const MODEL_HEADERS: [&str; 2] = [
-    "x-amzn-sagemaker-adapter-identifier",
-    "x-ms-oai-image-generation-deployment",
-];
+/// The field in which vLLM, as `SageMaker` has it, is told of a further model, or of another one.
+const ADAPTER: &str = "x-amzn-sagemaker-adapter-identifier";
+
+/// The same of Azure.
+const DEPLOYMENT: &str = "x-ms-oai-image-generation-deployment";
 
 /// What no caller may say: what only the filter says; what makes Envoy's router send a request more often than it was
 /// counted, elsewhere, or under a stat of the caller's choice.
@@ -199,10 +199,12 @@ impl Exchange {
             return Err(Refusal::EndpointNotAllowed);
         }
         let body = self.reader(call, headers, inbound.end)?;
-        let named = MODEL_HEADERS.iter().flat_map(|name| headers.all(name));
-        self.models = named
-            .map(|model| String::from_utf8_lossy(model).into_owned())
-            .collect();
+        for named in [headers.all(ADAPTER), headers.all(DEPLOYMENT)] {
+            for model in named {
+                let model = String::from_utf8_lossy(model).into_owned();
+                self.models.push(model);
+            }
+        }
         Ok(body)
     }
 
