@@ -87,10 +87,15 @@ impl Span {
 
     /// What stands there in a document; nothing if the document ends before, or is not UTF-8.
     pub fn of(self, document: &[u8]) -> &str {
+        std::str::from_utf8(self.bytes_of(document)).unwrap_or_default()
+    }
+
+    /// The bytes that stand there in a document; none if the document ends before.
+    pub fn bytes_of(self, document: &[u8]) -> &[u8] {
         let bounds =
             usize::try_from(self.start).and_then(|start| Ok(start..usize::try_from(self.end)?));
         let bytes = bounds.ok().and_then(|bounds| document.get(bounds));
-        std::str::from_utf8(bytes.unwrap_or_default()).unwrap_or_default()
+        bytes.unwrap_or_default()
     }
 }
 

@@ -110,7 +110,7 @@ impl Documents {
         };
         for Hole { span, kind } in holes.iter() {
             if let HoleKind::Count(count) = kind {
-                counts.state(*count, span.of(document).as_bytes());
+                counts.state(*count, span.bytes_of(document));
             }
         }
         self.walk.chunk = chunk;

@@ -15,24 +15,32 @@ pub struct Fields {
     /// Those of the JSON that a form's field `session` holds.
     pub(crate) session: Option<&'static Self>,
     pub(crate) patterns: Patterns,
+    /// The bits of the patterns where models are named.
+    pub(crate) model_bits: u64,
+    /// All but text: a second spelling of these is refused.
+    pub(crate) watched_bits: u64,
+    pub(crate) text_bits: u64,
 }
 
 impl Fields {
     const fn new(models: &'static [Path]) -> Self {
+        let watched = models.len().saturating_add(WATCHED.len());
+        let watched_bits = low_bits(watched);
         Self {
             models,
             agree: false,
             session: None,
             patterns: Patterns::of([models, WATCHED, TEXT]),
+            model_bits: low_bits(models.len()),
+            watched_bits,
+            text_bits: low_bits(watched.saturating_add(TEXT.len())) & !watched_bits,
         }
     }
 
     const fn agreeing(models: &'static [Path]) -> Self {
         Self {
-            models,
             agree: true,
-            session: None,
-            patterns: Patterns::of([models, WATCHED, TEXT]),
+            ..Self::new(models)
         }
     }
 
@@ -41,27 +49,9 @@ impl Fields {
         self.patterns.get(bits)
     }
 
-    pub(crate) const fn model_bits(&self) -> u64 {
-        low_bits(self.models.len())
-    }
-
-    /// All but text: a second spelling of these is refused.
-    pub(crate) const fn watched_bits(&self) -> u64 {
-        low_bits(self.models.len().saturating_add(WATCHED.len()))
-    }
-
-    pub(crate) const fn text_bits(&self) -> u64 {
-        low_bits(
-            self.models
-                .len()
-                .saturating_add(WATCHED.len())
-                .saturating_add(TEXT.len()),
-        ) & !self.watched_bits()
-    }
-
     /// The watched field, if `bits` has one.
     pub(crate) fn watched(&self, bits: u64) -> Option<Watched> {
-        let bit = bits & self.watched_bits() & !self.model_bits();
+        let bit = bits & self.watched_bits & !self.model_bits;
         if bit == 0 {
             return None;
         }

@@ -20,23 +20,23 @@ pub(super) enum BoundKind {
 }
 
 impl Bound {
-    /// The kind of a key, its folded form, and whether it is written as some API writes it.
-    pub(super) fn of(key: Text<'_>) -> Option<(BoundKind, String, bool)> {
-        // Most keys are not worth a look at the lists: no name in them begins like this. To fold changes no ASCII, and ends
-        // a key only at a NUL.
-        let may_be_listed = match key.bytes {
+    /// Whether a key is worth a look at the lists: no name in them begins as most keys do. To fold changes no ASCII, and
+    /// ends a key only at a NUL.
+    pub(super) const fn may_be(key: Text<'_>) -> bool {
+        match key.bytes {
             [first, second, ..] if first.is_ascii() && matches!(second, 1..0x80) => matches!(
                 [*first | 0x20, *second | 0x20],
                 [b'b', b'e'] | [b'c' | b'm' | b's', b'a'] | [b'n', b'u']
             ),
             [first, ..] => {
-                !first.is_ascii() || matches!(first | 0x20, b'b' | b'c' | b'm' | b'n' | b's')
+                !first.is_ascii() || matches!(*first | 0x20, b'b' | b'c' | b'm' | b'n' | b's')
             }
             [] => false,
-        };
-        if !may_be_listed {
-            return None;
         }
+    }
+
+    /// The kind of a key that [may be](Self::may_be) one, its folded form, and whether it is written as some API writes it.
+    pub(super) fn of(key: Text<'_>) -> Option<(BoundKind, String, bool)> {
         let mut buffer = [0; MAX_KEY];
         let folded = fold(key, &mut buffer)?;
         let max = folded.first_chunk::<3>();

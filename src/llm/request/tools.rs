@@ -35,7 +35,7 @@ pub(super) struct Tools {
 impl Visitor {
     /// Tools stand where nothing is text, and where the table says that they may be models.
     pub(super) fn tools_key(&mut self, key: Text<'_>, depth: usize) {
-        let model = self.path.on_path() & self.fields.model_bits() != 0;
+        let model = self.path.on_path() & self.fields.model_bits != 0;
         let outside = depth == 1 || self.text.is_none() || model;
         let Some(tools) = &mut self.tools else {
             return;

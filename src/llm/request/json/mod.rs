@@ -248,6 +248,16 @@ impl Visitor {
         }
     }
 
+    /// The key just read, if it is a watched one, is one that readers differ on.
+    #[cold]
+    fn doubtful(&mut self, reason: Ambiguity) {
+        let near = self.path.near() & self.fields.watched_bits;
+        if near != 0 {
+            self.ambiguous(self.param(near), reason);
+        }
+    }
+
+    #[inline(never)]
     fn bound_key(&mut self, key: Text<'_>) {
         let Some((kind, folded, canonical)) = Bound::of(key) else {
             return;
@@ -263,12 +273,62 @@ impl Visitor {
         self.bound = Some(Bound { kind, name });
     }
 
-    /// The bits, of those on the way to a watched place, that would need another kind of value here.
-    fn astray(&self, container: Option<Container>) -> u64 {
-        let on_way = self.path.on_path() & !self.path.matches() & self.fields.watched_bits();
-        match container {
-            Some(container) if self.path.inside(container) & on_way != 0 => 0,
-            _ => on_way,
+    /// The bits, of those on the way to a watched place, that go on inside the current value.
+    fn on_way(&self) -> u64 {
+        self.path.on_path() & !self.path.matches() & self.fields.watched_bits
+    }
+
+    /// A scalar stands at a watched place, or on the way to one.
+    #[inline(never)]
+    fn scalar_watched(&mut self, value: Scalar<'_>, span: Span) {
+        let bits = self.path.matches();
+        let models = bits & self.fields.model_bits;
+        if models != 0 {
+            self.model(value, models, span);
+        } else if let Some(field) = self.fields.watched(bits) {
+            self.watched(field, value, bits, span);
+        } else if self.on_way() != 0 && value != Scalar::Null {
+            self.ambiguous(self.param(self.on_way()), Ambiguity::NotAString);
+        }
+    }
+
+    /// A container begins on the way to a watched place, or at one: inside it models are named, or there is something
+    /// wrong with it.
+    #[inline(never)]
+    fn open_watched(&mut self, container: Container, at: u64) {
+        let bits = self.path.matches();
+        let models = bits & self.fields.model_bits;
+        let inside = self.path.inside(container);
+        let goes_on = inside & self.fields.model_bits;
+        let inner = Gap {
+            at: at.saturating_add(1),
+            members: false,
+        };
+        match self.fields.watched(bits) {
+            _ if models != 0 && goes_on == 0 => {
+                self.ambiguous(self.param(models), Ambiguity::NotAString);
+            }
+            // LiteLLM reads `{"fallbacks": [{"a": ["b"]}]}`, too.
+            _ if models != 0 => self.unnamed = Some((self.path.depth(), goes_on)),
+            Some(Watched::StreamOptions) if container == Container::Object => {
+                self.spans.stream_options = Some(StreamOptions::Object {
+                    gap: inner,
+                    include_usage: None,
+                });
+                self.stream_options = true;
+            }
+            Some(Watched::Settings) => {
+                self.settings = container == Container::Object;
+                self.settings_at(bits, SettingsPlace::Object(inner));
+            }
+            Some(Watched::StreamOptions) => self.wrong_type(self.param(bits), "an object"),
+            Some(_) => self.wrong_type(self.param(bits), "true or false"),
+            None => {
+                let on_way = self.on_way();
+                if on_way != 0 && on_way & inside == 0 {
+                    self.ambiguous(self.param(on_way), Ambiguity::NotAString);
+                }
+            }
         }
     }
 }
@@ -291,44 +351,11 @@ impl Sink for Visitor {
             }
             return self.path.open(container);
         }
-        let bits = self.path.matches();
-        let models = bits & self.fields.model_bits();
-        let astray = self.astray(Some(container));
-        let goes_on = self.path.inside(container) & self.fields.model_bits();
-        match self.fields.watched(bits) {
-            _ if models != 0 && goes_on == 0 => {
-                self.ambiguous(self.param(models), Ambiguity::NotAString);
-            }
-            // LiteLLM reads `{"fallbacks": [{"a": ["b"]}]}`, too.
-            _ if models != 0 => self.unnamed = Some((depth, goes_on)),
-            Some(Watched::StreamOptions) if container == Container::Object => {
-                let gap = Gap {
-                    at: at.saturating_add(1),
-                    members: false,
-                };
-                self.spans.stream_options = Some(StreamOptions::Object {
-                    gap,
-                    include_usage: None,
-                });
-                self.stream_options = true;
-            }
-            Some(Watched::Settings) => {
-                self.settings = container == Container::Object;
-                self.settings_at(
-                    bits,
-                    SettingsPlace::Object(Gap {
-                        at: at.saturating_add(1),
-                        members: false,
-                    }),
-                );
-            }
-            Some(Watched::StreamOptions) => self.wrong_type(self.param(bits), "an object"),
-            Some(_) => self.wrong_type(self.param(bits), "true or false"),
-            None if astray != 0 => self.ambiguous(self.param(astray), Ambiguity::NotAString),
-            None => {}
+        if self.path.on_path() & self.fields.watched_bits != 0 {
+            self.open_watched(container, at);
         }
         if self.text.is_none() {
-            self.text = self.text_field(bits);
+            self.text = self.text_field(self.path.matches());
         }
         self.path.open(container);
     }
@@ -350,21 +377,15 @@ impl Sink for Visitor {
     }
 
     fn key(&mut self, key: Text<'_>, _: Span) {
-        let seen = self.path.key(key);
-        let near = self.path.near() & self.fields.watched_bits();
-        match seen {
-            KeyMatch::CaseVariant if near != 0 => {
-                self.ambiguous(self.param(near), Ambiguity::CaseVariant);
-            }
-            KeyMatch::Duplicate if near != 0 => {
-                self.ambiguous(self.param(near), Ambiguity::Duplicate);
-            }
-            _ => {}
+        match self.path.key(key) {
+            KeyMatch::CaseVariant => self.doubtful(Ambiguity::CaseVariant),
+            KeyMatch::Duplicate => self.doubtful(Ambiguity::Duplicate),
+            KeyMatch::Watched | KeyMatch::Unwatched => {}
         }
         let depth = self.path.depth();
         if depth == 1 {
             self.spans.top.members = true;
-            self.unread = key.whole && UNREAD.iter().any(|name| name.as_bytes() == key.bytes);
+            self.unread = self.searched.is_some() && UNREAD.iter().any(|name| key.is(name));
         }
         if depth == 2
             && self.settings
@@ -379,7 +400,9 @@ impl Sink for Visitor {
             self.tools_key(key, depth);
         }
         if depth == 1 || (depth == 2 && self.settings) {
-            self.bound_key(key);
+            if Bound::may_be(key) {
+                self.bound_key(key);
+            }
         } else if self.stream_options
             && let Some(StreamOptions::Object { gap, .. }) = &mut self.spans.stream_options
         {
@@ -391,7 +414,7 @@ impl Sink for Visitor {
     fn reads(&self) -> Reads {
         if self.searched.is_some() {
             Reads::All
-        } else if self.media_key || self.path.matches() & self.fields.model_bits() != 0 {
+        } else if self.media_key || self.path.matches() & self.fields.model_bits != 0 {
             Reads::Beginning
         } else {
             Reads::Length
@@ -416,7 +439,7 @@ impl Sink for Visitor {
             self.look_through(number.bytes, true);
         }
         if self.searched.is_some() && self.end_of_text(value) {
-            let model = self.path.matches() & self.fields.model_bits() != 0;
+            let model = self.path.matches() & self.fields.model_bits != 0;
             self.found.marks.add(span, !model);
         }
         self.tools_scalar(value == Scalar::Null);
@@ -429,16 +452,10 @@ impl Sink for Visitor {
             }
             return;
         }
-        let bits = self.path.matches();
-        let models = bits & self.fields.model_bits();
-        if models != 0 {
-            self.model(value, models, span);
-        } else if let Some(field) = self.fields.watched(bits) {
-            self.watched(field, value, bits, span);
-        } else if self.astray(None) != 0 && value != Scalar::Null {
-            self.ambiguous(self.param(self.astray(None)), Ambiguity::NotAString);
+        if self.path.on_path() & self.fields.watched_bits != 0 {
+            self.scalar_watched(value, span);
         }
-        if let Some(field) = self.text.or_else(|| self.text_field(bits)) {
+        if let Some(field) = self.text.or_else(|| self.text_field(self.path.matches())) {
             self.text(value, field.tokens);
         }
     }

@@ -34,7 +34,7 @@ impl Visitor {
         let bits = self.path.matches();
         let known = self.text.is_some() || self.text_field(bits).is_some();
         let setting = number && self.path.depth() == 1;
-        let other = !self.unread && !setting && bits & self.fields.model_bits() == 0;
+        let other = !self.unread && !setting && bits & self.fields.model_bits == 0;
         if (known || other)
             && let Some(searched) = &mut self.searched
         {
@@ -64,7 +64,7 @@ impl Visitor {
     }
 
     pub(super) fn text_field(&self, bits: u64) -> Option<TextField> {
-        let bits = bits & self.fields.text_bits();
+        let bits = bits & self.fields.text_bits;
         if bits == 0 {
             return None;
         }
