@@ -66,6 +66,9 @@ impl Holds {
         mut amount: u64,
         parts: &mut Vec<(i64, u64)>,
     ) {
+        if amount == 0 {
+            return;
+        }
         let many = self.records.len() > KEPT;
         let found = self.find(record).ok();
         let Some((at, (_, all))) = found.and_then(|at| Some((at, self.records.get_mut(at)?)))

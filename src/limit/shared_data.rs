@@ -16,6 +16,11 @@ pub trait SharedData {
 
     /// Writes a value if the key still has that version.
     fn set(&mut self, key: &str, value: &[u8], cas: Cas) -> Result<(), CasMismatch>;
+
+    /// The same of a value that is not needed any more, so that it can be kept without a copy.
+    fn give(&mut self, key: &str, value: Vec<u8>, cas: Cas) -> Result<(), CasMismatch> {
+        self.set(key, &value, cas)
+    }
 }
 
 /// The version of a value in shared data.
@@ -98,11 +103,12 @@ pub(super) fn update_from<T>(
     for _ in 0..MAX_TRIES {
         match change(&mut loaded.value) {
             Change::Keep(answer) if !loaded.remembered => return Ok(answer),
-            Change::Write(answer) if shared.set(key, &loaded.value, loaded.version).is_ok() => {
+            Change::Write(answer) if shared.give(key, loaded.value, loaded.version).is_ok() => {
                 return Ok(answer);
             }
-            _ => loaded = Loaded::read(shared, key),
+            _ => {}
         }
+        loaded = Loaded::read(shared, key);
     }
     Err(Contended)
 }

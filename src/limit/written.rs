@@ -55,7 +55,11 @@ impl<S: SharedData> SharedData for Remembering<'_, S> {
     }
 
     fn set(&mut self, key: &str, value: &[u8], cas: Cas) -> Result<(), CasMismatch> {
-        let written = self.shared.set(key, value, cas);
+        self.give(key, value.to_vec(), cas)
+    }
+
+    fn give(&mut self, key: &str, value: Vec<u8>, cas: Cas) -> Result<(), CasMismatch> {
+        let written = self.shared.set(key, &value, cas);
         self.written.borrow_mut().wrote(key, value, written.is_ok());
         written
     }
@@ -93,7 +97,7 @@ impl Written {
         }
     }
 
-    fn wrote(&mut self, key: &str, value: &[u8], done: bool) {
+    fn wrote(&mut self, key: &str, value: Vec<u8>, done: bool) {
         if done {
             // Of all numbers only 0 is none.
             self.newest = self.newest.wrapping_add(1).max(1);
@@ -103,8 +107,7 @@ impl Written {
         known.version = None;
         if keeps {
             known.version = Some(newest);
-            known.bytes.clear();
-            known.bytes.extend_from_slice(value);
+            known.bytes = value;
         }
         match (std::mem::take(&mut known.tried), done) {
             (true, true) => self.last_pause /= 2,

@@ -1,8 +1,8 @@
 //! Whether one counter has room for a request, and how long until it has.
 
-use super::{Check, Counter, Demand};
-use crate::limit::record::{Record, Tally};
-use crate::limit::{Clock, Limit, Unit};
+use super::{Check, Demand, Kind, Tallied};
+use crate::limit::record::Tally;
+use crate::limit::{Limit, Unit};
 use std::cmp::Ordering;
 
 /// How long what other requests hold may last: nobody knows, so the caller is asked to try again soon.
@@ -40,27 +40,23 @@ impl PartialOrd for Wait {
 }
 
 /// The limit of a counter that makes a request wait longest; `None` if all that can refuse it have room for it.
-pub(super) fn wait(
-    counter: &Counter,
-    record: &Record<'_>,
-    demand: Demand,
-    check: Check,
-    clock: Clock,
-) -> Option<Wait> {
+pub(super) fn wait(tallied: &[Tallied], demand: Demand, check: Check) -> Option<Wait> {
     let mut worst: Option<Wait> = None;
-    for (limit, refuses) in counter.all() {
+    for Tallied { limit, kind, tally } in tallied {
         let checked = match check {
             Check::All => true,
             Check::Nothing => false,
             Check::Own => matches!(limit.unit, Unit::ConcurrentRequests | Unit::Cost),
         };
-        if !refuses || !checked {
+        if !checked || *kind == (Kind::Budget { blocks: false }) {
             continue;
         }
-        let tally = record.tally(&limit, clock);
-        let ms = wait_for(&tally, &limit, demand.of(&limit), tally.held);
-        let wait = Wait { limit, ms };
-        if wait.ms != Some(0) && worst.as_ref().is_none_or(|worst| wait > *worst) {
+        let ms = wait_for(tally, limit, demand.of(limit), tally.held());
+        if ms == Some(0) {
+            continue;
+        }
+        let wait = Wait { limit: *limit, ms };
+        if worst.as_ref().is_none_or(|worst| wait > *worst) {
             worst = Some(wait);
         }
     }

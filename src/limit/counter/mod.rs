@@ -10,7 +10,7 @@ mod standing;
 pub use ledger::{Crossed, Ending, Ledger, Permit, Settled};
 pub use standing::Standing;
 
-use super::record::Record;
+use super::record::{Record, Tally};
 use super::{Clock, Descriptor, Limit, Unit};
 use std::rc::Rc;
 
@@ -49,22 +49,52 @@ impl Counter {
         }
     }
 
-    /// Everything that it counts, and whether that can refuse a request.
-    fn all(&self) -> impl Iterator<Item = (Limit, bool)> {
-        let limits = self.limits.iter().map(|limit| (*limit, true));
-        let budgets = self.budgets.iter();
-        limits.chain(budgets.map(|budget| (budget.limit, budget.blocks)))
+    /// What a record has of everything that is counted.
+    fn tally(&self, record: &Record<'_>, clock: Clock) -> Vec<Tallied> {
+        let counted = self.limits.len().saturating_add(self.budgets.len());
+        let mut tallied = Vec::with_capacity(counted);
+        let mut add = |limit: Limit, kind| {
+            let tally = record.tally(&limit, clock);
+            tallied.push(Tallied { limit, kind, tally });
+        };
+        for limit in &*self.limits {
+            add(*limit, Kind::Limit);
+        }
+        for budget in &*self.budgets {
+            let blocks = budget.blocks;
+            add(budget.limit, Kind::Budget { blocks });
+        }
+        tallied
     }
+}
+
+/// What a record has of one limit.
+#[derive(Debug)]
+struct Tallied {
+    limit: Limit,
+    kind: Kind,
+    tally: Tally,
+}
+
+/// Of what a counter has it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    Budget { blocks: bool },
+    Limit,
 }
 
 /// Where the limits and budgets of a counter stand, by what shared data has of it.
 pub fn standings(counter: &Counter, record: Option<Vec<u8>>, clock: Clock) -> Vec<Standing> {
     let mut bytes = record.unwrap_or_default();
-    let record = Record::open(&mut bytes);
-    let limits = standing::of(counter, 0, &record, Demand::default(), clock);
-    let budgets = counter.budgets.iter();
-    let budgets = budgets.map(|budget| standing::of_budget(&budget.limit, &record, clock));
-    limits.chain(budgets).collect()
+    let tallied = counter.tally(&Record::open(&mut bytes), clock);
+    let standings = tallied.iter().map(|Tallied { limit, tally, kind }| {
+        if *kind == Kind::Limit {
+            standing::of(limit, 0, tally, Demand::default())
+        } else {
+            standing::of_budget(limit, tally)
+        }
+    });
+    standings.collect()
 }
 
 /// Tokens by kind, as the three token units count them.

@@ -1,8 +1,8 @@
 //! Where limits stand, as answers tell it.
 
-use super::{Counter, Demand, judge};
-use crate::limit::record::{Record, Tally};
-use crate::limit::{Clock, Limit, Unit};
+use super::{Demand, judge};
+use crate::limit::record::Tally;
+use crate::limit::{Limit, Unit};
 
 /// Where one limit stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -23,24 +23,12 @@ pub struct Standing {
     pub clear_ms: u64,
 }
 
-/// Where the limits of one counter stand. What the request itself reserves (`own`) is left out: of its tokens nothing is
-/// known yet, and a caller that sends one request after the other is told what it has really used.
-pub(super) fn of(
-    counter: &Counter,
-    at: usize,
-    record: &Record<'_>,
-    own: Demand,
-    clock: Clock,
-) -> impl Iterator<Item = Standing> {
-    let limits = counter.limits.iter();
-    limits.map(move |limit| of_tally(limit, at, &record.tally(limit, clock), own))
-}
-
-/// Where one of them stands by what its record has of it.
-pub(super) fn of_tally(limit: &Limit, at: usize, tally: &Tally, own: Demand) -> Standing {
+/// Where a limit stands by what its record has of it. What the request itself reserves (`own`) is left out: of its tokens
+/// nothing is known yet, and a caller that sends one request after the other is told what it has really used.
+pub(super) fn of(limit: &Limit, at: usize, tally: &Tally, own: Demand) -> Standing {
     let tokens = limit.unit.is_tokens();
     let own = if tokens { own.reserves(limit) } else { 0 };
-    let held = tally.held.saturating_sub(own);
+    let held = tally.held().saturating_sub(own);
     let (used, clear_ms) = match limit.unit {
         Unit::ConcurrentRequests => (held, 0),
         _ => (tally.used(), tally.clears_in()),
@@ -57,17 +45,16 @@ pub(super) fn of_tally(limit: &Limit, at: usize, tally: &Tally, own: Demand) -> 
     }
 }
 
-/// The same of a budget.
-pub(super) fn of_budget(limit: &Limit, record: &Record<'_>, clock: Clock) -> Standing {
-    let tally = record.tally(limit, clock);
-    let (used, reserved) = (tally.used(), tally.held);
+/// The same of a budget, when there is no request.
+pub(super) fn of_budget(limit: &Limit, tally: &Tally) -> Standing {
+    let (used, reserved) = (tally.used(), tally.held());
     Standing {
         counter: 0,
         limit: *limit,
         used,
         reserved,
         remaining: limit.quota.saturating_sub(used.saturating_add(reserved)),
-        reset_ms: judge::wait_for(&tally, limit, 1, reserved),
+        reset_ms: judge::wait_for(tally, limit, 1, reserved),
         clear_ms: tally.clears_in(),
     }
 }

@@ -111,17 +111,22 @@ pub(super) struct Place {
 /// What a record has of a limit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tally {
+    pub(super) key: Key,
     pub(super) counted: Buckets,
     window: Window,
     bucket: Bucket,
-    /// What requests under way hold.
-    pub(super) held: u64,
+    holds: Buckets,
 }
 
 impl Tally {
     /// See [`Buckets::used`].
     pub(super) fn used(&self) -> u64 {
         self.counted.used(self.window, self.bucket)
+    }
+
+    /// What requests under way hold.
+    pub(super) const fn held(&self) -> u64 {
+        self.holds.current.saturating_add(self.holds.previous)
     }
 
     /// See [`Buckets::wait_for`].
@@ -154,19 +159,25 @@ impl<'a> Record<'a> {
 
     /// What a limit has counted up to `clock`, and what requests under way hold of it.
     pub(super) fn tally(&self, limit: &Limit, clock: Clock) -> Tally {
-        let key = Key::of(limit);
-        let (mut counted, mut held) = self.find(key).map_or_else(Default::default, |entry| {
+        self.read(Key::of(limit), Some(limit.window), clock)
+    }
+
+    fn read(&self, key: Key, window: Option<Window>, clock: Clock) -> Tally {
+        let mut entries = self.entries().iter();
+        let entry = entries.find(|entry| key_of(entry) == key);
+        let (mut counted, mut holds) = entry.map_or_else(Default::default, |entry| {
             (counted_in(entry), held_in(entry))
         });
-        let bucket = counted.roll(limit.window, clock);
-        if held.weighs() {
-            held.roll(key.hold(), clock);
+        let bucket = window.map(|window| counted.roll(window, clock));
+        if holds.weighs() {
+            holds.roll(key.hold(), clock);
         }
         Tally {
+            key,
             counted,
-            window: limit.window,
-            bucket,
-            held: held.current.saturating_add(held.previous),
+            window: window.unwrap_or(Window::Total),
+            bucket: bucket.unwrap_or_default(),
+            holds,
         }
     }
 
@@ -178,74 +189,55 @@ impl<'a> Record<'a> {
         limits: &[Limit],
         clock: Clock,
     ) -> Place {
-        self.change_in(key, key.window(), change, limits, clock).0
+        let mut tally = self.read(key, key.window(), clock);
+        self.charge(&mut tally, change, limits, clock)
     }
 
-    /// The same of a limit's entry; answers what the record has of the limit then, as [`tally`](Self::tally) would.
+    /// The same of an entry that was tallied just now; the tally changes with it.
     pub(super) fn charge(
         &mut self,
-        limit: &Limit,
+        tally: &mut Tally,
         change: &Change<'_>,
         limits: &[Limit],
         clock: Clock,
-    ) -> (Place, Tally) {
-        let window = Some(limit.window);
-        self.change_in(Key::of(limit), window, change, limits, clock)
-    }
-
-    fn change_in(
-        &mut self,
-        key: Key,
-        window: Option<Window>,
-        change: &Change<'_>,
-        limits: &[Limit],
-        clock: Clock,
-    ) -> (Place, Tally) {
-        let known = self.entries_mut().iter_mut().find(|e| key_of(e) == key);
-        let (mut counted, mut held) = known.as_ref().map_or_else(Default::default, |entry| {
-            (counted_in(entry), held_in(entry))
-        });
-        let bucket = window.map(|window| counted.roll(window, clock));
-        if change.hold > 0 || held.weighs() {
-            held.roll(key.hold(), clock);
+    ) -> Place {
+        let Tally {
+            key,
+            counted,
+            holds,
+            ..
+        } = tally;
+        if change.hold > 0 && !holds.weighs() {
+            holds.roll(key.hold(), clock);
         }
         counted.current = counted.current.saturating_add(change.count);
-        held.current = held.current.saturating_add(change.hold);
+        holds.current = holds.current.saturating_add(change.hold);
         let (uncounted, amount) = change.uncount;
         if amount > 0 {
             counted.take(uncounted, amount);
         }
         for &(bucket, amount) in change.release {
-            held.take(bucket, amount);
+            holds.take(bucket, amount);
         }
-        if let Some(entry) = known {
-            put(entry, counted, held);
-        } else if counted.weighs() || held.weighs() {
+        let mut entries = self.entries_mut().iter_mut();
+        if let Some(entry) = entries.find(|entry| key_of(entry) == *key) {
+            put(entry, *counted, *holds);
+        } else if counted.weighs() || holds.weighs() {
             self.make_room(limits, clock);
             let mut entry = [[0; 8]; 7];
             let [first, ..] = &mut entry;
             *first = key.0;
-            put(&mut entry, counted, held);
+            put(&mut entry, *counted, *holds);
             self.0.extend_from_slice(entry.as_flattened());
         }
-        let place = Place {
+        Place {
             counted: counted.index,
-            held: held.index,
-        };
-        let tally = Tally {
-            counted,
-            window: window.unwrap_or(Window::Total),
-            bucket: bucket.unwrap_or_default(),
-            held: held.current.saturating_add(held.previous),
-        };
-        (place, tally)
-    }
-
-    fn find(&self, key: Key) -> Option<&Entry> {
-        self.entries().iter().find(|entry| key_of(entry) == key)
+            held: holds.index,
+        }
     }
 
     /// Drops all that is dead and, if that does not do, the eldest of what only others count.
+    #[cold]
     fn make_room(&mut self, limits: &[Limit], clock: Clock) {
         self.retain(|entry| {
             let (mut counted, mut held) = (counted_in(entry), held_in(entry));

@@ -147,7 +147,7 @@ fn a_reservation_and_an_unknown_entry_survive_a_rewrite() {
     let later = at(NOON + 299_999);
     let both = [requests(Window::Day), requests(Window::Month)];
     add(&mut bytes, &both, 1, later);
-    assert_eq!(Record::open(&mut bytes).tally(&second, later).held, 77);
+    assert_eq!(Record::open(&mut bytes).tally(&second, later).held(), 77);
     assert_eq!(bytes[1 + 2 * ENTRY_LEN..=3 * ENTRY_LEN], [9; ENTRY_LEN]);
     assert_eq!(entries(&bytes), 4);
 }
@@ -163,7 +163,7 @@ fn lives_for(limit: &Limit, start: u64) -> u64 {
     let left = |ms: u64| {
         Record::open(&mut bytes.clone())
             .tally(limit, at(start + ms))
-            .held
+            .held()
     };
     (0..1_000)
         .map(|seconds| seconds * 1_000)
@@ -190,7 +190,7 @@ fn an_amount_leaves_the_bucket_that_it_entered() {
         let place = Record::open(&mut bytes).change(key, &change, &[], at(NOON + ms));
         let record = Record::open(&mut bytes);
         let counted = record.tally(&day, at(NOON + ms)).counted;
-        let held = record.tally(&day, at(NOON + ms)).held;
+        let held = record.tally(&day, at(NOON + ms)).held();
         (place, counted.current, counted.previous, held)
     };
     let count = |count, hold| Change {

@@ -5,7 +5,7 @@
 
 use super::judge::{self, Wait};
 use super::standing::{self, Standing};
-use super::{Check, Counter, Demand, Over, Refused, Tokens};
+use super::{Check, Counter, Demand, Kind, Over, Refused, Tallied, Tokens};
 use crate::limit::holds::Holds;
 use crate::limit::record::{Change, Key, Record};
 use crate::limit::shared_data::{self, Loaded, update, update_from};
@@ -91,24 +91,20 @@ impl<S: SharedData> Ledger<'_, S> {
         check: Check,
         permit: &mut Permit,
     ) -> Result<Vec<Standing>, Refused> {
-        let counters = self.counters.iter();
-        let mut loaded: Vec<Loaded> = (counters.clone())
-            .map(|counter| Loaded::recall(self.shared, &counter.record))
-            .collect();
-        let mut worst = self.worst(&mut loaded, demand, check);
-        if worst.is_some() && loaded.iter().any(|loaded| loaded.remembered) {
+        let mut read = self.read(true);
+        let mut worst = longest_wait(&read, demand, check);
+        if worst.is_some() && read.iter().any(|read| read.loaded.remembered) {
             // Nobody is refused for what may be out of date.
-            loaded = (counters.map(|counter| Loaded::read(self.shared, &counter.record))).collect();
-            worst = self.worst(&mut loaded, demand, check);
+            read = self.read(false);
+            worst = longest_wait(&read, demand, check);
         }
         if let Some((counter, wait)) = worst {
-            let standings = self.standings_in(&mut loaded);
-            return Err(refused(counter, &wait, standings));
+            return Err(refused(counter, &wait, standings_in(&read)));
         }
         let admitted_before = permit.lines.len();
         let mut standings = Vec::new();
-        for (at, loaded) in loaded.into_iter().enumerate() {
-            match self.charge(at, loaded, demand, check) {
+        for (at, read) in read.into_iter().enumerate() {
+            match self.charge(at, read, demand, check) {
                 Ok((lines, after)) => {
                     append(&mut permit.lines, lines);
                     append(&mut standings, after);
@@ -128,24 +124,22 @@ impl<S: SharedData> Ledger<'_, S> {
 
     /// Where all limits stand.
     pub fn standings(&self) -> Vec<Standing> {
-        let mut loaded: Vec<Loaded> = (self.counters.iter())
-            .map(|counter| Loaded::read(self.shared, &counter.record))
-            .collect();
-        self.standings_in(&mut loaded)
+        standings_in(&self.read(false))
     }
 
-    /// What the request has to wait for longest, and the position of its counter.
-    fn worst(&self, loaded: &mut [Loaded], demand: Demand, check: Check) -> Option<(usize, Wait)> {
-        let mut worst: Option<(usize, Wait)> = None;
-        for (at, (counter, loaded)) in self.counters.iter().zip(loaded).enumerate() {
-            let record = Record::open(&mut loaded.value);
-            if let Some(wait) = judge::wait(counter, &record, demand, check, self.clock)
-                && worst.as_ref().is_none_or(|(_, other)| wait > *other)
-            {
-                worst = Some((at, wait));
-            }
+    /// What the records have of all limits; `recall`: as far as they are remembered.
+    fn read(&self, recall: bool) -> Vec<Read> {
+        let mut all = Vec::with_capacity(self.counters.len());
+        for counter in self.counters {
+            let mut loaded = if recall {
+                Loaded::recall(self.shared, &counter.record)
+            } else {
+                Loaded::read(self.shared, &counter.record)
+            };
+            let tallied = counter.tally(&Record::open(&mut loaded.value), self.clock);
+            all.push(Read { loaded, tallied });
         }
-        worst
+        all
     }
 
     /// Gives back what was held and counts what was used, over the quota too: the window pays an overdraft back.
@@ -192,26 +186,11 @@ impl<S: SharedData> Ledger<'_, S> {
         outcome
     }
 
-    fn standings_in(&self, loaded: &mut [Loaded]) -> Vec<Standing> {
-        let mut standings = Vec::new();
-        for (at, (counter, loaded)) in self.counters.iter().zip(loaded).enumerate() {
-            let record = Record::open(&mut loaded.value);
-            standings.extend(standing::of(
-                counter,
-                at,
-                &record,
-                Demand::default(),
-                self.clock,
-            ));
-        }
-        standings
-    }
-
     /// Charges one counter; judges it anew if it is not as it was read. `Err(None)`: contended.
     fn charge(
         &mut self,
         at: usize,
-        loaded: Loaded,
+        read: Read,
         demand: Demand,
         check: Check,
     ) -> Result<(Vec<Line>, Vec<Standing>), Option<Wait>> {
@@ -219,25 +198,29 @@ impl<S: SharedData> Ledger<'_, S> {
             return Ok(Default::default());
         };
         let clock = self.clock;
-        let mut fresh = true;
-        let judge = |record: &Record<'_>| judge::wait(&counter, record, demand, check, clock);
-        let charged = update_from(self.shared, &counter.record, loaded, |bytes| {
+        let mut judged = Some(read.tallied);
+        let charged = update_from(self.shared, &counter.record, read.loaded, |bytes| {
             let mut record = Record::open(bytes);
-            if !std::mem::take(&mut fresh)
-                && let Some(wait) = judge(&record)
-            {
-                return shared_data::Change::Keep(Err(wait));
-            }
+            let mut tallied = if let Some(tallied) = judged.take() {
+                tallied
+            } else {
+                let tallied = counter.tally(&record, clock);
+                if let Some(wait) = judge::wait(&tallied, demand, check) {
+                    return shared_data::Change::Keep(Err(wait));
+                }
+                tallied
+            };
             let mut changed = false;
-            let mut lines: Vec<Line> = Vec::with_capacity(counter.limits.len());
+            let mut lines: Vec<Line> = Vec::with_capacity(tallied.len());
             let mut after = Vec::with_capacity(counter.limits.len());
-            for (position, (limit, _)) in counter.all().enumerate() {
-                let key = Key::of(&limit);
-                let mut tally = None;
-                if !lines.iter().any(|earlier| earlier.key == key) {
+            for Tallied { limit, kind, tally } in &mut tallied {
+                let key = tally.key;
+                if lines.iter().any(|earlier| earlier.key == key) {
+                    *tally = record.tally(limit, clock);
+                } else {
                     let change = Change {
                         count: u64::from(limit.unit == Unit::Requests),
-                        hold: demand.reserves(&limit),
+                        hold: demand.reserves(limit),
                         ..Change::default()
                     };
                     let mut line = Line {
@@ -249,17 +232,15 @@ impl<S: SharedData> Ledger<'_, S> {
                         held: change.hold,
                     };
                     if change.count > 0 || change.hold > 0 {
-                        let (place, then) = record.charge(&limit, &change, &counter.limits, clock);
+                        let place = record.charge(tally, &change, &counter.limits, clock);
                         line.counted.0 = place.counted;
                         line.bucket = place.held;
                         changed = true;
-                        tally = Some(then);
                     }
                     lines.push(line);
                 }
-                if position < counter.limits.len() {
-                    let tally = tally.unwrap_or_else(|| record.tally(&limit, clock));
-                    after.push(standing::of_tally(&limit, at, &tally, demand));
+                if *kind == Kind::Limit {
+                    after.push(standing::of(limit, at, tally, demand));
                 }
             }
             if changed {
@@ -280,6 +261,38 @@ impl<S: SharedData> Ledger<'_, S> {
             Err(Contended) => Err(None),
         }
     }
+}
+
+/// A counter's record, and what it has of each limit.
+struct Read {
+    loaded: Loaded,
+    tallied: Vec<Tallied>,
+}
+
+/// What a request has to wait for longest, and the position of its counter.
+fn longest_wait(read: &[Read], demand: Demand, check: Check) -> Option<(usize, Wait)> {
+    let mut worst: Option<(usize, Wait)> = None;
+    for (at, read) in read.iter().enumerate() {
+        if let Some(wait) = judge::wait(&read.tallied, demand, check)
+            && worst.as_ref().is_none_or(|(_, other)| wait > *other)
+        {
+            worst = Some((at, wait));
+        }
+    }
+    worst
+}
+
+/// Where the limits stand, as nobody asks for anything.
+fn standings_in(read: &[Read]) -> Vec<Standing> {
+    let mut standings = Vec::new();
+    for (at, read) in read.iter().enumerate() {
+        for Tallied { limit, kind, tally } in &read.tallied {
+            if *kind == Kind::Limit {
+                standings.push(standing::of(limit, at, tally, Demand::default()));
+            }
+        }
+    }
+    standings
 }
 
 /// Appends a list to another, which as a rule is empty.

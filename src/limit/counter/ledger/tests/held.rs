@@ -90,7 +90,7 @@ fn held(shared: &mut Fake, counter: &Rc<Counter>, ms: u64) -> u64 {
     let held = counter
         .limits
         .iter()
-        .map(|limit| record.tally(limit, at(ms)).held);
+        .map(|limit| record.tally(limit, at(ms)).held());
     held.sum()
 }
 
