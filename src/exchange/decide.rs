@@ -309,8 +309,8 @@ impl Exchange {
             if let Some(consumer) = &identity.consumer {
                 edits.set("x-consumer", &*consumer.name);
             }
-            let features: Vec<&str> = identity.features().collect();
-            if !features.is_empty() {
+            if identity.is_tagged() {
+                let features: Vec<&str> = identity.features().collect();
                 edits.set("x-cohort-features", features.join(","));
             }
         }
@@ -345,6 +345,24 @@ fn allows(group: &Group, call: &Call, models: &[String], in_headers: &[String]) 
 
 /// Every model that a request names, with aliases and the default put in.
 fn models(group: &Group, call: &Call, rewrite: &mut Rewrite) -> Result<Vec<String>, Refusal> {
+    let mut models = if group.models.aliases.is_empty() {
+        rewrite.take_models()
+    } else {
+        renamed(group, call, rewrite)
+    };
+    if models.is_empty() && call.endpoint.needs_model() {
+        let default = group
+            .models
+            .default
+            .as_ref()
+            .filter(|model| rewrite.insert_model(model));
+        models.push(default.ok_or(Refusal::ModelMissing)?.clone());
+    }
+    Ok(models)
+}
+
+/// The models that a request names, with aliases put in, here and in its body.
+fn renamed(group: &Group, call: &Call, rewrite: &mut Rewrite) -> Vec<String> {
     let mut models = rewrite.facts().models.clone();
     for model in &mut models {
         // A path's model is not aliased: it cannot be rewritten without choosing another endpoint.
@@ -356,15 +374,7 @@ fn models(group: &Group, call: &Call, rewrite: &mut Rewrite) -> Result<Vec<Strin
             target.clone_into(model);
         }
     }
-    if models.is_empty() && call.endpoint.needs_model() {
-        let default = group
-            .models
-            .default
-            .as_ref()
-            .filter(|model| rewrite.insert_model(model));
-        models.push(default.ok_or(Refusal::ModelMissing)?.clone());
-    }
-    Ok(models)
+    models
 }
 
 /// The model as stats may name it, as a number: 0 unless the configuration names it.

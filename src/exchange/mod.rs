@@ -38,7 +38,7 @@ pub struct Exchange {
     worker: Rc<Worker>,
     started: Timestamp,
     dialect: Dialect,
-    call: Option<Call>,
+    call: Option<Rc<Call>>,
     identity: Option<Identity>,
     state: State,
     models: Vec<String>,
@@ -99,17 +99,16 @@ struct Identity {
 }
 
 impl Identity {
-    /// Of what a key opens; `None` if that is nothing.
-    fn of(opened: Opened) -> Option<Self> {
-        let mut groups = opened.groups.into_iter();
-        Some(Self {
-            group: groups.next()?,
-            others: groups.collect(),
+    /// Of what a key opens.
+    fn of(opened: Opened) -> Self {
+        Self {
+            group: opened.group,
+            others: opened.others,
             consumer: opened.consumer,
             key_id: opened.key_id,
             features: opened.features,
             shares_counters: false,
-        })
+        }
     }
 
     /// Under which name it is counted.
@@ -133,6 +132,11 @@ impl Identity {
         }
         self.others = groups.split_off(1);
         false
+    }
+
+    /// Whether the group or the key has tags.
+    fn is_tagged(&self) -> bool {
+        !self.group.features.is_empty() || !self.features.is_empty()
     }
 
     /// The tags of the group and of the key, each once: reports count by them.

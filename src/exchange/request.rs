@@ -181,7 +181,7 @@ impl Exchange {
         drop(targets);
         let call = call.inspect_err(|_| self.dialect = endpoint::dialect_of(target))?;
         let call = match headers.first("anthropic-version") {
-            Some(_) => call.with_anthropic_version(),
+            Some(_) => Rc::new(Call::clone(&call).with_anthropic_version()),
             None => call,
         };
         self.dialect = call.endpoint.dialect;
@@ -263,7 +263,7 @@ impl Exchange {
     ) -> Result<(), Refusal> {
         let refusal = match self.open(credential, inbound, now) {
             Ok(opened) => {
-                self.identity = Identity::of(opened);
+                self.identity = Some(Identity::of(opened));
                 return Ok(());
             }
             Err(refusal) => refusal,

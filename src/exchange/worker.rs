@@ -103,7 +103,7 @@ pub(super) struct Targets {
 struct Recent {
     method: Vec<u8>,
     target: Vec<u8>,
-    call: Target,
+    call: Rc<Target>,
 }
 
 impl Targets {
@@ -118,20 +118,20 @@ impl Targets {
         target: &[u8],
         upgrade: bool,
         prefixes: &[String],
-    ) -> Result<Target, PathError> {
+    ) -> Result<Rc<Target>, PathError> {
         // A query may hold a key, which is not to be kept.
         if upgrade || target.len() > Self::MAX_LENGTH || memchr(b'?', target).is_some() {
-            return endpoint::classify(method, target, upgrade, prefixes);
+            return endpoint::classify(method, target, upgrade, prefixes).map(Rc::new);
         }
         let mut recent = self.recent.iter();
         if let Some(known) = recent.find(|known| known.target == target && known.method == method) {
-            return Ok(known.call.clone());
+            return Ok(Rc::clone(&known.call));
         }
-        let call = endpoint::classify(method, target, upgrade, prefixes)?;
+        let call = Rc::new(endpoint::classify(method, target, upgrade, prefixes)?);
         let entry = Recent {
             method: method.to_vec(),
             target: target.to_vec(),
-            call: call.clone(),
+            call: Rc::clone(&call),
         };
         match self.recent.get_mut(self.eldest) {
             Some(eldest) => *eldest = entry,

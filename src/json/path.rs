@@ -31,11 +31,12 @@ const BUCKETS: usize = 16;
 /// Where in `buckets` the patterns are whose first segment is this one, in whatever case of letters: most keys are at
 /// the top of a document, where every pattern begins, and only few of those are worth a look.
 const fn bucket(segment: &[u8]) -> usize {
-    let first = match segment {
-        [first, ..] => first.to_ascii_lowercase(),
-        [] => 0,
+    let (first, last) = match segment {
+        [first, .., last] => (first.to_ascii_lowercase(), last.to_ascii_lowercase()),
+        [only] => (only.to_ascii_lowercase(), 0),
+        [] => (0, 0),
     };
-    (first as usize ^ segment.len()) % BUCKETS
+    (first as usize ^ (last as usize) << 1 ^ segment.len()) % BUCKETS
 }
 
 impl Patterns {

@@ -16,8 +16,10 @@ const IDENTITY: &str = "identity";
 /// What a key opens.
 #[derive(Debug)]
 pub struct Opened {
-    /// The groups that may be charged, the first choice first. Never empty.
-    pub groups: Vec<Rc<Group>>,
+    /// The group that is charged, by first choice.
+    pub group: Rc<Group>,
+    /// Further groups that may be charged.
+    pub others: Vec<Rc<Group>>,
     /// The consumer; `None`: the key counts as one of its own.
     pub consumer: Option<Rc<Consumer>>,
     /// What events show of the key.
@@ -59,7 +61,8 @@ impl Policy {
     pub fn anonymous(&self, place: Place, now: Timestamp) -> Option<Opened> {
         let group = self.anonymous.as_ref()?;
         group.is_open(now).then(|| Opened {
-            groups: vec![self.resolve(group, None, place)],
+            group: self.resolve(group, None, place),
+            others: Vec::new(),
             consumer: None,
             key_id: ANONYMOUS.into(),
             features: Rc::default(),
@@ -83,17 +86,18 @@ impl Policy {
         if key.dates.are_over(now) {
             return Err(KeyRefusal::Expired);
         }
-        let (groups, consumer) = match &key.owner {
+        let ((group, others), consumer) = match &key.owner {
             Owner::Consumer(consumer) => {
                 let groups = self.groups_of(consumer, place, now)?;
                 (groups, Some(Rc::clone(consumer)))
             }
             Owner::Group(group) if !group.enabled => return Err(KeyRefusal::Disabled),
             Owner::Group(group) if !group.is_open(now) => return Err(KeyRefusal::NoGroup),
-            Owner::Group(group) => (vec![self.resolve(group, None, place)], None),
+            Owner::Group(group) => ((self.resolve(group, None, place), Vec::new()), None),
         };
         Ok(Opened {
-            groups,
+            group,
+            others,
             consumer,
             key_id: Rc::clone(&key.id),
             features: Rc::clone(&key.features),
@@ -123,7 +127,7 @@ impl Policy {
         if consumer.as_ref().is_some_and(|consumer| !consumer.enabled) {
             return Err(KeyRefusal::Disabled);
         }
-        let groups = match (group, &consumer) {
+        let (group, others) = match (group, &consumer) {
             (Some(name), _) => {
                 let group = self.names.group(name);
                 let group = group.and_then(|at| self.groups.get(at));
@@ -131,7 +135,8 @@ impl Policy {
                 if !group.is_open(now) {
                     return Err(KeyRefusal::NoGroup);
                 }
-                vec![self.resolve(group, consumer.as_deref(), place)]
+                let group = self.resolve(group, consumer.as_deref(), place);
+                (group, Vec::new())
             }
             (None, Some(consumer)) if consumer.is_named() => {
                 self.groups_of(consumer, place, now)?
@@ -141,34 +146,32 @@ impl Policy {
                 if !default.is_open(now) {
                     return Err(KeyRefusal::NoGroup);
                 }
-                vec![self.resolve(default, consumer.as_deref(), place)]
+                let group = self.resolve(default, consumer.as_deref(), place);
+                (group, Vec::new())
             }
         };
         Ok(Opened {
-            groups,
+            group,
+            others,
             consumer,
             key_id: IDENTITY.into(),
             features: Rc::default(),
         })
     }
 
-    /// The groups of a consumer, as it has them at a place. Never none.
+    /// The groups of a consumer, as it has them at a place, the first choice apart.
     fn groups_of(
         &self,
         consumer: &Consumer,
         place: Place,
         now: Timestamp,
-    ) -> Result<Vec<Rc<Group>>, KeyRefusal> {
+    ) -> Result<(Rc<Group>, Vec<Rc<Group>>), KeyRefusal> {
         if !consumer.enabled {
             return Err(KeyRefusal::Disabled);
         }
         let groups = consumer.groups(now);
-        let groups: Vec<_> = groups
-            .map(|group| self.resolve(group, Some(consumer), place))
-            .collect();
-        if groups.is_empty() {
-            return Err(KeyRefusal::NoGroup);
-        }
-        Ok(groups)
+        let mut groups = groups.map(|group| self.resolve(group, Some(consumer), place));
+        let first = groups.next().ok_or(KeyRefusal::NoGroup)?;
+        Ok((first, groups.collect()))
     }
 }

@@ -266,24 +266,12 @@ impl Reader {
             ReaderKind::Json(reader) => reader.finish()?,
             ReaderKind::Unread | ReaderKind::Untold { .. } => Found::default(),
         };
-        let in_path = !self.path_models.is_empty();
-        let mut names = Names::of(&self.path_models);
-        let mut models = Vec::with_capacity(found.models.len());
-        for (index, span) in found.models {
-            let Some(name) = found.names.get(index) else {
-                continue;
-            };
-            if self.agree && !names.agrees(name) {
-                let reason = Ambiguity::Disagreement;
-                return Err(BodyError::Ambiguous {
-                    param: "model".to_owned(),
-                    reason,
-                });
-            }
-            if !(self.agree && in_path) {
-                models.push((names.add(name).ok_or_else(BodyError::too_many)?, span));
-            }
-        }
+        // As a rule a request names one model, and in its body.
+        let (names, models) = if self.path_models.is_empty() && found.names.are_one() {
+            (found.names, found.models)
+        } else {
+            merged(&self.path_models, self.agree, &found.names, found.models)?
+        };
         let mut edits = found.edits;
         if let Some(edits) = &mut edits {
             edits.models = models;
@@ -310,6 +298,33 @@ impl Reader {
             marks: found.marks,
         })
     }
+}
+
+/// The models of the path and those of the body, and each place of the body that names one.
+fn merged(
+    in_path: &[String],
+    agree: bool,
+    in_body: &Names,
+    places: Vec<(usize, Span)>,
+) -> Result<(Names, Vec<(usize, Span)>), BodyError> {
+    let mut names = Names::of(in_path);
+    let mut models = Vec::with_capacity(places.len());
+    for (index, span) in places {
+        let Some(name) = in_body.get(index) else {
+            continue;
+        };
+        if agree && !names.agrees(name) {
+            let reason = Ambiguity::Disagreement;
+            return Err(BodyError::Ambiguous {
+                param: "model".to_owned(),
+                reason,
+            });
+        }
+        if !agree || in_path.is_empty() {
+            models.push((names.add(name).ok_or_else(BodyError::too_many)?, span));
+        }
+    }
+    Ok((names, models))
 }
 
 /// What a body says by itself.

@@ -32,6 +32,11 @@ impl Names {
         Some(self.0.len().saturating_sub(1))
     }
 
+    /// Whether there are no two of them.
+    pub(super) const fn are_one(&self) -> bool {
+        self.0.len() < 2
+    }
+
     pub(super) fn get(&self, index: usize) -> Option<&str> {
         self.0.get(index).map(String::as_str)
     }

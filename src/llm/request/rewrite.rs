@@ -33,6 +33,11 @@ impl Rewrite {
         &self.facts
     }
 
+    /// The models, of which nothing is renamed any more.
+    pub fn take_models(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.facts.models)
+    }
+
     /// Names `to` wherever the body names `model`. False where that cannot be done: in forms, paths and queries.
     pub fn rename(&mut self, model: &str, to: &str) -> bool {
         let Some(edits) = &self.facts.edits else {
