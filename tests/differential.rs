@@ -260,7 +260,7 @@ impl Bench {
         }
     }
 
-    fn filter(&self, body: &Body, pieces: &[&[u8]]) -> Result<Facts, BodyError> {
+    fn filter(&self, body: &Body, pieces: &[&[u8]]) -> Result<Box<Facts>, BodyError> {
         let mut reader = Reader::new(&self.calls[body.profile], Some(b"application/json"), None)?;
         for piece in pieces {
             reader.push(piece)?;
@@ -269,7 +269,7 @@ impl Bench {
     }
 
     /// For each body that the filter lets through: who understands it differently, and how.
-    fn disagreements(&self, bodies: &[Body], facts: &[Option<Facts>]) -> Vec<(usize, String)> {
+    fn disagreements(&self, bodies: &[Body], facts: &[Option<Box<Facts>>]) -> Vec<(usize, String)> {
         let accepted: Vec<_> = (0..bodies.len())
             .filter(|&index| facts[index].is_some())
             .collect();

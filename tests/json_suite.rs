@@ -106,7 +106,7 @@ impl Chat {
         Self(call.unwrap_or_else(|_| panic!("the table has the path")))
     }
 
-    fn read(&self, pieces: &[&[u8]]) -> Result<Facts, BodyError> {
+    fn read(&self, pieces: &[&[u8]]) -> Result<Box<Facts>, BodyError> {
         let mut reader = Reader::new(&self.0, Some(b"application/json"), None)?;
         for piece in pieces {
             reader.push(piece)?;

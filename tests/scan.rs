@@ -133,7 +133,7 @@ impl Numbers {
     }
 }
 
-fn core(pieces: &[&[u8]]) -> Result<Facts, BodyError> {
+fn core(pieces: &[&[u8]]) -> Result<Box<Facts>, BodyError> {
     let call = classify(b"POST", PATH.as_bytes(), false, &[]).unwrap();
     let mut reader = Reader::new(&call, Some(b"application/json"), None)?;
     for piece in pieces {

@@ -52,6 +52,18 @@ impl Exchange {
             self.count(demand, Check::All, now, shared)?;
             return Ok(None);
         };
+        self.admit_with(service, demand, now, shared)
+    }
+
+    /// The same where a service says it.
+    #[inline(never)]
+    fn admit_with(
+        &mut self,
+        service: &LimitService,
+        demand: Demand,
+        now: Timestamp,
+        shared: &mut impl SharedData,
+    ) -> Result<Option<Inquiry>, Refusal> {
         self.count(demand, Check::Own, now, shared)?;
         let counters = std::mem::take(&mut self.counters);
         let question = Question {

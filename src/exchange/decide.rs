@@ -19,7 +19,7 @@ impl Exchange {
     /// Lets a request go on, answers it, or asks what has to be known first.
     pub(super) fn decide(
         &mut self,
-        facts: Facts,
+        facts: Box<Facts>,
         plain: Option<Vec<u8>>,
         now: Timestamp,
         shared: &mut impl SharedData,
@@ -35,7 +35,7 @@ impl Exchange {
     /// Everything else: the models, where it goes, what is in the prompt; then the limits.
     fn judge(
         &mut self,
-        mut facts: Facts,
+        mut facts: Box<Facts>,
         plain: Option<Vec<u8>>,
         now: Timestamp,
         shared: &mut impl SharedData,
@@ -126,6 +126,7 @@ impl Exchange {
     }
 
     /// Where a consumer that the file does not name cannot have counters of its own, those that it shares.
+    #[inline(never)]
     fn share_counters(&mut self, group: &Group, consumer: &str, shared: &mut impl SharedData) {
         let mut counters = self.counters.iter();
         let own = counters.find(|counter| counter.descriptor.consumer.is_some());
@@ -232,6 +233,17 @@ impl Exchange {
         if hits.is_empty() {
             return Ok(());
         }
+        self.heed_findings(group, hits, rewrite)
+    }
+
+    #[inline(never)]
+    fn heed_findings(
+        &mut self,
+        group: &Group,
+        hits: Vec<Hit>,
+        rewrite: &mut Rewrite,
+    ) -> Result<(), Refusal> {
+        let findings = &rewrite.facts().findings;
         let kinds = group.screening.redacted();
         let mut uncut = false;
         if kinds.meets(findings) && !hits.iter().any(|hit| hit.refuses() && !hit.shadow) {
@@ -242,6 +254,7 @@ impl Exchange {
     }
 
     /// Does what policies say. `uncut`: what is to be taken out cannot be, and must not go on.
+    #[inline(never)]
     pub(super) fn heed_policies(&mut self, hits: Vec<Hit>, uncut: bool) -> Result<(), Refusal> {
         let enforced = |hit: &&Hit| !hit.shadow;
         let mut refusing = hits.iter().filter(|hit| hit.refuses());
@@ -280,6 +293,7 @@ impl Exchange {
 
     /// The same where the header cannot be held until the body is judged: without the model, and with room for a body
     /// that may be rewritten.
+    #[inline(never)]
     pub(super) fn introduce_early(&mut self, edits: &mut HeaderEdits) {
         let (Some(identity), Some(call)) = (&self.identity, &self.call) else {
             return;

@@ -319,6 +319,7 @@ impl Exchange {
         self.identity.as_ref().map(|identity| &*identity.group)
     }
 
+    #[cold]
     fn refuse(&mut self, refusal: &Refusal, now: Timestamp) -> Reply {
         self.state = State::Refused;
         self.refusal = Some(refusal.code());

@@ -97,6 +97,9 @@ impl Exchange {
         prompt: Prompt,
         findings: &Findings,
     ) -> Result<bool, Refusal> {
+        if group.screening.moderators.is_empty() {
+            return Ok(false);
+        }
         self.inquiries = self.ask_about(&group.screening, prompt, findings, false);
         self.take_findings()?;
         Ok(self.inquiries.iter().any(|inquiry| inquiry.is_awaited()))

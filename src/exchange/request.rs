@@ -12,6 +12,7 @@ use crate::llm::request::{Facts, Reader};
 use crate::policy::{Opened, Place};
 use crate::refusal::{Fired, Refusal};
 use crate::time::Timestamp;
+use memchr::memchr;
 use std::borrow::Cow;
 use std::rc::Rc;
 
@@ -105,7 +106,7 @@ impl Exchange {
             Err(refusal) => Step::Reply(self.refuse(&refusal, now)),
             Ok(Body::Absent(facts)) => {
                 self.scrub(inbound.headers, false, &mut edits);
-                self.decide(*facts, None, now, shared)
+                self.decide(facts, None, now, shared)
             }
             Ok(Body::Awaited(state)) => {
                 self.scrub(
@@ -212,9 +213,7 @@ impl Exchange {
     fn reader(&self, call: &Call, headers: Headers<'_>, end: bool) -> Result<Body, Refusal> {
         if end || call.endpoint.body == endpoint::Body::None {
             // Where something must come that could be judged, the reader says so.
-            return Ok(Body::Absent(Box::new(
-                Reader::new(call, None, None)?.finish()?,
-            )));
+            return Ok(Body::Absent(Reader::new(call, None, None)?.finish()?));
         }
         let encoding = only(headers, "content-encoding")?;
         let coding = encoding
@@ -261,21 +260,32 @@ impl Exchange {
         now: Timestamp,
         shared: &mut impl SharedData,
     ) -> Result<(), Refusal> {
-        let refusal = match self.open(credential, inbound, now) {
+        match self.open(credential, inbound, now) {
             Ok(opened) => {
                 self.identity = Some(Identity::of(opened));
-                return Ok(());
+                Ok(())
             }
-            Err(refusal) => refusal,
-        };
+            Err(refusal) => Err(self.count_failure(refusal, inbound, now, shared)),
+        }
+    }
+
+    /// A credential is refused, and perhaps for how often that was done.
+    #[cold]
+    fn count_failure(
+        &self,
+        refusal: Refusal,
+        inbound: Inbound<'_>,
+        now: Timestamp,
+        shared: &mut impl SharedData,
+    ) -> Refusal {
         let quota = self.policy.failed_auth_per_minute;
         if quota == 0 {
-            return Err(refusal);
+            return refusal;
         }
         let source = (inbound.property)(Property::Source);
         match failed_auth::check_and_count(shared, &source, quota, now) {
-            failed_auth::Verdict::Within => Err(refusal),
-            failed_auth::Verdict::Over { retry_after_ms } => Err(Refusal::RateLimited {
+            failed_auth::Verdict::Within => refusal,
+            failed_auth::Verdict::Over { retry_after_ms } => Refusal::RateLimited {
                 fired: Fired {
                     limit: "failed_auth_per_minute".to_owned(),
                     quota: u64::from(quota),
@@ -284,7 +294,7 @@ impl Exchange {
                 },
                 requests: true,
                 wait_ms: retry_after_ms,
-            }),
+            },
         }
     }
 
@@ -333,7 +343,7 @@ impl Exchange {
                 continue;
             }
             // Behind CGI and what came of it an underscore is a hyphen.
-            let hyphened: Cow<'_, [u8]> = if field.contains(&b'_') {
+            let hyphened: Cow<'_, [u8]> = if memchr(b'_', field).is_some() {
                 let hyphen = |byte: &u8| if *byte == b'_' { b'-' } else { *byte };
                 field.iter().map(hyphen).collect()
             } else {
@@ -371,6 +381,7 @@ const fn may_be_taken(field: &[u8]) -> bool {
 }
 
 /// Consumer and group, as a filter before this one has settled them; `None` if it has said nothing.
+#[cold]
 fn settled_identity(
     source: &IdentitySource,
     inbound: Inbound<'_>,
@@ -422,11 +433,12 @@ fn only<'a>(headers: Headers<'a>, name: &str) -> Result<Option<&'a [u8]>, Refusa
 }
 
 /// Inflates a body and reads it.
+#[cold]
 fn read_packed(
     coding: Coding,
     packed: &[u8],
     mut reader: Reader,
-) -> Result<(Facts, Option<Vec<u8>>), Refusal> {
+) -> Result<(Box<Facts>, Option<Vec<u8>>), Refusal> {
     let plain = coding.inflate(packed).map_err(|error| match error {
         InflateError::Malformed => Refusal::InvalidBody {
             message: "The request body is not what its content-encoding says.".to_owned(),

@@ -120,26 +120,43 @@ impl Targets {
         prefixes: &[String],
     ) -> Result<Rc<Target>, PathError> {
         // A query may hold a key, which is not to be kept.
-        if upgrade || target.len() > Self::MAX_LENGTH || memchr(b'?', target).is_some() {
-            return endpoint::classify(method, target, upgrade, prefixes).map(Rc::new);
-        }
+        let keeps = !upgrade && target.len() <= Self::MAX_LENGTH && memchr(b'?', target).is_none();
         let mut recent = self.recent.iter();
-        if let Some(known) = recent.find(|known| known.target == target && known.method == method) {
-            return Ok(Rc::clone(&known.call));
+        match recent.find(|known| known.target == target && known.method == method) {
+            Some(known) if keeps => Ok(Rc::clone(&known.call)),
+            _ => {
+                let call = classify_new(method, target, upgrade, prefixes)?;
+                if keeps {
+                    self.keep(method, target, &call);
+                }
+                Ok(call)
+            }
         }
-        let call = Rc::new(endpoint::classify(method, target, upgrade, prefixes)?);
+    }
+
+    #[cold]
+    fn keep(&mut self, method: &[u8], target: &[u8], call: &Rc<Target>) {
         let entry = Recent {
             method: method.to_vec(),
             target: target.to_vec(),
-            call: Rc::clone(&call),
+            call: Rc::clone(call),
         };
         match self.recent.get_mut(self.eldest) {
             Some(eldest) => *eldest = entry,
             None => self.recent.push(entry),
         }
         self.eldest = self.eldest.saturating_add(1) % Self::KEPT;
-        Ok(call)
     }
+}
+
+#[cold]
+fn classify_new(
+    method: &[u8],
+    target: &[u8],
+    upgrade: bool,
+    prefixes: &[String],
+) -> Result<Rc<Target>, PathError> {
+    endpoint::classify(method, target, upgrade, prefixes).map(Rc::new)
 }
 
 /// The output tokens of an answer, where a request does not bound them: a moving average for each group and model that

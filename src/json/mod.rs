@@ -1,4 +1,5 @@
-//! JSON: an incremental scanner, bytes in and tokens out, without recursion and without allocation; and a writer.
+//! JSON: an incremental scanner, bytes in and tokens out, without recursion, in memory that does not grow with the
+//! document; and a writer.
 //!
 //! The scanner validates the whole document as RFC 8259 has it, and refuses what parsers are known to read differently:
 //! a byte order mark, NUL, anything but strict UTF-8, lone surrogate escapes, nesting that `serde_json` refuses,
@@ -71,8 +72,7 @@ impl Scanner {
         }
     }
 
-    /// Goes back to the beginning, of another document. What was gathered is only forgotten: to clear all the room that
-    /// there is for it takes longer than to read a short document.
+    /// Goes back to the beginning, of another document.
     pub fn restart(&mut self) {
         self.offset = 0;
         self.state = State::Value;

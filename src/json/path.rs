@@ -191,10 +191,26 @@ impl PathMatcher {
         };
         (level.exact, level.folded) = (0, 0);
         if above.folded == 0 {
-            return KeyMatch::Unwatched;
+            KeyMatch::Unwatched
+        } else if is_plain(key) {
+            self.find(key, key.bytes, segment, above)
+        } else {
+            self.find_folded(key, segment, above)
         }
+    }
+
+    #[cold]
+    fn find_folded(&mut self, key: Text<'_>, segment: usize, above: Level) -> KeyMatch {
         let mut buffer = [0; MAX_KEY];
-        let Some(folded) = fold(key, &mut buffer) else {
+        match fold(key, &mut buffer) {
+            Some(folded) => self.find(key, folded, segment, above),
+            None => KeyMatch::Unwatched,
+        }
+    }
+
+    #[inline(never)]
+    fn find(&mut self, key: Text<'_>, folded: &[u8], segment: usize, above: Level) -> KeyMatch {
+        let Some(level) = self.levels.get_mut(self.depth) else {
             return KeyMatch::Unwatched;
         };
         let mut candidates = above.folded;
@@ -270,12 +286,16 @@ impl PathMatcher {
     }
 }
 
+/// Whether there is nothing in a key to fold, and all of it is there: of most keys one look tells all there is.
+fn is_plain(key: Text<'_>) -> bool {
+    key.whole && key.bytes.iter().all(|byte| matches!(byte, 1..0x80))
+}
+
 /// The key with the characters made ASCII that some reader's case folding takes for ASCII letters: Go's takes
 /// `ſ` and the Kelvin sign, Java's the two Turkish i as well; and without what follows a NUL, where readers in C
 /// stop. `None` if it is too long to be a watched one.
 pub(crate) fn fold<'a>(key: Text<'a>, buffer: &'a mut [u8; MAX_KEY]) -> Option<&'a [u8]> {
-    // Of most keys one look tells all there is.
-    if key.whole && key.bytes.iter().all(|byte| matches!(byte, 1..0x80)) {
+    if is_plain(key) {
         return (key.bytes.len() <= MAX_KEY).then_some(key.bytes);
     }
     let bytes = match key.bytes.iter().position(|&byte| byte == 0) {

@@ -136,22 +136,21 @@ impl Literal {
 /// The beginning of the string or number being read.
 #[derive(Debug)]
 pub(super) struct Token {
-    bytes: [u8; CAPTURE],
-    used: usize,
+    /// At most [`CAPTURE`] of them. Most tokens are read where they stand, and in most documents all of them are.
+    bytes: Vec<u8>,
     pub(super) len: u64,
 }
 
 impl Token {
     pub(super) const fn new() -> Self {
         Self {
-            bytes: [0; CAPTURE],
-            used: 0,
+            bytes: Vec::new(),
             len: 0,
         }
     }
 
     pub(super) fn clear(&mut self) {
-        self.used = 0;
+        self.bytes.clear();
         self.len = 0;
     }
 
@@ -161,17 +160,15 @@ impl Token {
         if self.is_full() {
             return;
         }
-        let room = self.bytes.get_mut(self.used..).unwrap_or_default();
-        let fits = bytes.len().min(room.len());
-        if let (Some(room), Some(bytes)) = (room.get_mut(..fits), bytes.get(..fits)) {
-            room.copy_from_slice(bytes);
-            self.used = self.used.saturating_add(fits);
-        }
+        let room = CAPTURE.saturating_sub(self.bytes.len());
+        self.bytes.reserve_exact(room);
+        self.bytes
+            .extend_from_slice(bytes.get(..room).unwrap_or(bytes));
     }
 
     /// There is no room left.
     pub(super) const fn is_full(&self) -> bool {
-        self.used == CAPTURE
+        self.bytes.len() == CAPTURE
     }
 
     /// What comes of it is of no use, but for its length.
@@ -181,8 +178,8 @@ impl Token {
 
     pub(super) fn text(&self) -> Text<'_> {
         Text {
-            bytes: self.bytes.get(..self.used).unwrap_or_default(),
-            whole: self.used as u64 == self.len,
+            bytes: &self.bytes,
+            whole: self.bytes.len() as u64 == self.len,
             len: self.len,
         }
     }

@@ -108,6 +108,7 @@ impl Policy {
     ///
     /// A group that was said is taken, whatever groups the file knows the consumer to be in: who is trusted to say who
     /// asks is trusted to say for whom.
+    #[inline(never)]
     pub fn identified(
         &self,
         consumer: Option<&str>,

@@ -53,17 +53,18 @@ impl Counter {
     fn tally(&self, record: &Record<'_>, clock: Clock) -> Vec<Tallied> {
         let counted = self.limits.len().saturating_add(self.budgets.len());
         let mut tallied = Vec::with_capacity(counted);
-        let mut add = |limit: Limit, kind| {
-            let tally = record.tally(&limit, clock);
-            tallied.push(Tallied { limit, kind, tally });
-        };
-        for limit in &*self.limits {
-            add(*limit, Kind::Limit);
-        }
-        for budget in &*self.budgets {
-            let blocks = budget.blocks;
-            add(budget.limit, Kind::Budget { blocks });
-        }
+        tallied.extend(self.limits.iter().map(|limit| Tallied {
+            limit: *limit,
+            kind: Kind::Limit,
+            tally: record.tally(limit, clock),
+        }));
+        tallied.extend(self.budgets.iter().map(|budget| Tallied {
+            limit: budget.limit,
+            kind: Kind::Budget {
+                blocks: budget.blocks,
+            },
+            tally: record.tally(&budget.limit, clock),
+        }));
         tallied
     }
 }

@@ -260,7 +260,7 @@ impl Reader {
     }
 
     /// The body has ended, with the stream or at its trailers.
-    pub fn finish(self) -> Result<Facts, BodyError> {
+    pub fn finish(self) -> Result<Box<Facts>, BodyError> {
         let found = match self.kind {
             ReaderKind::Form(reader) => reader.finish()?,
             ReaderKind::Json(reader) => reader.finish()?,
@@ -272,31 +272,19 @@ impl Reader {
         } else {
             merged(&self.path_models, self.agree, &found.names, found.models)?
         };
-        let mut edits = found.edits;
-        if let Some(edits) = &mut edits {
+        let mut facts = found.facts;
+        facts.models = names.into_vec();
+        facts.stream = match self.streams {
+            Streams::Always => true,
+            Streams::Asked => found.stream.unwrap_or(false),
+            Streams::Default => found.stream.unwrap_or(true),
+            Streams::Never => false,
+        };
+        facts.choices = facts.choices.max(1);
+        if let Some(edits) = &mut facts.edits {
             edits.models = models;
         }
-        Ok(Facts {
-            models: names.into_vec(),
-            stream: match self.streams {
-                Streams::Always => true,
-                Streams::Asked => found.stream.unwrap_or(false),
-                Streams::Default => found.stream.unwrap_or(true),
-                Streams::Never => false,
-            },
-            include_usage: found.include_usage,
-            max_output_tokens: found.max_output_tokens,
-            choices: found.choices.max(1),
-            text_bytes: found.text_bytes,
-            media: found.media,
-            background: found.background,
-            findings: found.findings,
-            tools: found.tools,
-            outputs: found.outputs,
-            prompt: found.prompt,
-            edits,
-            marks: found.marks,
-        })
+        Ok(facts)
     }
 }
 
@@ -334,18 +322,8 @@ struct Found {
     /// Each place that names a model, the main one first, as an index into `names`.
     models: Vec<(usize, Span)>,
     stream: Option<bool>,
-    include_usage: Option<bool>,
-    max_output_tokens: Option<u64>,
-    choices: u64,
-    text_bytes: u64,
-    media: u64,
-    background: bool,
-    findings: Findings,
-    tools: bool,
-    outputs: Vec<Stated>,
-    prompt: Prompt,
-    edits: Option<Spans>,
-    marks: Marks,
+    /// All else. They are large, and on their way to where they are judged they pass many hands.
+    facts: Box<Facts>,
 }
 
 /// Text that is looked through as it is read.
@@ -377,9 +355,9 @@ impl Searched {
     }
 
     /// What it has come to.
-    fn finish(self, found: &mut Found) {
-        found.findings = self.screen.into_findings();
-        found.prompt = self.prompt.unwrap_or_default();
+    fn finish(self, facts: &mut Facts) {
+        facts.findings = self.screen.into_findings();
+        facts.prompt = self.prompt.unwrap_or_default();
     }
 }
 

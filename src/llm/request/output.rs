@@ -63,7 +63,7 @@ impl Rewrite {
         if place == Place::Nowhere {
             return true;
         }
-        let Facts { outputs, edits, .. } = &self.facts;
+        let Facts { outputs, edits, .. } = &*self.facts;
         let Some(edits) = edits else {
             return false;
         };

@@ -8,7 +8,7 @@ use crate::json::{Span, edited};
 /// Changes to one body, in any order.
 #[derive(Debug)]
 pub struct Rewrite {
-    pub(super) facts: Facts,
+    pub(super) facts: Box<Facts>,
     /// What stands in place of these bytes.
     pub(super) changes: Vec<(Span, String)>,
     /// New members at the beginning of the document.
@@ -19,7 +19,7 @@ pub struct Rewrite {
 
 impl Rewrite {
     /// Of the body that these facts were read from.
-    pub const fn new(facts: Facts) -> Self {
+    pub const fn new(facts: Box<Facts>) -> Self {
         Self {
             facts,
             changes: Vec::new(),
@@ -29,7 +29,7 @@ impl Rewrite {
     }
 
     /// The facts.
-    pub const fn facts(&self) -> &Facts {
+    pub fn facts(&self) -> &Facts {
         &self.facts
     }
 

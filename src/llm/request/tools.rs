@@ -46,7 +46,7 @@ impl Visitor {
             tools.config = matches!(folded.as_str(), "toolconfig" | "tool_config");
         }
         // An object that has members is not empty.
-        self.found.tools |= std::mem::take(&mut tools.begun);
+        self.found.facts.tools |= std::mem::take(&mut tools.begun);
         tools.key = if !named || !(outside || (depth == 2 && tools.config)) {
             Key::Other
         } else if folded == SWITCH {
@@ -60,7 +60,7 @@ impl Visitor {
     pub(super) fn tools_open(&mut self) {
         if let Some(tools) = &mut self.tools {
             let key = std::mem::take(&mut tools.key);
-            self.found.tools |= tools.begun || key == Key::Switch;
+            self.found.facts.tools |= tools.begun || key == Key::Switch;
             tools.begun = key == Key::Tools;
         }
     }
@@ -69,7 +69,7 @@ impl Visitor {
     pub(super) fn tools_scalar(&mut self, null: bool) {
         if let Some(tools) = &mut self.tools {
             let key = std::mem::take(&mut tools.key);
-            self.found.tools |= tools.begun || (key != Key::Other && !null);
+            self.found.facts.tools |= tools.begun || (key != Key::Other && !null);
             tools.begun = false;
         }
     }

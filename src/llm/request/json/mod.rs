@@ -77,10 +77,30 @@ impl JsonReader {
         self.visitor.verdict(scanned)
     }
 
-    pub(super) fn finish(mut self) -> Result<Found, BodyError> {
+    pub(super) fn finish(mut self: Box<Self>) -> Result<Found, BodyError> {
         let scanned = self.scanner.finish(&mut self.visitor);
         self.visitor.verdict(scanned)?;
-        Ok(self.visitor.into_found())
+        let mut found = self.visitor.found;
+        if let Some(searched) = self.visitor.searched {
+            searched.finish(&mut found.facts);
+        }
+        if let Some(main) = self.visitor.main {
+            // Stable for the rest: the others keep their order.
+            if let Some(models) = found.models.get_mut(..=main) {
+                models.rotate_right(1);
+            }
+        }
+        if self.visitor.object {
+            let default_key = match self.visitor.fields.models.first() {
+                Some([key]) => Some(*key),
+                _ => None,
+            };
+            found.facts.edits = Some(Spans {
+                default_key,
+                ..self.visitor.spans
+            });
+        }
+        Ok(found)
     }
 }
 
@@ -146,26 +166,6 @@ impl Visitor {
         self.fields.path(bits).map(dotted).unwrap_or_default()
     }
 
-    fn into_found(self) -> Found {
-        let mut found = self.found;
-        if let Some(searched) = self.searched {
-            searched.finish(&mut found);
-        }
-        if let Some(main) = self.main {
-            // Stable for the rest: the others keep their order.
-            if let Some(models) = found.models.get_mut(..=main) {
-                models.rotate_right(1);
-            }
-        }
-        let mut spans = self.spans;
-        spans.default_key = match self.fields.models.first() {
-            Some([key]) => Some(key),
-            _ => None,
-        };
-        found.edits = self.object.then_some(spans);
-        found
-    }
-
     fn model(&mut self, value: Scalar<'_>, bits: u64, span: Span) {
         let Scalar::String(text) = value else {
             return self.ambiguous(self.param(bits), Ambiguity::NotAString);
@@ -191,10 +191,10 @@ impl Visitor {
 
     fn watched(&mut self, field: Watched, value: Scalar<'_>, bits: u64, span: Span) {
         match (field, value) {
-            (Watched::Background, Scalar::Bool(value)) => self.found.background = value,
+            (Watched::Background, Scalar::Bool(value)) => self.found.facts.background = value,
             (Watched::Stream, Scalar::Bool(value)) => self.found.stream = Some(value),
             (Watched::IncludeUsage, Scalar::Bool(value)) => {
-                self.found.include_usage = Some(value);
+                self.found.facts.include_usage = Some(value);
                 self.include_usage_at(span);
             }
             (Watched::IncludeUsage, Scalar::Null) => self.include_usage_at(span),
@@ -234,11 +234,13 @@ impl Visitor {
             _ => return self.wrong_type(bound.name, "a number"),
         };
         match bound.kind {
-            BoundKind::Choices => self.found.choices = self.found.choices.max(number.unwrap_or(0)),
+            BoundKind::Choices => {
+                self.found.facts.choices = self.found.facts.choices.max(number.unwrap_or(0));
+            }
             BoundKind::Input => {}
             BoundKind::Output => {
-                self.found.max_output_tokens = self.found.max_output_tokens.max(number);
-                self.found.outputs.push(Stated {
+                self.found.facts.max_output_tokens = self.found.facts.max_output_tokens.max(number);
+                self.found.facts.outputs.push(Stated {
                     name: bound.name,
                     tokens: number,
                     inside: self.path.depth() > 1,
@@ -440,7 +442,7 @@ impl Sink for Visitor {
         }
         if self.searched.is_some() && self.end_of_text(value) {
             let model = self.path.matches() & self.fields.model_bits != 0;
-            self.found.marks.add(span, !model);
+            self.found.facts.marks.add(span, !model);
         }
         self.tools_scalar(value == Scalar::Null);
         if let Some(bound) = self.bound.take() {

@@ -24,8 +24,8 @@ impl Visitor {
             Scalar::Number(_) if tokens => (TOKEN_BYTES, 0),
             _ => (0, 0),
         };
-        self.found.text_bytes = self.found.text_bytes.saturating_add(text);
-        self.found.media = self.found.media.saturating_add(media);
+        self.found.facts.text_bytes = self.found.facts.text_bytes.saturating_add(text);
+        self.found.facts.media = self.found.facts.media.saturating_add(media);
     }
 
     /// All that a model might read is looked through, not only what is known to be text: of a new field nothing is let

@@ -160,13 +160,13 @@ impl FormReader {
         }
         let mut found = Found {
             stream: self.stream,
-            choices: self.choices.unwrap_or(1),
-            text_bytes: self.text_bytes,
-            media: self.media,
             ..Found::default()
         };
+        found.facts.choices = self.choices.unwrap_or(1);
+        found.facts.text_bytes = self.text_bytes;
+        found.facts.media = self.media;
         if let Some(searched) = self.searched {
-            searched.finish(&mut found);
+            searched.finish(&mut found.facts);
         }
         let session = self.session_names.map(Names::into_vec);
         for model in self.model.into_iter().chain(session.into_iter().flatten()) {
@@ -352,7 +352,7 @@ impl FormReader {
                 if !whole {
                     return Err(self.fail("the session is too long"));
                 }
-                let mut reader = JsonReader::new(fields, true);
+                let mut reader = Box::new(JsonReader::new(fields, true));
                 reader.push(&part.value)?;
                 self.session_names = Some(reader.finish()?.names);
             }

@@ -15,7 +15,7 @@ fn form(parts: &[&str]) -> String {
     format!("{}--B--\r\n", parts.concat())
 }
 
-fn send(body: &str) -> Result<Facts, BodyError> {
+fn send(body: &str) -> Result<Box<Facts>, BodyError> {
     let whole = read(TARGET, TYPE, &[body.as_bytes()]);
     for cut in 0..=body.len() {
         let (left, right) = body.as_bytes().split_at(cut);

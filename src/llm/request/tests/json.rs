@@ -4,7 +4,7 @@ use super::{call, chat, read};
 use crate::json::JsonErrorKind;
 use crate::llm::request::{Ambiguity, BodyError, Facts, Reader};
 
-fn post(target: &str, body: &str) -> Result<Facts, BodyError> {
+fn post(target: &str, body: &str) -> Result<Box<Facts>, BodyError> {
     read(target, "application/json", &[body.as_bytes()])
 }
 

@@ -23,7 +23,11 @@ pub(super) fn call(method: &str, target: &str) -> Call {
     .unwrap()
 }
 
-pub(super) fn read(target: &str, content_type: &str, pieces: &[&[u8]]) -> Result<Facts, BodyError> {
+pub(super) fn read(
+    target: &str,
+    content_type: &str,
+    pieces: &[&[u8]],
+) -> Result<Box<Facts>, BodyError> {
     let mut reader = Reader::new(&call("POST", target), Some(content_type.as_bytes()), None)?;
     for piece in pieces {
         reader.push(piece)?;
@@ -31,7 +35,7 @@ pub(super) fn read(target: &str, content_type: &str, pieces: &[&[u8]]) -> Result
     reader.finish()
 }
 
-pub(super) fn chat(body: &str) -> Result<Facts, BodyError> {
+pub(super) fn chat(body: &str) -> Result<Box<Facts>, BodyError> {
     read(
         "/v1/chat/completions",
         "application/json",
@@ -40,7 +44,7 @@ pub(super) fn chat(body: &str) -> Result<Facts, BodyError> {
 }
 
 /// What a gateway with `allowed_endpoints: ["/"]` and any allow-list makes of a request: its facts, or a status.
-fn judge(request: &Value, pieces: usize) -> Result<(Call, Facts), u16> {
+fn judge(request: &Value, pieces: usize) -> Result<(Call, Box<Facts>), u16> {
     let text = |key: &str| request[key].as_str();
     let header = |name: &str| request["headers"][name].as_str().map(str::as_bytes);
     let prefixes = PREFIXES.map(str::to_owned);

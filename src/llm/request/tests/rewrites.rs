@@ -45,9 +45,9 @@ fn names_a_model_where_none_is() {
     assert_eq!(insert("{}"), r#"{"model":"m"}"#);
     assert_eq!(insert(" { } "), r#" {"model":"m" } "#);
     assert_eq!(insert(r#"{"a":1}"#), r#"{"model":"m","a":1}"#);
-    let insertable = |facts: &Facts| Rewrite::new(facts.clone()).insert_model("m");
+    let insertable = |facts: Box<Facts>| Rewrite::new(facts).insert_model("m");
     assert!(!insertable(
-        &read("/v1/messages/batches", "application/json", &[b"{}"]).unwrap()
+        read("/v1/messages/batches", "application/json", &[b"{}"]).unwrap()
     ));
     let form = b"--B\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n\r\n--B--\r\n";
     let facts = read(
@@ -56,7 +56,7 @@ fn names_a_model_where_none_is() {
         &[form],
     )
     .unwrap();
-    assert!(!insertable(&facts));
+    assert!(!insertable(facts.clone()));
     let mut rewrite = Rewrite::new(facts);
     rewrite.include_usage();
     assert!(rewrite.is_empty());
