@@ -17,8 +17,12 @@ const KEPT: usize = 32;
 #[derive(Debug, Default)]
 pub struct Holds {
     /// Sorted by their names.
-    records: Vec<(Rc<str>, Vec<Held>)>,
+    records: Vec<(Rc<str>, InRecord)>,
 }
+
+/// What is held of the limits of one record.
+#[derive(Debug, Default)]
+pub(super) struct InRecord(Vec<Held>);
 
 /// What is held of one limit, by the buckets of its record that it is in.
 #[derive(Debug)]
@@ -30,63 +34,32 @@ struct Held {
 impl Holds {
     /// Whether nothing is held.
     pub fn is_empty(&self) -> bool {
-        let mut all = self.records.iter().flat_map(|(_, all)| all);
-        all.all(|held| held.buckets.is_empty())
+        self.records.iter().all(|(_, held)| held.is_empty())
     }
 
-    /// Notes that an amount went into a bucket.
-    pub(super) fn add(&mut self, record: &Rc<str>, key: Key, bucket: i64, amount: u64) {
-        if amount == 0 {
-            return;
-        }
+    /// What is held in a record, if it has a place.
+    pub(super) fn of(&mut self, record: &str) -> Option<&mut InRecord> {
+        let at = self.find(record).ok()?;
+        self.records.get_mut(at).map(|(_, held)| held)
+    }
+
+    /// The same, with a place made where there is none.
+    pub(super) fn make(&mut self, record: &Rc<str>) -> Option<&mut InRecord> {
         let at = self.find(record).unwrap_or_else(|at| {
-            self.records.insert(at, (Rc::clone(record), Vec::new()));
+            let new = (Rc::clone(record), InRecord::default());
+            self.records.insert(at, new);
             at
         });
-        let Some((_, all)) = self.records.get_mut(at) else {
-            return;
-        };
-        if !all.iter().any(|held| held.key == key) {
-            let buckets = Vec::new();
-            all.push(Held { key, buckets });
-        }
-        let held = all.iter_mut().find(|held| held.key == key);
-        let Some(held) = held else { return };
-        match held.buckets.iter_mut().find(|(index, _)| *index == bucket) {
-            Some((_, sum)) => *sum = sum.saturating_add(amount),
-            None => held.buckets.push((bucket, amount)),
-        }
+        self.records.get_mut(at).map(|(_, held)| held)
     }
 
-    /// Takes an amount out, the eldest first; notes from which buckets.
-    pub(super) fn take(
-        &mut self,
-        record: &Rc<str>,
-        key: Key,
-        mut amount: u64,
-        parts: &mut Vec<(i64, u64)>,
-    ) {
-        if amount == 0 {
-            return;
-        }
-        let many = self.records.len() > KEPT;
-        let found = self.find(record).ok();
-        let Some((at, (_, all))) = found.and_then(|at| Some((at, self.records.get_mut(at)?)))
-        else {
-            return;
-        };
-        for held in all.iter_mut().filter(|held| held.key == key) {
-            for (bucket, sum) in &mut held.buckets {
-                let part = amount.min(*sum);
-                if part > 0 {
-                    *sum = sum.saturating_sub(part);
-                    amount = amount.saturating_sub(part);
-                    parts.push((*bucket, part));
-                }
-            }
-            held.buckets.retain(|(_, sum)| *sum > 0);
-        }
-        if many && all.iter().all(|held| held.buckets.is_empty()) {
+    /// Gives a record's place up if there are many and nothing is held in it.
+    pub(super) fn tidy(&mut self, record: &str) {
+        if self.records.len() > KEPT
+            && let Ok(at) = self.find(record)
+            && let Some((_, held)) = self.records.get(at)
+            && held.is_empty()
+        {
             self.records.remove(at);
         }
     }
@@ -100,7 +73,7 @@ impl Holds {
     /// could not be written.
     pub fn renew(&mut self, shared: &mut impl SharedData, clock: Clock) -> u32 {
         let mut errors = 0_u32;
-        for (record, all) in &mut self.records {
+        for (record, InRecord(all)) in &mut self.records {
             let stale = |held: &Held| {
                 let now = held.key.hold_bucket(clock);
                 held.buckets.iter().any(|(bucket, _)| *bucket < now)
@@ -132,6 +105,44 @@ impl Holds {
             }
         }
         errors
+    }
+}
+
+impl InRecord {
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(|held| held.buckets.is_empty())
+    }
+
+    /// Notes that an amount went into a bucket.
+    pub(super) fn add(&mut self, key: Key, bucket: i64, amount: u64) {
+        if amount == 0 {
+            return;
+        }
+        if !self.0.iter().any(|held| held.key == key) {
+            let buckets = Vec::new();
+            self.0.push(Held { key, buckets });
+        }
+        let held = self.0.iter_mut().find(|held| held.key == key);
+        let Some(held) = held else { return };
+        match held.buckets.iter_mut().find(|(index, _)| *index == bucket) {
+            Some((_, sum)) => *sum = sum.saturating_add(amount),
+            None => held.buckets.push((bucket, amount)),
+        }
+    }
+
+    /// Takes an amount out, the eldest first; notes from which buckets.
+    pub(super) fn take(&mut self, key: Key, mut amount: u64, parts: &mut Vec<(i64, u64)>) {
+        for held in self.0.iter_mut().filter(|held| held.key == key) {
+            for (bucket, sum) in &mut held.buckets {
+                let part = amount.min(*sum);
+                if part > 0 {
+                    *sum = sum.saturating_sub(part);
+                    amount = amount.saturating_sub(part);
+                    parts.push((*bucket, part));
+                }
+            }
+            held.buckets.retain(|(_, sum)| *sum > 0);
+        }
     }
 }
 

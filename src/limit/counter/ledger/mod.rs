@@ -148,10 +148,12 @@ impl<S: SharedData> Ledger<'_, S> {
         for (at, counter) in self.counters.iter().enumerate().rev() {
             let mut released = Vec::new();
             let mut changes = Vec::with_capacity(permit.lines.len());
+            let mut holds = self.holds.of(&counter.record);
             for line in permit.lines.iter().filter(|line| line.counter == at) {
                 let first = released.len();
-                let (record, held) = (&counter.record, line.held);
-                self.holds.take(record, line.key, held, &mut released);
+                if let Some(holds) = &mut holds {
+                    holds.take(line.key, line.held, &mut released);
+                }
                 let (count, uncount) = match ending {
                     Ending::Undone => (0, line.counted),
                     Ending::Used(tokens) => (tokens.of(line.unit), (0, 0)),
@@ -160,6 +162,7 @@ impl<S: SharedData> Ledger<'_, S> {
                     changes.push((line.key, count, uncount, first..released.len()));
                 }
             }
+            self.holds.tidy(&counter.record);
             if changes.is_empty() {
                 continue;
             }
@@ -251,9 +254,12 @@ impl<S: SharedData> Ledger<'_, S> {
         });
         match charged {
             Ok(Ok((lines, after))) => {
-                for line in &lines {
-                    self.holds
-                        .add(&counter.record, line.key, line.bucket, line.held);
+                if lines.iter().any(|line| line.held > 0)
+                    && let Some(holds) = self.holds.make(&counter.record)
+                {
+                    for line in &lines {
+                        holds.add(line.key, line.bucket, line.held);
+                    }
                 }
                 Ok((lines, after))
             }
