@@ -99,6 +99,7 @@ impl Known {
         if !document.ends_with(behind) {
             return None;
         }
+        holes.reserve(self.holes.len());
         let mut rest = document;
         let mut text = 0;
         for (kind, len) in &self.holes {

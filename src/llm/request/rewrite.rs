@@ -14,7 +14,7 @@ pub struct Rewrite {
     /// New members at the beginning of the document.
     pub(super) members: Vec<String>,
     /// What is taken out of its text.
-    redaction: Option<Redaction>,
+    redaction: Option<Box<Redaction>>,
 }
 
 impl Rewrite {
@@ -105,7 +105,7 @@ impl Rewrite {
         let marks = &self.facts.marks;
         let can = self.facts.edits.is_some() && !marks.spans.is_empty() && !marks.others;
         if can {
-            self.redaction = Some(redaction);
+            self.redaction = Some(Box::new(redaction));
         }
         can
     }

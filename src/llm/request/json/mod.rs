@@ -40,14 +40,21 @@ pub(super) struct JsonReader {
 impl JsonReader {
     /// `object`: whether the document must be an object.
     pub(super) fn new(fields: &'static Fields, object: bool) -> Self {
+        let mut found = Found::default();
+        found.facts.edits = object.then(|| Spans {
+            default_key: match fields.models.first() {
+                Some([key]) => Some(key),
+                _ => None,
+            },
+            ..Spans::default()
+        });
         Self {
             scanner: Scanner::new(),
             visitor: Visitor {
                 fields,
                 object,
                 path: PathMatcher::new(&fields.patterns),
-                found: Found::default(),
-                spans: Spans::default(),
+                found,
                 main: None,
                 refusal: None,
                 bound: None,
@@ -90,16 +97,6 @@ impl JsonReader {
                 models.rotate_right(1);
             }
         }
-        if self.visitor.object {
-            let default_key = match self.visitor.fields.models.first() {
-                Some([key]) => Some(*key),
-                _ => None,
-            };
-            found.facts.edits = Some(Spans {
-                default_key,
-                ..self.visitor.spans
-            });
-        }
         Ok(found)
     }
 }
@@ -114,7 +111,6 @@ pub(super) struct Visitor {
     object: bool,
     pub(super) path: PathMatcher,
     pub(super) found: Found,
-    spans: Spans,
     /// The place in `found.models` that the main model has.
     main: Option<usize>,
     /// The first thing wrong; the scanner goes on to the end of its chunk.
@@ -199,7 +195,7 @@ impl Visitor {
             }
             (Watched::IncludeUsage, Scalar::Null) => self.include_usage_at(span),
             (Watched::StreamOptions, Scalar::Null) => {
-                self.spans.stream_options = Some(StreamOptions::Null(span));
+                self.stream_options_at(StreamOptions::Null(span));
             }
             (Watched::Settings, Scalar::Null) => {
                 self.settings_at(bits, SettingsPlace::Null(span));
@@ -213,13 +209,23 @@ impl Visitor {
     }
 
     fn settings_at(&mut self, bits: u64, place: SettingsPlace) {
-        if let Some([key]) = self.fields.path(bits) {
-            self.spans.settings = Some(Settings { key, place });
+        if let Some([key]) = self.fields.path(bits)
+            && let Some(spans) = &mut self.found.facts.edits
+        {
+            spans.settings = Some(Settings { key, place });
+        }
+    }
+
+    fn stream_options_at(&mut self, place: StreamOptions) {
+        if let Some(spans) = &mut self.found.facts.edits {
+            spans.stream_options = Some(place);
         }
     }
 
     fn include_usage_at(&mut self, span: Span) {
-        if let Some(StreamOptions::Object { include_usage, .. }) = &mut self.spans.stream_options {
+        if let Some(spans) = &mut self.found.facts.edits
+            && let Some(StreamOptions::Object { include_usage, .. }) = &mut spans.stream_options
+        {
             *include_usage = Some(span);
         }
     }
@@ -247,6 +253,28 @@ impl Visitor {
                     span,
                 });
             }
+        }
+    }
+
+    /// Remembers of an object into which something may be put that it has a member.
+    fn member_at(&mut self, depth: usize) {
+        let Some(edits) = &mut self.found.facts.edits else {
+            return;
+        };
+        match (depth, &mut edits.settings, &mut edits.stream_options) {
+            (1, ..) => edits.top.members = true,
+            (
+                2,
+                Some(Settings {
+                    place: SettingsPlace::Object(gap),
+                    ..
+                }),
+                _,
+            ) if self.settings => gap.members = true,
+            (_, _, Some(StreamOptions::Object { gap, .. })) if self.stream_options => {
+                gap.members = true;
+            }
+            _ => {}
         }
     }
 
@@ -313,7 +341,7 @@ impl Visitor {
             // LiteLLM reads `{"fallbacks": [{"a": ["b"]}]}`, too.
             _ if models != 0 => self.unnamed = Some((self.path.depth(), goes_on)),
             Some(Watched::StreamOptions) if container == Container::Object => {
-                self.spans.stream_options = Some(StreamOptions::Object {
+                self.stream_options_at(StreamOptions::Object {
                     gap: inner,
                     include_usage: None,
                 });
@@ -344,10 +372,9 @@ impl Sink for Visitor {
         }
         if depth == 0 {
             if container == Container::Object {
-                self.spans.top = Gap {
-                    at: at.saturating_add(1),
-                    members: false,
-                };
+                if let Some(edits) = &mut self.found.facts.edits {
+                    edits.top.at = at.saturating_add(1);
+                }
             } else if self.object {
                 self.refuse(BodyError::NotObject);
             }
@@ -385,30 +412,15 @@ impl Sink for Visitor {
             KeyMatch::Watched | KeyMatch::Unwatched => {}
         }
         let depth = self.path.depth();
-        if depth == 1 {
-            self.spans.top.members = true;
-            self.unread = self.searched.is_some() && UNREAD.iter().any(|name| key.is(name));
-        }
-        if depth == 2
-            && self.settings
-            && let Some(Settings {
-                place: SettingsPlace::Object(gap),
-                ..
-            }) = &mut self.spans.settings
-        {
-            gap.members = true;
+        self.member_at(depth);
+        if depth == 1 && self.searched.is_some() {
+            self.unread = UNREAD.iter().any(|name| key.is(name));
         }
         if self.tools.is_some() {
             self.tools_key(key, depth);
         }
-        if depth == 1 || (depth == 2 && self.settings) {
-            if Bound::may_be(key) {
-                self.bound_key(key);
-            }
-        } else if self.stream_options
-            && let Some(StreamOptions::Object { gap, .. }) = &mut self.spans.stream_options
-        {
-            gap.members = true;
+        if (depth == 1 || (depth == 2 && self.settings)) && Bound::may_be(key) {
+            self.bound_key(key);
         }
         self.media_key = key.whole && is_media_key(key.bytes);
     }
