@@ -86,13 +86,10 @@ impl<'a> Iterator for Values<'a, '_> {
 
 impl<'a> Values<'a, '_> {
     fn search(&mut self) -> Option<&'a [u8]> {
-        while let Some(((name, value), rest)) = self.fields.split_first() {
-            self.fields = rest;
-            if *name == self.name {
-                return Some(value);
-            }
-        }
-        None
+        let mut fields = self.fields.iter();
+        let found = fields.find(|(name, _)| *name == self.name);
+        self.fields = fields.as_slice();
+        found.map(|(_, value)| *value)
     }
 }
 
