@@ -81,6 +81,14 @@ impl Documents {
         }
     }
 
+    /// How many bytes of a stream, from the beginning of an event on, are events that say no more than the last one did:
+    /// they are taken for read.
+    pub(crate) fn skip_events(&mut self, stream: &[u8]) -> usize {
+        let (used, text) = self.shape.events_of(stream);
+        self.text = self.text.saturating_add(text);
+        used
+    }
+
     /// Takes the next bytes of documents that stand one behind the other.
     pub(crate) fn push_all(&mut self, mut part: &[u8]) {
         let begins = self.len == 0;
@@ -162,6 +170,14 @@ impl Documents {
             self.refused = false;
             self.walk.begin();
         }
+    }
+
+    /// The document is over, and so is the event that it came in; no bytes if not all of them are there.
+    pub(crate) fn end_event(&mut self, event: &[u8]) {
+        if self.len > 0 && self.scanner.is_complete() && !self.is_usage_only() {
+            self.shape.learn_event(event, self.len);
+        }
+        self.end();
     }
 
     /// Returns what follows behind the document's end.

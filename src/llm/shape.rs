@@ -2,8 +2,8 @@
 //!
 //! The events of a stream differ in a word of text and perhaps a number. One that has the shape of the last, and no
 //! more than that, says what the last one said, but for the length of its text: that is found out by comparing, in a
-//! tenth of the time that reading takes. Knows no API; the caller learns it only from documents that said nothing that
-//! counts.
+//! tenth of the time that reading takes. Where the whole event is like the last one, its lines are not looked for either.
+//! Knows no API; the caller learns it only from documents that said nothing that counts.
 
 use super::usage::Count;
 use crate::json::{Span, simple_string};
@@ -17,10 +17,22 @@ pub(super) const MAX_HOLES: usize = 40;
 /// The shape of the last document that has one.
 #[derive(Debug, Default)]
 pub(super) struct Shape {
-    document: Vec<u8>,
-    holes: Vec<Hole>,
-    /// Where its only text stands, within the quotes, if it has one text.
-    only_text: Option<(usize, usize)>,
+    /// The document, and around it the event that it came in, if that is known.
+    bytes: Vec<u8>,
+    /// Where in `bytes` the document begins and ends.
+    begin: usize,
+    end: usize,
+    gaps: Vec<Gap>,
+    /// The gaps that were filled differently so far, a bit each. Those of texts are from the beginning on.
+    varying: u64,
+}
+
+/// A hole by its place in what is kept, within the quotes.
+#[derive(Debug)]
+struct Gap {
+    start: usize,
+    end: usize,
+    kind: HoleKind,
 }
 
 /// A value that may differ, by its place in the document.
@@ -28,6 +40,16 @@ pub(super) struct Shape {
 pub(super) struct Hole {
     pub(super) span: Span,
     pub(super) kind: HoleKind,
+}
+
+impl Hole {
+    /// Where it begins and ends, within the quotes.
+    pub(super) fn inside(&self) -> Option<(usize, usize)> {
+        let quote = u64::from(self.kind.is_quoted());
+        let start = self.span.start.checked_add(quote)?;
+        let end = self.span.end.checked_sub(quote)?;
+        Some((start.try_into().ok()?, end.try_into().ok()?))
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -62,60 +84,119 @@ impl HoleKind {
 impl Shape {
     /// Learns the shape of a document, given whole, and its values in their order, at most [`MAX_HOLES`].
     pub(super) fn learn(&mut self, document: &[u8], holes: &[Hole]) {
-        self.document.clear();
-        self.holes.clear();
-        self.only_text = only_text(holes);
-        if document.len() <= MAX_LEN {
-            self.document.extend_from_slice(document);
-            self.holes.extend_from_slice(holes);
+        self.bytes.clear();
+        self.gaps.clear();
+        self.varying = 0;
+        if document.len() > MAX_LEN {
+            return;
         }
+        self.bytes.extend_from_slice(document);
+        (self.begin, self.end) = (0, document.len());
+        let mut bit = 1_u64;
+        for hole in holes {
+            let kind = hole.kind;
+            if kind == HoleKind::Text {
+                self.varying |= bit;
+            }
+            bit <<= 1;
+            let (start, end) = hole.inside().unwrap_or_default();
+            self.gaps.push(Gap { start, end, kind });
+        }
+    }
+
+    /// Learns what is around the document, given the whole of an event with `data` bytes of data, as long as that is not
+    /// known.
+    pub(super) fn learn_event(&mut self, event: &[u8], data: u64) {
+        // With more data than the document it is another one.
+        if self.begin > 0 || self.bytes.len() as u64 != data || event.len() > MAX_LEN {
+            return;
+        }
+        let head = (event.strip_suffix(b"\n\n")).or_else(|| event.strip_suffix(b"\r\n\r\n"));
+        let Some(head) = head.and_then(|head| head.strip_suffix(self.bytes.as_slice())) else {
+            return;
+        };
+        let begin = head.len();
+        self.begin = begin;
+        self.end = self.end.saturating_add(begin);
+        for gap in &mut self.gaps {
+            gap.start = gap.start.saturating_add(begin);
+            gap.end = gap.end.saturating_add(begin);
+        }
+        self.bytes.clear();
+        self.bytes.extend_from_slice(event);
     }
 
     /// If the document has this shape: the length of its text.
-    pub(super) fn text_of(&self, document: &[u8]) -> Option<u64> {
-        if self.document.is_empty() {
+    pub(super) fn text_of(&mut self, document: &[u8]) -> Option<u64> {
+        if self.bytes.is_empty() {
             return None;
         }
-        if let Some(text) = self.other_text(document) {
-            return Some(text);
+        let own = self.bytes.get(..self.end)?;
+        let whole = |fit: &Fit<'_>| fit.behind.is_empty();
+        if let Some(fit) = self
+            .fit(own, self.begin, self.varying, document)
+            .filter(whole)
+        {
+            return Some(fit.text);
         }
-        let mut rest = document;
-        let mut from = 0;
-        let mut text = 0_u64;
-        for hole in &self.holes {
-            let start = usize::try_from(hole.span.start).ok()?;
-            let quoted = usize::from(hole.kind.is_quoted());
-            let literal = self.document.get(from..start.checked_add(quoted)?)?;
-            rest = after(rest, literal)?;
-            let used = hole.kind.fill(rest, &mut text)?;
-            (_, rest) = rest.split_at_checked(used)?;
-            from = usize::try_from(hole.span.end).ok()?.checked_sub(quoted)?;
-        }
-        (rest == self.document.get(from..)?).then_some(text)
+        let fit = self
+            .fit(own, self.begin, u64::MAX, document)
+            .filter(whole)?;
+        self.varying |= fit.varying;
+        Some(fit.text)
     }
 
-    /// The same for a document that differs in its one text and in nothing else, as most events of a stream do.
-    fn other_text(&self, document: &[u8]) -> Option<u64> {
-        let (start, end) = self.only_text?;
-        let rest = after(document, self.document.get(..start)?)?;
-        let (used, text) = simple_string(rest)?;
-        (rest.get(used..)? == self.document.get(end..)?).then_some(text)
+    /// How many bytes of a stream, from the beginning of an event on, are events like the last one, and the length of their
+    /// text.
+    pub(super) fn events_of(&self, stream: &[u8]) -> (usize, u64) {
+        let (mut rest, mut text) = (stream, 0_u64);
+        if self.begin > 0 {
+            while let Some(fit) = self.fit(&self.bytes, 0, self.varying, rest) {
+                text = text.saturating_add(fit.text);
+                rest = fit.behind;
+            }
+        }
+        (stream.len().saturating_sub(rest.len()), text)
+    }
+
+    /// Compares with its `own` bytes from `from` on what others begin with, which may differ in those gaps.
+    fn fit<'a>(
+        &self,
+        own: &[u8],
+        mut from: usize,
+        mut gaps: u64,
+        others: &'a [u8],
+    ) -> Option<Fit<'a>> {
+        let mut fit = Fit {
+            behind: others,
+            text: 0,
+            varying: self.varying,
+        };
+        while let Some(gap) = self.gaps.get(gaps.trailing_zeros() as usize) {
+            let bit = gaps & gaps.wrapping_neg();
+            gaps &= !bit;
+            fit.behind = fit.behind.strip_prefix(own.get(from..gap.start)?)?;
+            let used = gap.kind.fill(fit.behind, &mut fit.text)?;
+            let (filling, behind) = fit.behind.split_at_checked(used)?;
+            if self.varying & bit == 0 && filling != own.get(gap.start..gap.end)? {
+                fit.varying |= bit;
+            }
+            fit.behind = behind;
+            from = gap.end;
+        }
+        fit.behind = fit.behind.strip_prefix(own.get(from..)?)?;
+        Some(fit)
     }
 }
 
-fn only_text(holes: &[Hole]) -> Option<(usize, usize)> {
-    let mut texts = holes.iter().filter(|hole| hole.kind == HoleKind::Text);
-    let Span { start, end } = texts.next()?.span;
-    if texts.next().is_some() {
-        return None;
-    }
-    let inside = (start.checked_add(1)?, end.checked_sub(1)?);
-    Some((inside.0.try_into().ok()?, inside.1.try_into().ok()?))
-}
-
-/// What follows a literal.
-fn after<'a>(bytes: &'a [u8], literal: &[u8]) -> Option<&'a [u8]> {
-    bytes.strip_prefix(literal)
+/// What begins as the shape's own document does.
+struct Fit<'a> {
+    /// What follows.
+    behind: &'a [u8],
+    /// Length of the text in it.
+    text: u64,
+    /// The gaps that were filled differently so far.
+    varying: u64,
 }
 
 /// The length of a number that has neither sign nor fraction nor exponent, and not too many digits.
@@ -167,7 +248,7 @@ mod tests {
 
     #[test]
     fn only_values_may_differ() {
-        let shape = shape(r#"{"id":"‹x›","n":#12#,"d":{"content":"«Hello»"},"u":null}"#);
+        let mut shape = shape(r#"{"id":"‹x›","n":#12#,"d":{"content":"«Hello»"},"u":null}"#);
         for (document, text) in [
             (
                 r#"{"id":"x","n":12,"d":{"content":"Hello"},"u":null}"#,
@@ -221,5 +302,46 @@ mod tests {
             None
         );
         assert_eq!(Shape::default().text_of(b""), None);
+    }
+
+    #[test]
+    fn events_that_only_say_more_are_gone_over() {
+        for [head, tail] in [
+            ["data: ", "\n\n"],
+            ["event: a\r\ndata:", "\r\n\r\n"],
+            [":\nid: 7\ndata: ", "\n\n"],
+        ] {
+            let mut shape = shape(r#"{"n":#12#,"id":"‹x›","t":"«Hello»"}"#);
+            let document =
+                |n: u32, id: &str, text: &str| format!(r#"{{"n":{n},"id":"{id}","t":"{text}"}}"#);
+            let event = |text| format!("{head}{}{tail}", document(12, "x", text));
+            let first = event("Hello");
+            assert_eq!(shape.events_of(first.as_bytes()), (0, 0));
+            let data = document(12, "x", "Hello").len() as u64;
+            shape.learn_event(first.as_bytes(), data + 1);
+            shape.learn_event(first.trim_end().as_bytes(), data);
+            shape.learn_event(b"", data);
+            assert_eq!(shape.events_of(first.as_bytes()), (0, 0));
+            shape.learn_event(first.as_bytes(), data);
+            let two = event("ab") + &event("");
+            for more in [
+                "",
+                "data: ",
+                first.strip_suffix('\n').unwrap(),
+                "\n",
+                &document(12, "x", ""),
+            ] {
+                let stream = format!("{two}{more}");
+                assert_eq!(shape.events_of(stream.as_bytes()), (two.len(), 2), "{more}");
+            }
+            // A value that differed once may differ again.
+            let other = format!("{head}{}{tail}", document(12, "yy", "c"));
+            assert_eq!(shape.events_of(other.as_bytes()), (0, 0));
+            assert_eq!(shape.text_of(document(12, "z", "abc").as_bytes()), Some(3));
+            assert_eq!(shape.events_of(other.as_bytes()), (other.len(), 1));
+            assert_eq!(shape.events_of(two.as_bytes()), (two.len(), 2));
+            let number = format!("{head}{}{tail}", document(13, "yy", "c"));
+            assert_eq!(shape.events_of(number.as_bytes()), (0, 0));
+        }
     }
 }

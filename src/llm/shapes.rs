@@ -79,13 +79,11 @@ impl Known {
             behind: 0,
         };
         let mut from = 0;
-        for Hole { span, kind } in holes {
-            let quote = u64::from(kind.is_quoted());
-            let start = usize::try_from(span.start.checked_add(quote)?).ok()?;
-            let end = usize::try_from(span.end.checked_sub(quote)?).ok()?;
+        for hole in holes {
+            let (start, end) = hole.inside()?;
             let literal = document.get(from..start)?;
             known.literals.extend_from_slice(literal);
-            known.holes.push((*kind, literal.len()));
+            known.holes.push((hole.kind, literal.len()));
             from = end;
         }
         known.behind = known.literals.len();

@@ -12,11 +12,18 @@ pub(crate) trait Sink {
     fn data(&mut self, part: &[u8]);
     /// The whole of an `event` field, if that is short: `error` is.
     fn event(&mut self, name: &[u8]);
-    /// The blank line that ends an event ends before byte `at` of the chunk.
-    fn end(&mut self, at: usize);
+    /// The blank line that ends an event ends before byte `at` of the chunk. `event` is all of it, or nothing if it began
+    /// in an earlier one.
+    fn end(&mut self, at: usize, event: &[u8]);
     /// The chunk starts with the line feed of the CRLF whose carriage return was the last chunk's last
     /// byte and ended an event.
     fn end_line_feed(&mut self);
+    /// How many bytes, from the beginning of an event on, are whole events that need not be told, but for where the last one
+    /// ends.
+    fn skip(&mut self, stream: &[u8]) -> usize {
+        let _ = stream;
+        0
+    }
 }
 
 /// The lexer.
@@ -73,6 +80,11 @@ impl Lexer {
             }
             rest = tail;
         }
+        let mut event = b"".as_slice();
+        if !self.open && self.word.is_empty() {
+            rest = skip(chunk, rest, sink);
+            event = rest;
+        }
         while let Some((line, tail)) = line_end(rest).and_then(|at| rest.split_at_checked(at)) {
             self.text(line, sink);
             rest = match tail {
@@ -83,7 +95,12 @@ impl Lexer {
             if ended == Ended::Event {
                 self.open = false;
                 self.has_data = false;
-                sink.end(chunk.len().saturating_sub(rest.len()));
+                let (whole, _) = event
+                    .split_at_checked(event.len().saturating_sub(rest.len()))
+                    .unwrap_or_default();
+                sink.end(chunk.len().saturating_sub(rest.len()), whole);
+                rest = skip(chunk, rest, sink);
+                event = rest;
             }
             self.carriage_return = (tail == b"\r").then_some(ended);
         }
@@ -96,7 +113,7 @@ impl Lexer {
         if self.open {
             self.open = false;
             self.has_data = false;
-            sink.end(0);
+            sink.end(0, b"");
         }
     }
 
@@ -200,6 +217,17 @@ impl Lexer {
     }
 }
 
+/// Goes over the events that need not be told. Returns what follows.
+fn skip<'a>(chunk: &[u8], rest: &'a [u8], sink: &mut impl Sink) -> &'a [u8] {
+    match rest.split_at_checked(sink.skip(rest)) {
+        Some(([_, ..], behind)) => {
+            sink.end(chunk.len().saturating_sub(behind.len()), b"");
+            behind
+        }
+        _ => rest,
+    }
+}
+
 /// Where the line ends that begins here. Every other one is blank, and of those that takes no search.
 fn line_end(rest: &[u8]) -> Option<usize> {
     match rest {
@@ -257,7 +285,7 @@ mod tests {
             self.name = String::from_utf8_lossy(name).into_owned();
         }
 
-        fn end(&mut self, _at: usize) {
+        fn end(&mut self, _at: usize, _event: &[u8]) {
             let event = (
                 std::mem::take(&mut self.name),
                 std::mem::take(&mut self.data),
@@ -349,7 +377,7 @@ mod tests {
         impl Sink for Ends {
             fn data(&mut self, _part: &[u8]) {}
             fn event(&mut self, _name: &[u8]) {}
-            fn end(&mut self, at: usize) {
+            fn end(&mut self, at: usize, _event: &[u8]) {
                 self.0.push(at);
             }
             fn end_line_feed(&mut self) {

@@ -262,11 +262,15 @@ impl sse::Sink for Events<'_, '_, '_> {
         }
     }
 
-    fn end(&mut self, at: usize) {
+    fn end(&mut self, at: usize, event: &[u8]) {
         if let Some(edit) = &mut self.edit {
             edit.end(at, self.documents.is_usage_only());
         }
-        self.documents.end();
+        self.documents.end_event(event);
+    }
+
+    fn skip(&mut self, stream: &[u8]) -> usize {
+        self.documents.skip_events(stream)
     }
 
     fn end_line_feed(&mut self) {

@@ -247,7 +247,7 @@ impl sse::Sink for Feed<'_> {
 
     fn event(&mut self, _: &[u8]) {}
 
-    fn end(&mut self, at: usize) {
+    fn end(&mut self, at: usize, _event: &[u8]) {
         let part = self.chunk.get(self.from..at).unwrap_or_default();
         self.raw.extend_from_slice(part);
         self.from = at.max(self.from);

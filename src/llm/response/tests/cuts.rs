@@ -29,6 +29,8 @@ fn kind() -> impl Strategy<Value = Kind<'static>> {
     })
 }
 
+const CHUNK: &[u8] = b"data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}],\"usage\":null}\n\n";
+
 /// What answers are made of, put together without sense.
 fn body() -> impl Strategy<Value = Vec<u8>> {
     let parts = prop::sample::select(vec![
@@ -62,6 +64,11 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
         b"\0\0\0\x14\0\0\0\0\0\0\0\0",
         b"\"bytes\":\"e30=\"",
         b"[DONE]",
+        CHUNK,
+        CHUNK,
+        b"data: {\"choices\":[{\"delta\":{\"content\":\"more \\n\"}}],\"usage\":null}\n\n",
+        b"event: error\r\ndata: {\"type\":\"x\",\"delta\":{\"text\":\"a\"}}\r\n\r\n",
+        b"event: error\r\ndata: {\"type\":\"y\",\"delta\":{\"text\":\"bc\"}}\r\n\r\n",
     ]);
     prop::collection::vec(parts, 0..40).prop_map(|parts| parts.concat())
 }
