@@ -113,9 +113,7 @@ impl Event<'_> {
     pub fn to_json(&self) -> Vec<u8> {
         let mut line = Writer::with_capacity(640);
         // Names of members, and what stands between them, come in pieces that are as long as they can be.
-        let time = self.time.rfc3339();
-        line.piece("{\"time\":\"");
-        line.piece(std::str::from_utf8(&time).unwrap_or_default());
+        line.piece("{\"time\":\"").ascii(&self.time.rfc3339());
         line.piece("\",\"consumer_group\":");
         line.quoted_or_null(self.consumer_group);
         line.piece(",\"consumer\":").quoted_or_null(self.consumer);
@@ -123,14 +121,13 @@ impl Event<'_> {
         line.quoted_or_null(self.key_id);
         line.piece(",\"provider\":").quoted_or_null(self.provider);
         line.piece(",\"endpoint\":").quoted_or_null(self.endpoint);
-        let models = self.models.iter().map(|model| shortened(model));
-        line.piece(",\"model\":")
-            .quoted_or_null(models.clone().next());
-        if models.len() > 1 {
+        let model = self.models.first().map(|model| shortened(model));
+        line.piece(",\"model\":").quoted_or_null(model);
+        if self.models.len() > 1 {
             line.key("models").open('[');
-            models.for_each(|model| {
-                line.string(model);
-            });
+            for model in self.models {
+                line.string(shortened(model));
+            }
             line.close(']');
         }
         line.piece(",\"status\":").count(self.status.into());
@@ -216,31 +213,37 @@ pub fn late(event: &str, hits: &[Hit], answer: bool) -> String {
 
 fn write_policies(prompt: &[Hit], answer: &[Hit], line: &mut Writer) {
     line.open('[');
-    let answers = answer.iter().map(|hit| (hit, true));
-    for (hit, answer) in (prompt.iter().map(|hit| (hit, false))).chain(answers) {
-        line.open('{').key("name").string(&hit.policy);
-        line.key("action").string(hit.action.name());
-        if answer {
-            line.key("on").string("answer");
-        }
-        if hit.shadow {
-            line.key("mode").string("shadow");
-        }
-        match &hit.found {
-            Some(found) => {
-                line.key("entities").open('[');
-                for name in found.names() {
-                    line.string(name);
-                }
-                line.close(']');
-            }
-            None => {
-                line.key("unevaluated").bool(true);
-            }
-        }
-        line.close('}');
+    for hit in prompt {
+        write_hit(hit, false, line);
+    }
+    for hit in answer {
+        write_hit(hit, true, line);
     }
     line.close(']');
+}
+
+fn write_hit(hit: &Hit, answer: bool, line: &mut Writer) {
+    line.open('{').key("name").string(&hit.policy);
+    line.key("action").string(hit.action.name());
+    if answer {
+        line.key("on").string("answer");
+    }
+    if hit.shadow {
+        line.key("mode").string("shadow");
+    }
+    match &hit.found {
+        Some(found) => {
+            line.key("entities").open('[');
+            for name in found.names() {
+                line.string(name);
+            }
+            line.close(']');
+        }
+        None => {
+            line.key("unevaluated").bool(true);
+        }
+    }
+    line.close('}');
 }
 
 /// The names of stats. Labels stand between delimiter words, so that Envoy's `stats_tags` can take them out even

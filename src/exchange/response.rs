@@ -26,15 +26,13 @@ impl Exchange {
         end: bool,
         now: Timestamp,
     ) -> ResponseStep {
-        let status = headers
-            .first(":status")
-            .and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
-        self.status = status.unwrap_or(0);
+        let status = headers.first(":status").and_then(number);
+        self.status = status
+            .and_then(|status| status.try_into().ok())
+            .unwrap_or(0);
         self.answered = self.status;
         self.complete = end;
-        self.announced = headers
-            .first("content-length")
-            .and_then(|length| std::str::from_utf8(length).ok()?.parse().ok());
+        self.announced = headers.first("content-length").and_then(number);
         // Who is charged, and two families of rate-limit headers.
         let mut step = ResponseStep {
             edits: HeaderEdits::with_capacity(12),
@@ -91,12 +89,14 @@ impl Exchange {
                 .first("content-encoding")
                 .is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"));
             let strip = self.asked.usage && !encoded;
-            let mut reader = Reader::new(
+            let content_type = headers.first("content-type");
+            // It is large, and so not moved.
+            let mut reader = Box::new(Reader::new(
                 call.endpoint.usage,
                 self.status,
-                headers.first("content-type"),
+                content_type,
                 strip,
-            );
+            ));
             reader.recall(Rc::clone(&self.worker.shapes));
             for (name, value) in headers.iter() {
                 reader.header(name, value);
@@ -110,7 +110,6 @@ impl Exchange {
             if strip || !matches!(plan, Plan::Pass(false)) {
                 step.edits.remove("content-length");
             }
-            let reader = Box::new(reader);
             match plan {
                 Plan::Hold(order) => {
                     step.hold = self.policy.hold_request_headers;
@@ -285,4 +284,16 @@ impl Exchange {
             None => AnswerStep::Reply(self.refuse(&Refusal::ResponseUnreadable, now)),
         }
     }
+}
+
+/// A number as a header has it.
+fn number(text: &[u8]) -> Option<u64> {
+    // So many digits fit.
+    if !(1..20).contains(&text.len()) {
+        return None;
+    }
+    text.iter().try_fold(0_u64, |number, byte| {
+        let digit = byte.is_ascii_digit().then_some(byte & 15)?;
+        Some(number.wrapping_mul(10).wrapping_add(digit.into()))
+    })
 }

@@ -179,9 +179,10 @@ impl Exchange {
         let since = |then: Timestamp| then.0.saturating_sub(self.started.0);
         let latency_ms = since(now);
         let ttft_ms = self.first_byte.map(since);
-        let features: Vec<&str> = (self.identity.iter())
-            .flat_map(super::Identity::features)
-            .collect();
+        let features: Vec<&str> = match &self.identity {
+            Some(identity) => identity.features().collect(),
+            None => Vec::new(),
+        };
         let event = Event {
             time: self.started,
             consumer_group: group.as_ref().map(|group| group.name.as_str()),
@@ -207,8 +208,10 @@ impl Exchange {
             usage: charged,
         };
         let mut event = event.to_json();
-        for inquiry in self.inquiries.iter().chain(&inquiries) {
-            inquiry.leave(&String::from_utf8_lossy(&event));
+        for asked in [&self.inquiries, &inquiries] {
+            for inquiry in asked {
+                inquiry.leave(&String::from_utf8_lossy(&event));
+            }
         }
         let mut late = self.worker.late.borrow_mut();
         if !late.is_empty() {

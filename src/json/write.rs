@@ -29,7 +29,12 @@ impl Writer {
 
     /// A piece of a document as it is: brackets, commas and names, or a string's text that needs no escapes.
     pub fn piece(&mut self, text: &str) -> &mut Self {
-        self.0.extend_from_slice(text.as_bytes());
+        self.ascii(text.as_bytes())
+    }
+
+    /// The same of text that is ASCII.
+    pub fn ascii(&mut self, text: &[u8]) -> &mut Self {
+        self.0.extend_from_slice(text);
         self
     }
 

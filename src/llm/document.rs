@@ -116,9 +116,11 @@ impl Documents {
             holes.clear();
             return false;
         };
-        for Hole { span, kind } in holes.iter() {
-            if let HoleKind::Count(count) = kind {
-                counts.state(*count, span.bytes_of(document));
+        for hole in holes.iter() {
+            if let HoleKind::Count(count) = hole.kind
+                && let Some(number) = hole.of(document)
+            {
+                counts.state(count, number);
             }
         }
         self.walk.chunk = chunk;

@@ -11,6 +11,9 @@ use crate::json::{Span, simple_string};
 /// Larger documents are read.
 const MAX_LEN: usize = 4096;
 
+/// Events that have no more than this around their document take no more memory for it.
+const AROUND: usize = 64;
+
 /// Documents with more values that may differ are read.
 pub(super) const MAX_HOLES: usize = 40;
 
@@ -49,6 +52,12 @@ impl Hole {
         let start = self.span.start.checked_add(quote)?;
         let end = self.span.end.checked_sub(quote)?;
         Some((start.try_into().ok()?, end.try_into().ok()?))
+    }
+
+    /// What fills it in a document, without the quotes.
+    pub(super) fn of<'a>(&self, document: &'a [u8]) -> Option<&'a [u8]> {
+        let (start, end) = self.inside()?;
+        document.get(start..end)
     }
 }
 
@@ -90,7 +99,9 @@ impl Shape {
         if document.len() > MAX_LEN {
             return;
         }
+        self.bytes.reserve(document.len().saturating_add(AROUND));
         self.bytes.extend_from_slice(document);
+        self.gaps.reserve(holes.len());
         (self.begin, self.end) = (0, document.len());
         let mut bit = 1_u64;
         for hole in holes {
@@ -131,17 +142,11 @@ impl Shape {
         if self.bytes.is_empty() {
             return None;
         }
-        let own = self.bytes.get(..self.end)?;
-        let whole = |fit: &Fit<'_>| fit.behind.is_empty();
-        if let Some(fit) = self
-            .fit(own, self.begin, self.varying, document)
-            .filter(whole)
-        {
+        let ends = |fit: &Fit<'_>| Some(fit.behind) == self.bytes.get(fit.from..self.end);
+        if let Some(fit) = self.fit(self.begin, self.varying, document).filter(ends) {
             return Some(fit.text);
         }
-        let fit = self
-            .fit(own, self.begin, u64::MAX, document)
-            .filter(whole)?;
+        let fit = self.fit(self.begin, u64::MAX, document).filter(ends)?;
         self.varying |= fit.varying;
         Some(fit.text)
     }
@@ -151,49 +156,51 @@ impl Shape {
     pub(super) fn events_of(&self, stream: &[u8]) -> (usize, u64) {
         let (mut rest, mut text) = (stream, 0_u64);
         if self.begin > 0 {
-            while let Some(fit) = self.fit(&self.bytes, 0, self.varying, rest) {
+            while !rest.is_empty()
+                && let Some(fit) = self.fit(0, self.varying, rest)
+                && let Some(tail) = self.bytes.get(fit.from..)
+                && let Some(behind) = fit.behind.strip_prefix(tail)
+            {
                 text = text.saturating_add(fit.text);
-                rest = fit.behind;
+                rest = behind;
             }
         }
         (stream.len().saturating_sub(rest.len()), text)
     }
 
-    /// Compares with its `own` bytes from `from` on what others begin with, which may differ in those gaps.
-    fn fit<'a>(
-        &self,
-        own: &[u8],
-        mut from: usize,
-        mut gaps: u64,
-        others: &'a [u8],
-    ) -> Option<Fit<'a>> {
+    /// Compares with what is kept from `from` on how others begin, up to the end of the last of those gaps, in which they may
+    /// differ.
+    fn fit<'a>(&self, from: usize, mut gaps: u64, others: &'a [u8]) -> Option<Fit<'a>> {
         let mut fit = Fit {
             behind: others,
+            from,
             text: 0,
             varying: self.varying,
         };
         while let Some(gap) = self.gaps.get(gaps.trailing_zeros() as usize) {
             let bit = gaps & gaps.wrapping_neg();
             gaps &= !bit;
-            fit.behind = fit.behind.strip_prefix(own.get(from..gap.start)?)?;
+            let literal = self.bytes.get(fit.from..gap.start)?;
+            fit.behind = fit.behind.strip_prefix(literal)?;
             let used = gap.kind.fill(fit.behind, &mut fit.text)?;
             let (filling, behind) = fit.behind.split_at_checked(used)?;
-            if self.varying & bit == 0 && filling != own.get(gap.start..gap.end)? {
+            if self.varying & bit == 0 && filling != self.bytes.get(gap.start..gap.end)? {
                 fit.varying |= bit;
             }
             fit.behind = behind;
-            from = gap.end;
+            fit.from = gap.end;
         }
-        fit.behind = fit.behind.strip_prefix(own.get(from..)?)?;
         Some(fit)
     }
 }
 
-/// What begins as the shape's own document does.
+/// How far a document is compared.
 struct Fit<'a> {
-    /// What follows.
+    /// What is not.
     behind: &'a [u8],
-    /// Length of the text in it.
+    /// Where that begins in what is kept.
+    from: usize,
+    /// Length of the text before it.
     text: u64,
     /// The gaps that were filled differently so far.
     varying: u64,

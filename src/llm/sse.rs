@@ -231,6 +231,7 @@ fn skip<'a>(chunk: &[u8], rest: &'a [u8], sink: &mut impl Sink) -> &'a [u8] {
 /// Where the line ends that begins here. Every other one is blank, and of those that takes no search.
 fn line_end(rest: &[u8]) -> Option<usize> {
     match rest {
+        [] => None,
         [b'\n' | b'\r', ..] => Some(0),
         _ => memchr2(b'\n', b'\r', rest),
     }

@@ -77,10 +77,10 @@ pub fn tell(
 
 /// The limit with the least remaining fraction among those of a unit.
 fn tightest(standings: &[Standing], of: impl Fn(Unit) -> bool) -> Option<&Standing> {
-    // a/b < c/d as a·d < c·b, in integers; a quota of 0 has nothing left.
+    // a/b < c/d as a·d < c·b, in integers, which have room for that; a quota of 0 has nothing left.
+    let product = |a: u64, b: u64| u128::from(a).wrapping_mul(b.max(1).into());
     let fraction = |a: &Standing, b: &Standing| {
-        let left = u128::from(a.remaining).saturating_mul(u128::from(b.limit.quota.max(1)));
-        left.cmp(&u128::from(b.remaining).saturating_mul(u128::from(a.limit.quota.max(1))))
+        product(a.remaining, b.limit.quota).cmp(&product(b.remaining, a.limit.quota))
     };
     standings
         .iter()

@@ -94,7 +94,9 @@ impl Reader {
             (b"input-token-count", Count::Input),
             (b"output-token-count", Count::Output),
         ];
-        let Some(name) = name.strip_prefix(b"x-amzn-bedrock-") else {
+        // Most names begin otherwise.
+        let bedrock = Some(name).filter(|name| name.first() == Some(&b'x'));
+        let Some(name) = bedrock.and_then(|name| name.strip_prefix(b"x-amzn-bedrock-")) else {
             return;
         };
         let Some((_, count)) = COUNTS.iter().find(|(known, _)| *known == name) else {
@@ -202,11 +204,28 @@ impl Reader {
 }
 
 impl Body {
+    /// What may turn out to be JSON: some servers stream what they call JSON, and some call it nothing.
+    const JSON: (Self, bool) = (Self::Untold(b"\xef\xbb\xbf \t\r\n"), false);
+    const EVENTS: (Self, bool) = (Self::Untold(b""), true);
+
     /// By the content type, and whether that means a stream.
     fn of(content_type: &[u8]) -> (Self, bool) {
-        if content_type == b"application/json" {
-            return (Self::Untold(b"\xef\xbb\xbf \t\r\n"), false);
+        // As nearly all answers write it.
+        let is = |known: &[u8]| {
+            let behind = content_type.strip_prefix(known);
+            behind.is_some_and(|behind| matches!(behind, [] | [b';', ..]))
+        };
+        if is(b"application/json") {
+            Self::JSON
+        } else if is(b"text/event-stream") {
+            Self::EVENTS
+        } else {
+            Self::of_other(content_type)
         }
+    }
+
+    #[cold]
+    fn of_other(content_type: &[u8]) -> (Self, bool) {
         let end = content_type.iter().position(|byte| *byte == b';');
         let essence = end
             .and_then(|end| content_type.get(..end))
@@ -214,7 +233,7 @@ impl Body {
         let essence = essence.trim_ascii().to_ascii_lowercase();
         let is = |known: &[&[u8]]| known.contains(&essence.as_slice());
         if is(&[b"text/event-stream"]) {
-            (Self::Untold(b""), true)
+            Self::EVENTS
         } else if is(&[b"application/vnd.amazon.eventstream"]) {
             let lexer = event_stream::Lexer::default();
             let payload = Vec::new();
@@ -229,8 +248,7 @@ impl Body {
         ]) {
             (Self::Lines, true)
         } else if essence.is_empty() || essence.ends_with(b"json") {
-            // Some servers stream what they call JSON, and some call it nothing.
-            (Self::Untold(b"\xef\xbb\xbf \t\r\n"), false)
+            Self::JSON
         } else if is(&[b"application/octet-stream"])
             || [&b"audio/"[..], b"image/", b"video/"]
                 .iter()

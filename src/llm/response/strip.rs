@@ -104,6 +104,9 @@ impl<'s> Edit<'s, '_> {
     /// Puts into `out` what of the chunk stays and stands before byte `end`.
     fn keep(&mut self, end: usize) {
         let run = self.chunk.get(self.kept..end).unwrap_or_default();
+        // At once for all that may follow.
+        let rest = self.chunk.len().saturating_sub(self.kept);
+        self.strip.out.reserve(rest);
         self.strip.out.extend_from_slice(run);
         self.kept = end;
     }
