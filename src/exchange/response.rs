@@ -26,13 +26,11 @@ impl Exchange {
         end: bool,
         now: Timestamp,
     ) -> ResponseStep {
-        let status = headers.first(":status").and_then(number);
-        self.status = status
-            .and_then(|status| status.try_into().ok())
-            .unwrap_or(0);
+        let status = number(headers, ":status").unwrap_or(0);
+        self.status = status.try_into().unwrap_or(0);
         self.answered = self.status;
         self.complete = end;
-        self.announced = headers.first("content-length").and_then(number);
+        self.announced = number(headers, "content-length");
         // Who is charged, and two families of rate-limit headers.
         let mut step = ResponseStep {
             edits: HeaderEdits::with_capacity(12),
@@ -286,8 +284,9 @@ impl Exchange {
     }
 }
 
-/// A number as a header has it.
-fn number(text: &[u8]) -> Option<u64> {
+/// The whole number that a field is.
+fn number(headers: Headers<'_>, name: &str) -> Option<u64> {
+    let text = headers.first(name)?;
     // So many digits fit.
     if !(1..20).contains(&text.len()) {
         return None;

@@ -5,7 +5,7 @@ use super::decide::model_label;
 use super::{Answer, Exchange, Inquiry, State};
 use crate::analytics::{Alert, Charged, Event, Outcome};
 use crate::limit::SharedData;
-use crate::limit::counter::{Ending, Ledger, Tokens};
+use crate::limit::counter::{Crossed, Ending, Ledger, Tokens};
 use crate::limit::written::Remembering;
 use crate::llm::usage::Usage;
 use crate::policy::Group;
@@ -127,12 +127,9 @@ impl Exchange {
             }
             .settle(&std::mem::take(&mut self.permit), ending);
             self.store_errors = self.store_errors.saturating_add(settled.errors);
-            let alerts = settled.crossed.into_iter().filter_map(|crossed| {
-                let counter = self.counters.get(crossed.counter)?;
-                let fired = fired(crossed.limit, Some(counter));
-                Some(Alert { fired, crossed })
-            });
-            self.alerts = alerts.collect();
+            if !settled.crossed.is_empty() {
+                self.alert(settled.crossed);
+            }
             if sent {
                 self.report(&tokens, shared);
             }
@@ -153,6 +150,17 @@ impl Exchange {
             };
             lengths.learn(&identity.group, model, each, shared);
         }
+    }
+
+    /// Notes the shares of budgets that it crossed.
+    #[cold]
+    fn alert(&mut self, crossed: Vec<Crossed>) {
+        let alerts = crossed.into_iter().filter_map(|crossed| {
+            let counter = self.counters.get(crossed.counter)?;
+            let fired = fired(crossed.limit, Some(counter));
+            Some(Alert { fired, crossed })
+        });
+        self.alerts = alerts.collect();
     }
 
     /// Ends the exchange and tells of it. To be called once, on every ending; see [`Self::settle`] for `reached`.

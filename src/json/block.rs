@@ -39,6 +39,24 @@ pub(super) fn plain_run(bytes: &[u8]) -> (&[u8], bool) {
     (bytes.get(..run).unwrap_or_default(), ascii & is_ascii)
 }
 
+/// Where the first line ends: at a line feed or a carriage return.
+pub fn line_end(bytes: &[u8]) -> Option<usize> {
+    let mut rest = bytes;
+    let at = loop {
+        let Some((block, tail)) = rest.split_first_chunk::<BLOCK>() else {
+            let ends = |byte: &u8| matches!(byte, b'\n' | b'\r');
+            break rest.iter().position(ends)?;
+        };
+        let lanes = Lanes::of(block);
+        let ends = lanes.is(b'\n').or(lanes.is(b'\r')).bits();
+        if ends != 0 {
+            break ends.trailing_zeros() as usize;
+        }
+        rest = tail;
+    };
+    Some(bytes.len().wrapping_sub(rest.len()).wrapping_add(at))
+}
+
 /// How many bytes of a block are plain text before the first that is not, and whether those are ASCII.
 #[expect(clippy::inline_always, reason = "most texts end in the first block")]
 #[inline(always)]
@@ -72,6 +90,8 @@ mod tests {
                 let mut bytes = [b'a'; 40];
                 bytes[at] = byte;
                 assert_eq!(plain_run(&bytes), by_definition(&bytes), "{byte} at {at}");
+                let end = matches!(byte, b'\n' | b'\r').then_some(at);
+                assert_eq!(line_end(&bytes), end, "{byte} at {at}");
             }
         }
     }

@@ -21,6 +21,7 @@ mod token;
 mod utf8;
 mod write;
 
+pub use self::block::line_end;
 pub use self::edit::edited;
 use self::error::Fault;
 pub use self::error::{JsonError, JsonErrorKind};

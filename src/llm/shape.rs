@@ -142,13 +142,15 @@ impl Shape {
         if self.bytes.is_empty() {
             return None;
         }
-        let ends = |fit: &Fit<'_>| Some(fit.behind) == self.bytes.get(fit.from..self.end);
-        if let Some(fit) = self.fit(self.begin, self.varying, document).filter(ends) {
-            return Some(fit.text);
+        for gaps in [self.varying, u64::MAX] {
+            if let Some(fit) = self.fit(self.begin, gaps, document)
+                && Some(fit.behind) == self.bytes.get(fit.from..self.end)
+            {
+                self.varying = fit.varying;
+                return Some(fit.text);
+            }
         }
-        let fit = self.fit(self.begin, u64::MAX, document).filter(ends)?;
-        self.varying |= fit.varying;
-        Some(fit.text)
+        None
     }
 
     /// How many bytes of a stream, from the beginning of an event on, are events like the last one, and the length of their

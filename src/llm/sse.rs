@@ -4,7 +4,8 @@
 //! with one difference: an event that the end of the stream cuts short counts, as the SDKs of LLM
 //! APIs have it. Nothing is kept but a field's name: data go on as they come. Knows no JSON.
 
-use memchr::{memchr, memchr2};
+use crate::json::line_end;
+use memchr::memchr;
 
 /// What a stream is made of.
 pub(crate) trait Sink {
@@ -81,11 +82,19 @@ impl Lexer {
             rest = tail;
         }
         let mut event = b"".as_slice();
-        if !self.open && self.word.is_empty() {
-            rest = skip(chunk, rest, sink);
-            event = rest;
-        }
-        while let Some((line, tail)) = line_end(rest).and_then(|at| rest.split_at_checked(at)) {
+        loop {
+            if !self.open && self.word.is_empty() {
+                // One begins here.
+                let (skipped, behind) = rest.split_at_checked(sink.skip(rest)).unwrap_or_default();
+                if !skipped.is_empty() {
+                    rest = behind;
+                    sink.end(chunk.len().saturating_sub(rest.len()), b"");
+                }
+                event = rest;
+            }
+            let Some((line, tail)) = line_end(rest).and_then(|at| rest.split_at_checked(at)) else {
+                break;
+            };
             self.text(line, sink);
             rest = match tail {
                 [b'\r', b'\n', rest @ ..] | [_, rest @ ..] => rest,
@@ -99,8 +108,6 @@ impl Lexer {
                     .split_at_checked(event.len().saturating_sub(rest.len()))
                     .unwrap_or_default();
                 sink.end(chunk.len().saturating_sub(rest.len()), whole);
-                rest = skip(chunk, rest, sink);
-                event = rest;
             }
             self.carriage_return = (tail == b"\r").then_some(ended);
         }
@@ -214,26 +221,6 @@ impl Lexer {
             sink.data(b"\n");
         }
         self.has_data = true;
-    }
-}
-
-/// Goes over the events that need not be told. Returns what follows.
-fn skip<'a>(chunk: &[u8], rest: &'a [u8], sink: &mut impl Sink) -> &'a [u8] {
-    match rest.split_at_checked(sink.skip(rest)) {
-        Some(([_, ..], behind)) => {
-            sink.end(chunk.len().saturating_sub(behind.len()), b"");
-            behind
-        }
-        _ => rest,
-    }
-}
-
-/// Where the line ends that begins here. Every other one is blank, and of those that takes no search.
-fn line_end(rest: &[u8]) -> Option<usize> {
-    match rest {
-        [] => None,
-        [b'\n' | b'\r', ..] => Some(0),
-        _ => memchr2(b'\n', b'\r', rest),
     }
 }
 

@@ -114,6 +114,8 @@ fn push_duration(text: &mut Vec<u8>, ms: u64) {
     text.push(b's');
 }
 
+// Out of the way of those that are written for nearly all.
+#[inline(never)]
 fn ietf(
     counters: &[Rc<Counter>],
     standings: &[Standing],
