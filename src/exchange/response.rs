@@ -105,7 +105,8 @@ impl Exchange {
             } else {
                 self.plan_answer(headers, encoded)
             };
-            if strip || !matches!(plan, Plan::Pass(false)) {
+            let changes = strip || !matches!(plan, Plan::Pass(false));
+            if changes && headers.has(b"content-length") {
                 step.edits.remove("content-length");
             }
             match plan {

@@ -92,6 +92,9 @@ impl<'s> Edit<'s, '_> {
     /// The stream is over.
     pub(super) fn release(self) -> Forward<'s> {
         self.strip.out.append(&mut self.strip.held);
+        if self.strip.out.is_empty() {
+            return Forward::Unchanged;
+        }
         Forward::Replace(&self.strip.out)
     }
 
