@@ -26,11 +26,12 @@ impl Exchange {
         end: bool,
         now: Timestamp,
     ) -> ResponseStep {
-        let status = number(headers, ":status").unwrap_or(0);
+        let status = headers.first(":status").and_then(number).unwrap_or(0);
         self.status = status.try_into().unwrap_or(0);
         self.answered = self.status;
         self.complete = end;
-        self.announced = number(headers, "content-length");
+        let length = headers.first("content-length");
+        self.announced = length.and_then(number);
         // Who is charged, and two families of rate-limit headers.
         let mut step = ResponseStep {
             edits: HeaderEdits::with_capacity(12),
@@ -106,7 +107,7 @@ impl Exchange {
                 self.plan_answer(headers, encoded)
             };
             let changes = strip || !matches!(plan, Plan::Pass(false));
-            if changes && headers.has(b"content-length") {
+            if changes && length.is_some() {
                 step.edits.remove("content-length");
             }
             match plan {
@@ -285,9 +286,8 @@ impl Exchange {
     }
 }
 
-/// The whole number that a field is.
-fn number(headers: Headers<'_>, name: &str) -> Option<u64> {
-    let text = headers.first(name)?;
+/// The whole number that a field's value is.
+fn number(text: &[u8]) -> Option<u64> {
     // So many digits fit.
     if !(1..20).contains(&text.len()) {
         return None;

@@ -83,7 +83,6 @@ impl Http {
             .exchange
             .response_body(&chunk, end_of_stream, self.clock);
         let left = match edit {
-            Chunk::Replace([]) if size == 0 => 0,
             Chunk::Replace(bytes) => {
                 abi::replace_buffer(Buffer::ResponseBody, size, bytes);
                 bytes.len()
