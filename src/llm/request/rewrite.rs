@@ -65,14 +65,15 @@ impl Rewrite {
         else {
             return false;
         };
-        self.members
-            .push(format!("{}:{}", quoted(key), quoted(model)));
+        let mut member = quoted(key);
+        member.push(':');
+        member.push_str(&quoted(model));
+        self.members.push(member);
         true
     }
 
     /// Asks for usage at the end of the stream.
     pub fn include_usage(&mut self) {
-        const WANTED: &str = "\"include_usage\":true";
         let Some(edits) = self
             .facts
             .edits
@@ -81,22 +82,22 @@ impl Rewrite {
         else {
             return;
         };
-        match edits.stream_options {
-            None => self
-                .members
-                .push(format!("\"stream_options\":{{{WANTED}}}")),
-            Some(StreamOptions::Null(span)) => self.changes.push((span, format!("{{{WANTED}}}"))),
+        let (span, new) = match edits.stream_options {
+            None => {
+                let member = r#""stream_options":{"include_usage":true}"#;
+                return self.members.push(member.to_owned());
+            }
+            Some(StreamOptions::Null(span)) => (span, r#"{"include_usage":true}"#),
             Some(StreamOptions::Object {
                 include_usage: Some(span),
                 ..
-            }) => {
-                self.changes.push((span, "true".to_owned()));
-            }
+            }) => (span, "true"),
             Some(StreamOptions::Object {
                 gap,
                 include_usage: None,
-            }) => self.changes.push(gap.insert(WANTED)),
-        }
+            }) => return self.changes.push(gap.insert(r#""include_usage":true"#)),
+        };
+        self.changes.push((span, new.to_owned()));
     }
 
     /// Takes these kinds out of the text. False where that cannot be done: in forms, in models' names, where
@@ -136,13 +137,14 @@ impl Rewrite {
 
 impl Gap {
     pub(super) fn insert(self, member: &str) -> (Span, String) {
-        let comma = if self.members { "," } else { "" };
-        (
-            Span {
-                start: self.at,
-                end: self.at,
-            },
-            format!("{member}{comma}"),
-        )
+        let at = Span {
+            start: self.at,
+            end: self.at,
+        };
+        let mut member = member.to_owned();
+        if self.members {
+            member.push(',');
+        }
+        (at, member)
     }
 }
