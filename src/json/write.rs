@@ -33,6 +33,8 @@ impl Writer {
     }
 
     /// The same of text that is ASCII.
+    // An event alone has dozens of them: what each takes stands in one place.
+    #[inline(never)]
     pub fn ascii(&mut self, text: &[u8]) -> &mut Self {
         self.0.extend_from_slice(text);
         self
