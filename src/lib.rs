@@ -30,8 +30,9 @@
 //! | `inflate` | |
 //! | `json` | |
 //! | `protobuf` | |
+//! | `rare` | |
 //! | `limit` | time |
-//! | `llm` | guardrail, headers, json |
+//! | `llm` | guardrail, headers, json, rare |
 //! | `config` | credential, guardrail, json, limit, protobuf, spend, time |
 //! | `spend` | json |
 //! | `service` | config, limit, protobuf, time |
@@ -39,7 +40,7 @@
 //! | `refusal` | llm, policy |
 //! | `reply` | config, headers, json, limit, llm, refusal, spend |
 //! | `analytics` | json, limit, policy, refusal, reply, spend, time |
-//! | `exchange` | analytics, config, credential, guardrail, headers, inflate, limit, llm, policy, refusal, reply, service, spend, time |
+//! | `exchange` | analytics, config, credential, guardrail, headers, inflate, limit, llm, policy, rare, refusal, reply, service, spend, time |
 //! | `host` | analytics, config, credential, exchange, guardrail, headers, limit, llm, policy, reply, service, time |
 //! | `render` | config, limit, service |
 //! | `cli` | analytics, config, credential, exchange, headers, limit, llm, policy, render, reply, spend, time |
@@ -56,6 +57,7 @@ pub mod limit;
 pub mod llm;
 pub mod policy;
 pub mod protobuf;
+pub mod rare;
 pub mod refusal;
 pub mod reply;
 pub mod service;

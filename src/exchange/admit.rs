@@ -142,7 +142,7 @@ impl Exchange {
             counters: &self.counters,
         };
         let Some(terms) = service.lease else {
-            self.reports.extend(question.report(tokens));
+            self.noted.reports.extend(question.report(tokens));
             return;
         };
         let key = lease::key(question);
@@ -152,7 +152,7 @@ impl Exchange {
             key: &key,
         };
         if account.spent(shared, tokens).is_err() {
-            self.reports.extend(question.report(tokens));
+            self.noted.reports.extend(question.report(tokens));
         }
         self.worker.remember_lease(key, &self.counters);
     }

@@ -35,7 +35,7 @@ impl Exchange {
     /// Everything else: the models, where it goes, what is in the prompt; then the limits.
     fn judge(
         &mut self,
-        mut facts: Box<Facts>,
+        facts: Box<Facts>,
         plain: Option<Vec<u8>>,
         now: Timestamp,
         shared: &mut impl SharedData,
@@ -51,7 +51,6 @@ impl Exchange {
         }
         let group = Rc::clone(&identity.group);
         let endpoint = call.endpoint;
-        let prompt = std::mem::take(&mut facts.prompt);
         self.prompt_estimate = facts.prompt_tokens();
         self.asked.stream = facts.stream;
         self.asked.background = facts.background;
@@ -78,7 +77,7 @@ impl Exchange {
         if self.target.is_none() && !policy.targets.is_empty() {
             return Err(Refusal::NoProvider);
         }
-        if self.consult(&group, prompt, &rewrite.facts().findings)? {
+        if self.consult(&group, &mut rewrite)? {
             return Ok(self.await_moderators(rewrite, plain));
         }
         self.afford(rewrite, plain, now, shared)
@@ -228,7 +227,7 @@ impl Exchange {
 
     /// What the group's policies make of what was found in the prompt.
     fn screen(&mut self, group: &Group, rewrite: &mut Rewrite) -> Result<(), Refusal> {
-        let findings = &rewrite.facts().findings;
+        let findings = rewrite.facts().findings();
         let hits = group.screening.judge(findings);
         if hits.is_empty() {
             return Ok(());
@@ -243,7 +242,7 @@ impl Exchange {
         hits: Vec<Hit>,
         rewrite: &mut Rewrite,
     ) -> Result<(), Refusal> {
-        let findings = &rewrite.facts().findings;
+        let findings = rewrite.facts().findings();
         let kinds = group.screening.redacted();
         let mut uncut = false;
         if kinds.meets(findings) && !hits.iter().any(|hit| hit.refuses() && !hit.shadow) {
@@ -274,7 +273,7 @@ impl Exchange {
         } else {
             (hits.iter().any(|hit| hit.found.is_some())).then_some("content_flagged")
         };
-        self.hits.extend(hits);
+        self.noted.hits.extend(hits);
         if let Some(refusal) = refused {
             return Err(refusal);
         }

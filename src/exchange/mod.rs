@@ -25,6 +25,7 @@ use crate::limit::counter::{Counter, Permit, Standing};
 use crate::llm::endpoint::{Call, Dialect};
 use crate::llm::request::{Reader, Rewrite};
 use crate::policy::{Consumer, Group, Hit, Opened, Policy, Target};
+use crate::rare::{Rare, Seldom};
 use crate::refusal::Refusal;
 use crate::reply::{Audience, Reply, rate_limit};
 use crate::service::Call as ServiceCall;
@@ -44,14 +45,8 @@ pub struct Exchange {
     models: Vec<String>,
     target: Option<Rc<Target>>,
     refusal: Option<&'static str>,
-    detail: Option<&'static str>,
     shadowed: Option<&'static str>,
-    /// What policies had to say of it.
-    hits: Vec<Hit>,
-    /// What is asked about its prompt, as long as nothing is known.
-    inquiries: Vec<Rc<Inquiry>>,
-    /// Shares of budgets that it crossed.
-    alerts: Vec<Alert>,
+    noted: Rare<Noted>,
     standings: Vec<Standing>,
     standings_at: Timestamp,
     /// What the request is counted in, the narrowest first.
@@ -66,8 +61,6 @@ pub struct Exchange {
     status: u16,
     first_byte: Option<Timestamp>,
     answer: Answer,
-    /// The last bytes of an answer whose end was rewritten.
-    tail: Vec<u8>,
     complete: bool,
     /// What is left of the answer's `content-length`.
     announced: Option<u64>,
@@ -79,8 +72,34 @@ pub struct Exchange {
     store_errors: u32,
     /// Whether the rate-limit service does not know a limit.
     unmatched: bool,
-    /// What is to be reported to it.
+}
+
+/// What there is to note of few exchanges.
+#[derive(Debug, Default)]
+struct Noted {
+    /// What the event says of a refused credential.
+    detail: Option<&'static str>,
+    /// What policies had to say of the request.
+    hits: Vec<Hit>,
+    /// What is asked about its prompt, as long as nothing is known.
+    inquiries: Vec<Rc<Inquiry>>,
+    /// Shares of budgets that it crossed.
+    alerts: Vec<Alert>,
+    /// What is to be reported to the rate-limit service.
     reports: Vec<ServiceCall>,
+    /// The last bytes of an answer whose end was rewritten.
+    tail: Vec<u8>,
+}
+
+impl Seldom for Noted {
+    const NONE: &'static Self = &Self {
+        detail: None,
+        hits: Vec::new(),
+        inquiries: Vec::new(),
+        alerts: Vec::new(),
+        reports: Vec::new(),
+        tail: Vec::new(),
+    };
 }
 
 /// Who asks.
@@ -282,11 +301,8 @@ impl Exchange {
             models: Vec::new(),
             target: None,
             refusal: None,
-            detail: None,
             shadowed: None,
-            hits: Vec::new(),
-            inquiries: Vec::new(),
-            alerts: Vec::new(),
+            noted: Rare::default(),
             standings: Vec::new(),
             standings_at: Timestamp::default(),
             counters: Vec::new(),
@@ -298,7 +314,6 @@ impl Exchange {
             status: 0,
             first_byte: None,
             answer: Answer::Unread,
-            tail: Vec::new(),
             complete: false,
             announced: None,
             charged: None,
@@ -306,7 +321,6 @@ impl Exchange {
             screen: answers::Screen::default(),
             store_errors: 0,
             unmatched: false,
-            reports: Vec::new(),
         }
     }
 

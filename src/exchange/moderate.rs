@@ -87,22 +87,27 @@ impl Exchange {
     /// What is to be asked and has not come to anything: at [`Step::Moderate`] those whose moderator
     /// [holds](Moderator::holds) a request, at [`Step::Continue`] all that are left.
     pub fn inquiries(&self) -> &[Rc<Inquiry>] {
-        &self.inquiries
+        &self.noted.inquiries
     }
 
     /// Finds out what is to be asked; `true` where the request has to wait for some of it.
     pub(super) fn consult(
         &mut self,
         group: &Group,
-        prompt: Prompt,
-        findings: &Findings,
+        rewrite: &mut Rewrite,
     ) -> Result<bool, Refusal> {
         if group.screening.moderators.is_empty() {
             return Ok(false);
         }
-        self.inquiries = self.ask_about(&group.screening, prompt, findings, false);
+        let prompt = rewrite.take_prompt();
+        let findings = rewrite.facts().findings();
+        self.noted.inquiries = self.ask_about(&group.screening, prompt, findings, false);
         self.take_findings()?;
-        Ok(self.inquiries.iter().any(|inquiry| inquiry.is_awaited()))
+        Ok(self
+            .noted
+            .inquiries
+            .iter()
+            .any(|inquiry| inquiry.is_awaited()))
     }
 
     /// The questions about a text, of which nothing comes where it is not there; none about no text.
@@ -150,7 +155,12 @@ impl Exchange {
 
     /// Goes on if [everything that the request waits for](Self::inquiries) has come to something.
     pub fn moderated(&mut self, now: Timestamp, shared: &mut impl SharedData) -> Step {
-        if self.inquiries.iter().any(|inquiry| inquiry.is_awaited()) {
+        if self
+            .noted
+            .inquiries
+            .iter()
+            .any(|inquiry| inquiry.is_awaited())
+        {
             return Step::Wait;
         }
         let State::Moderating(waiting) = &mut self.state else {
@@ -167,7 +177,7 @@ impl Exchange {
 
     /// Does what policies say by now.
     pub(super) fn take_findings(&mut self) -> Result<(), Refusal> {
-        let (hits, denied) = known(&mut self.inquiries);
+        let (hits, denied) = known(&mut self.noted.inquiries);
         self.heed_policies(hits, false)?;
         if denied {
             return Err(Refusal::ContentFilterUnavailable);

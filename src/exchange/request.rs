@@ -327,7 +327,7 @@ impl Exchange {
             (None, Credential::Key(digest)) => policy.authenticate(&digest, place, now),
         };
         opened.map_err(|reason| {
-            self.detail = Some(reason.name());
+            self.noted.detail = Some(reason.name());
             Refusal::InvalidKey
         })
     }

@@ -165,25 +165,19 @@ impl Exchange {
         if !end {
             return answer.push(chunk);
         }
-        self.tail.clear();
-        let pushed = match answer.push(chunk) {
-            Forward::Unchanged => false,
-            Forward::Replace(bytes) => {
-                self.tail.extend_from_slice(bytes);
-                true
-            }
+        let mut tail = match answer.push(chunk) {
+            Forward::Unchanged => None,
+            Forward::Replace(bytes) => Some(bytes.to_vec()),
         };
-        match answer.finish() {
-            Forward::Replace(bytes) => {
-                if !pushed {
-                    self.tail.extend_from_slice(chunk);
-                }
-                self.tail.extend_from_slice(bytes);
-                Forward::Replace(&self.tail)
-            }
-            Forward::Unchanged if pushed => Forward::Replace(&self.tail),
-            Forward::Unchanged => Forward::Unchanged,
+        if let Forward::Replace(bytes) = answer.finish() {
+            let tail = tail.get_or_insert_with(|| chunk.to_vec());
+            tail.extend_from_slice(bytes);
         }
+        let Some(tail) = tail else {
+            return Forward::Unchanged;
+        };
+        self.noted.tail = tail;
+        Forward::Replace(&self.noted.tail)
     }
 
     /// What of an answer would go on without policies.

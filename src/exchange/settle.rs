@@ -160,7 +160,7 @@ impl Exchange {
             let fired = fired(crossed.limit, Some(counter));
             Some(Alert { fired, crossed })
         });
-        self.alerts = alerts.collect();
+        self.noted.alerts = alerts.collect();
     }
 
     /// Ends the exchange and tells of it. To be called once, on every ending; see [`Self::settle`] for `reached`.
@@ -172,7 +172,7 @@ impl Exchange {
     ) -> Settlement {
         self.note_answer();
         self.settle(reached, now, shared);
-        if !self.inquiries.is_empty() {
+        if !self.noted.inquiries.is_empty() {
             // Whatever it is, it is too late to refuse the request.
             let _ = self.take_findings();
         }
@@ -209,14 +209,14 @@ impl Exchange {
             ttft_ms,
             result: outcome,
             reason,
-            detail: self.detail,
-            policies: &self.hits,
+            detail: self.noted.detail,
+            policies: &self.noted.hits,
             answer_policies: &self.screen.hits,
-            alerts: &self.alerts,
+            alerts: &self.noted.alerts,
             usage: charged,
         };
         let mut event = event.to_json();
-        for asked in [&self.inquiries, &inquiries] {
+        for asked in [&self.noted.inquiries, &inquiries] {
             for inquiry in asked {
                 inquiry.leave(&String::from_utf8_lossy(&event));
             }
@@ -225,11 +225,16 @@ impl Exchange {
         if !late.is_empty() {
             event.splice(..0, std::mem::take(&mut *late).into_bytes());
         }
+        let reports = if self.noted.reports.is_empty() {
+            Vec::new()
+        } else {
+            std::mem::take(&mut self.noted.reports)
+        };
         let model = (group.as_ref()).map_or(0, |group| model_label(group, &self.models));
         Settlement {
             event,
             refusal: reason.filter(|_| outcome == Outcome::Blocked),
-            alerts: self.alerts.len(),
+            alerts: self.noted.alerts.len(),
             outcome,
             charged,
             latency_ms,
@@ -238,7 +243,7 @@ impl Exchange {
             unmatched: self.unmatched,
             shares_counters: (self.identity.as_ref())
                 .is_some_and(|identity| identity.shares_counters),
-            reports: std::mem::take(&mut self.reports),
+            reports,
             inquiries,
             group,
             model,

@@ -47,6 +47,9 @@ impl Entity {
 pub struct Entities(u8);
 
 impl Entities {
+    /// None of them.
+    pub(super) const NONE: Self = Self(0);
+
     /// Whether no kind is in it.
     pub const fn is_empty(self) -> bool {
         self.0 == 0

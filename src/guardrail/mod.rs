@@ -61,6 +61,12 @@ pub struct Findings {
 }
 
 impl Findings {
+    /// Where nothing was found.
+    pub const NONE: Self = Self {
+        entities: Entities::NONE,
+        words: Vec::new(),
+    };
+
     /// Whether there is none.
     pub const fn is_empty(&self) -> bool {
         self.entities.is_empty() && self.words.is_empty()

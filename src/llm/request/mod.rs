@@ -29,6 +29,7 @@ pub use self::rewrite::Rewrite;
 use super::endpoint::{Body, Call, Streams};
 use crate::guardrail::{Findings, Prompt, Screen, Search};
 use crate::json::Span;
+use crate::rare::{Rare, Seldom};
 use std::rc::Rc;
 
 /// What a picture or a sound costs, about: its bytes say nothing of it.
@@ -53,21 +54,43 @@ pub struct Facts {
     pub media: u64,
     /// Whether the answer is to be fetched later.
     pub background: bool,
-    /// What was found in its text, where it was searched.
-    pub findings: Findings,
     /// Whether the model is given tools; only where that was asked for.
     pub tools: bool,
     /// The bounds that `max_output_tokens` is the largest of.
     outputs: Vec<Stated>,
-    /// Its text, where it was to be kept.
-    pub prompt: Prompt,
     /// Where a JSON body can be changed.
     edits: Option<Spans>,
-    /// Where its text is that may have to be redacted.
+    sought: Rare<Sought>,
+}
+
+/// What was looked for in a request's text.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct Sought {
+    /// What was found, where it was searched.
+    findings: Findings,
+    /// The text, where it was to be kept.
+    prompt: Option<Prompt>,
+    /// Where that is which may have to be redacted.
     marks: Marks,
 }
 
+impl Seldom for Sought {
+    const NONE: &'static Self = &Self {
+        findings: Findings::NONE,
+        prompt: None,
+        marks: Marks {
+            spans: Vec::new(),
+            others: false,
+        },
+    };
+}
+
 impl Facts {
+    /// What was found in its text, where it was searched.
+    pub fn findings(&self) -> &Findings {
+        &self.sought.findings
+    }
+
     /// What the prompt will cost, by the rule of thumb that errs least over languages: four bytes a token.
     pub const fn prompt_tokens(&self) -> u64 {
         self.text_bytes
@@ -356,8 +379,8 @@ impl Searched {
 
     /// What it has come to.
     fn finish(self, facts: &mut Facts) {
-        facts.findings = self.screen.into_findings();
-        facts.prompt = self.prompt.unwrap_or_default();
+        facts.sought.findings = self.screen.into_findings();
+        facts.sought.prompt = self.prompt;
     }
 }
 

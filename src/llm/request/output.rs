@@ -71,6 +71,7 @@ impl Rewrite {
             .iter()
             .filter(|stated| stated.tokens.is_none_or(|tokens| tokens > cap));
         self.changes
+            .places
             .extend(over.map(|stated| (stated.span, cap.to_string())));
         let is_stated = |names: &[&str], inside| {
             let mut outputs = outputs.iter();
@@ -79,7 +80,7 @@ impl Rewrite {
         match place {
             Place::Top(names) if !is_stated(names, false) => {
                 let name = names.first().copied().unwrap_or_default();
-                self.members.push(format!("\"{name}\":{cap}"));
+                self.changes.members.push(format!("\"{name}\":{cap}"));
             }
             Place::Inside(keys, names) if !is_stated(names, true) => {
                 let first = |list: &[&'static str]| list.first().copied().unwrap_or_default();
@@ -88,15 +89,18 @@ impl Rewrite {
                     .settings
                     .filter(|settings| keys.contains(&settings.key))
                 {
-                    None => (self.members).push(format!("\"{}\":{{{member}}}", first(keys))),
+                    None => self
+                        .changes
+                        .members
+                        .push(format!("\"{}\":{{{member}}}", first(keys))),
                     Some(Settings {
                         place: SettingsPlace::Null(span),
                         ..
-                    }) => self.changes.push((span, format!("{{{member}}}"))),
+                    }) => self.changes.places.push((span, format!("{{{member}}}"))),
                     Some(Settings {
                         place: SettingsPlace::Object(gap),
                         ..
-                    }) => self.changes.push(gap.insert(&member)),
+                    }) => self.changes.places.push(gap.insert(&member)),
                 }
             }
             // That a bound is stated is all that can be known.

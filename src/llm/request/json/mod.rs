@@ -248,7 +248,7 @@ impl Sink for Visitor {
         }
         if self.searched.is_some() && self.end_of_text(value) {
             let model = self.path.matches() & self.fields.model_bits != 0;
-            self.found.facts.marks.add(span, !model);
+            self.found.facts.sought.marks.add(span, !model);
         }
         self.tools_scalar(value == Scalar::Null);
         if let Some(bound) = self.bound.take() {
