@@ -30,6 +30,25 @@ pub(crate) struct Branch {
     pub(crate) taken: u64,
 }
 
+/// Adds what was executed later.
+pub(crate) fn add(traffic: &mut Traffic, later: Traffic) {
+    let turns = traffic.iter().map(|executed| executed.turn).max();
+    let before = turns.unwrap_or_default();
+    traffic.resize(later.len(), Executed::default());
+    for (executed, later) in traffic.iter_mut().zip(later) {
+        if executed.turn == 0 && later.turn > 0 {
+            executed.turn = before.saturating_add(later.turn);
+        }
+        executed
+            .branches
+            .resize(later.branches.len(), Branch::default());
+        for (branch, later) in executed.branches.iter_mut().zip(later.branches) {
+            branch.reached = branch.reached.saturating_add(later.reached);
+            branch.taken = branch.taken.saturating_add(later.taken);
+        }
+    }
+}
+
 /// The module that counts, and what is counted in it.
 pub(crate) struct Counting {
     pub(crate) module: Vec<u8>,

@@ -1,7 +1,8 @@
 //! A module of three functions, of which the last is called first and the first never.
 
 use crate::arrange::arrange;
-use crate::count::{Branch, Traffic, counting};
+use crate::count::{Branch, Traffic, add, counting};
+use crate::service;
 use wasm_encoder::{
     BlockType, CodeSection, ConstExpr, ExportKind, ExportSection, Function, FunctionSection,
     GlobalSection, GlobalType, Module as Encoder, TypeSection, ValType,
@@ -158,4 +159,25 @@ fn what_is_called_first_comes_first_and_does_the_same() {
             .count(),
         2
     );
+}
+
+#[test]
+fn what_comes_later_is_added() {
+    let mut both = traffic(&[3]);
+    add(&mut both, traffic(&[99]));
+    assert_eq!(both, traffic(&[3, 99]));
+    let mut all = Traffic::default();
+    add(&mut all, traffic(&[3]));
+    assert_eq!(all, traffic(&[3]));
+}
+
+#[test]
+fn each_descriptor_has_a_status() {
+    // Domain "a", two descriptors of two bytes, one hit.
+    let call = [
+        0, 0, 0, 0, 13, 0x0a, 1, b'a', 0x12, 2, 0x0a, 0, 0x12, 2, 0x0a, 0, 0x18, 1,
+    ];
+    let answer = service::answer(&call);
+    assert_eq!(answer[..7], [0, 0, 0, 0, 42, 0x08, 1]);
+    assert_eq!(answer[7..27], answer[27..]);
 }
