@@ -30,26 +30,27 @@ pub(crate) fn arrange(wasm: &[u8], traffic: &Traffic) -> Result<Vec<u8>> {
             _ => {}
         }
     }
-    let executed = |function: usize| traffic.get(function).cloned().unwrap_or_default();
+    let none = Executed::default();
+    let executed = |function: usize| traffic.get(function).unwrap_or(&none);
     let mut order: Vec<usize> = (0..bodies.len()).collect();
     // 0 is the last of them.
     order.sort_by_key(|function| executed(*function).turn.wrapping_sub(1));
-    let mut numbers: Vec<u32> = (0..imports).collect();
-    numbers.resize(order.len().saturating_add(numbers.len()), 0);
-    for (place, function) in (imports..).zip(&order) {
-        if let Some(number) = numbers.iter_mut().skip(imports as usize).nth(*function) {
-            *number = place;
+    let mut numbers = vec![0; order.len()];
+    for (number, function) in (imports..).zip(&order) {
+        if let Some(new) = numbers.get_mut(*function) {
+            *new = number;
         }
     }
     let mut writer = Writer {
+        imports,
         numbers,
         order,
         code: CodeSection::new(),
         hints: BranchHints::new(),
     };
-    for (place, function) in (imports..).zip(writer.order.clone()) {
+    for (number, function) in (imports..).zip(writer.order.clone()) {
         if let Some(body) = bodies.get(function) {
-            writer.write(place, body, &executed(function))?;
+            writer.write(number, body, executed(function))?;
         }
     }
     let mut module = Module::new();
@@ -58,9 +59,11 @@ pub(crate) fn arrange(wasm: &[u8], traffic: &Traffic) -> Result<Vec<u8>> {
 }
 
 struct Writer {
-    /// The new number of each function, imported ones among them.
+    /// Imported functions have the first numbers, and keep them.
+    imports: u32,
+    /// The new number of each function that the module defines.
     numbers: Vec<u32>,
-    /// Of the functions that the module defines, where each one stood.
+    /// Of those, where each one stood.
     order: Vec<usize>,
     /// All of them, as they are now.
     code: CodeSection,
@@ -107,10 +110,9 @@ impl Reencode for Writer {
     type Error = Infallible;
 
     fn function_index(&mut self, function: u32) -> u32 {
-        self.numbers
-            .get(function as usize)
-            .copied()
-            .unwrap_or(function)
+        let own = function.checked_sub(self.imports);
+        let new = own.and_then(|own| self.numbers.get(own as usize));
+        new.copied().unwrap_or(function)
     }
 
     fn parse_function_section(
