@@ -1,27 +1,18 @@
 //! One JSON document of an answer after another: the whole answer, or an event, a line, a frame of it.
 //!
-//! A walk over the scanner's tokens, from place to place. Every document is scanned in full, unless it has the
-//! shape of the last one: a search for `"usage"` first would have to hold what it searches, and in the streams
+//! Every document is [walked](Walk) in full, unless it has the shape of the last one: a search for `"usage"` first would have to hold what it searches, and in the streams
 //! that matter every event has that key. Knows nothing of how documents are told apart, nor of any API's names.
 
 use super::place::Place;
-use super::shape::{Hole, HoleKind, MAX_HOLES, Shape};
+use super::shape::{Hole, HoleKind, Shape};
 use super::shapes::Shapes;
-use super::usage::{Count, Counts, Usage, UsageFormat};
-use crate::json::{Container, JsonErrorKind, Reads, Scalar, Scanner, Sink, Span, Text};
+use super::usage::{Count, Usage, UsageFormat};
+use super::walk::{Chunk, End, Walk};
+use crate::json::{JsonErrorKind, Scanner, Span};
 use std::rc::Rc;
 
 /// Length of `[DONE]`: no document, and no text either.
 const MARKER: u64 = 6;
-
-/// The `type` of what ends a stream of Responses, of Anthropic, of Cohere.
-const LAST: [&str; 5] = [
-    "response.completed",
-    "response.incomplete",
-    "response.failed",
-    "message_stop",
-    "message-end",
-];
 
 /// Reads documents, and keeps what they say of the answer.
 #[derive(Debug)]
@@ -263,207 +254,5 @@ impl Documents {
     /// Where in the document a string holds a further document in base64, quotes included.
     pub(crate) fn wrapped(&self) -> Option<Span> {
         self.walk.wrapped
-    }
-}
-
-/// How far a stream is, by its own account.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum End {
-    /// In a document that says that it is the last.
-    Last,
-    /// Before it.
-    Open,
-    /// Behind it.
-    Over,
-}
-
-/// No count and no text of interest is deeper.
-const DEPTH: usize = 10;
-
-#[derive(Debug)]
-struct Walk {
-    counts: Counts,
-    /// Length of the document's text.
-    text: u64,
-    error: bool,
-    list: bool,
-    end: End,
-    chunk: Chunk,
-    wrapped: Option<Span>,
-    /// The document says nothing but text and counts so far.
-    ordinary: bool,
-    /// Its values that could be others without saying more.
-    holes: Vec<Hole>,
-    /// How many containers are open.
-    depth: usize,
-    /// The place of the current value, behind those of the containers around it.
-    places: [Place; DEPTH],
-}
-
-/// What a chunk of a chat stream has.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Chunk {
-    /// `choices`, with or without any.
-    choices: bool,
-    /// A `usage` that is not null.
-    usage: bool,
-    /// A choice, or anything else that is not bookkeeping.
-    other: bool,
-}
-
-impl Walk {
-    fn new(format: UsageFormat) -> Self {
-        Self {
-            counts: Counts::new(format),
-            text: 0,
-            error: false,
-            list: false,
-            end: End::Open,
-            chunk: Chunk::default(),
-            wrapped: None,
-            ordinary: true,
-            holes: Vec::new(),
-            depth: 0,
-            places: [Place::Root(format); DEPTH],
-        }
-    }
-
-    /// At the beginning of a document.
-    fn begin(&mut self) {
-        if self.end == End::Last {
-            self.end = End::Over;
-        }
-        self.text = 0;
-        self.chunk = Chunk::default();
-        self.wrapped = None;
-        self.ordinary = true;
-        self.holes.clear();
-        self.depth = 0;
-    }
-
-    /// The place of the current value.
-    fn place(&self) -> Place {
-        self.at(self.depth)
-    }
-
-    /// The place at a depth. What is too deep is what is around it.
-    fn at(&self, depth: usize) -> Place {
-        self.places
-            .get(depth)
-            .or_else(|| self.places.last())
-            .copied()
-            .unwrap_or(Place::Other)
-    }
-
-    fn set_place(&mut self, place: Place) {
-        if let Some(current) = self.places.get_mut(self.depth) {
-            *current = place;
-        }
-    }
-
-    /// A value other than null begins.
-    fn value(&mut self) -> Place {
-        let place = self.place();
-        match (self.depth, place) {
-            (1, Place::Usage) => self.chunk.usage = true,
-            (1, Place::Choices) => self.chunk.choices = true,
-            (2, _)
-                if !matches!(
-                    self.at(1),
-                    Place::Bookkeeping | Place::Usage | Place::Wrapper
-                ) =>
-            {
-                self.chunk.other = true;
-            }
-            _ => {}
-        }
-        place
-    }
-}
-
-impl Sink for Walk {
-    fn open(&mut self, container: Container, _at: u64) {
-        let place = self.value();
-        self.error |= place == Place::Error;
-        self.ordinary &= place != Place::Error;
-        self.depth = self.depth.saturating_add(1);
-        let inside = match container {
-            Container::Array => place.element(),
-            Container::Object => place,
-        };
-        if self.depth == 1 && container == Container::Array {
-            self.list |= inside == place;
-            self.ordinary = false;
-        }
-        self.set_place(inside);
-    }
-
-    fn close(&mut self, _container: Container, _at: u64) {
-        self.depth = self.depth.saturating_sub(1);
-    }
-
-    fn key(&mut self, key: Text<'_>, _span: Span) {
-        let around = self.at(self.depth.saturating_sub(1));
-        let place = if key.whole {
-            around.member(key.bytes)
-        } else {
-            around.member(b"")
-        };
-        self.set_place(place);
-    }
-
-    fn reads(&self) -> Reads {
-        if self.place() == Place::Type {
-            Reads::Beginning
-        } else {
-            Reads::Length
-        }
-    }
-
-    fn scalar(&mut self, value: Scalar<'_>, span: Span) {
-        if value == Scalar::Null {
-            return;
-        }
-        let place = self.value();
-        let kind = match (place, value) {
-            (Place::Count(count), Scalar::Number(number)) if number.whole => {
-                self.counts.state(count, number.bytes);
-                Some(HoleKind::Count(count))
-            }
-            (Place::Text, Scalar::String(text)) => {
-                self.text = self.text.saturating_add(text.len);
-                Some(HoleKind::Text)
-            }
-            (Place::Error, Scalar::String(text)) => {
-                self.error |= text.len > 0;
-                None
-            }
-            (Place::Type, Scalar::String(text)) => {
-                let last = LAST.iter().any(|last| text.is(last));
-                if last {
-                    self.end = End::Last;
-                }
-                self.error |= text.is("error");
-                // Of another type it could be the last.
-                self.ordinary &= !last && !text.is("error");
-                return;
-            }
-            (Place::Wrapped, Scalar::String(_)) => {
-                self.wrapped = Some(span);
-                None
-            }
-            (Place::Other | Place::Bookkeeping, Scalar::String(_)) => Some(HoleKind::String),
-            (Place::Other | Place::Bookkeeping | Place::Text, Scalar::Number(_)) => {
-                Some(HoleKind::Number)
-            }
-            (_, Scalar::Bool(_)) => return,
-            _ => None,
-        };
-        match kind {
-            Some(kind) if self.ordinary && self.holes.len() < MAX_HOLES => {
-                self.holes.push(Hole { span, kind });
-            }
-            _ => self.ordinary = false,
-        }
     }
 }

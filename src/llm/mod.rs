@@ -14,6 +14,7 @@ mod shape;
 pub mod shapes;
 mod sse;
 pub mod usage;
+mod walk;
 
 /// Longer names of models than this are refused.
 pub const MAX_MODEL: usize = 256;

@@ -4,9 +4,9 @@
 //! strings and numbers only. A document that has a known shape is not read: what it says is what fills the holes. Kept is
 //! what stands between them, so no text of an answer outlives it. Knows no API.
 
-use super::document::Chunk;
 use super::shape::{Hole, HoleKind};
 use super::usage::UsageFormat;
+use super::walk::Chunk;
 use crate::json::Span;
 use std::cell::RefCell;
 
