@@ -10,8 +10,9 @@ use super::walk::Chunk;
 use crate::json::Span;
 use std::cell::RefCell;
 
-/// A stream has two: of its chunks and of the one that says the usage.
-const KEPT: usize = 4;
+/// A stream has four, of the chunks that begin it, say its text, end it and say the usage; and there are other APIs. One
+/// less than come in turn, and none would be known when it comes.
+const KEPT: usize = 12;
 
 /// Of what has more between its strings and numbers no shape is kept.
 const MAX_LEN: usize = 4096;
@@ -162,6 +163,24 @@ mod tests {
         ] {
             let (usage, _, known) = read(&shapes, &answer("a", text, prompt_tokens, more));
             assert_eq!((prompt(usage), known), (Some(3), false), "{text}{more}");
+        }
+    }
+
+    #[test]
+    fn shapes_that_come_in_turn_are_all_known() {
+        let shapes = Rc::default();
+        let chunks = [
+            r#"{"choices":[{"delta":{"role":"assistant","content":""}}]}"#,
+            r#"{"choices":[{"delta":{"content":"a"}}]}"#,
+            r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#,
+            r#"{"choices":[],"usage":{"prompt_tokens":1}}"#,
+        ];
+        let whole = answer("a", "Hello", "19", "");
+        for round in 0..3 {
+            for document in chunks.into_iter().chain([whole.as_str()]) {
+                let (.., known) = read(&shapes, document);
+                assert_eq!(known, round > 0, "{document}");
+            }
         }
     }
 
