@@ -7,6 +7,7 @@ mod admit;
 mod answers;
 mod bounds;
 mod decide;
+mod identify;
 mod moderate;
 mod request;
 mod response;
