@@ -1,6 +1,6 @@
 //! What is spent: reserved, settled, and told of once.
 
-use super::held::{Worker, of};
+use super::worker::{Worker, of};
 use super::*;
 use crate::limit::Window;
 

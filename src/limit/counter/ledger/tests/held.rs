@@ -1,98 +1,11 @@
 //! Several counters at once, slots, and reserved tokens.
 #![expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 
+use super::worker::{Worker, held, of, slots, tokens_per_day};
 use super::*;
 use crate::limit::Window;
-use crate::limit::written::{Remembering, Written};
 use proptest::prelude::*;
 use std::cell::RefCell;
-
-/// One worker of an Envoy, and the counters of its requests.
-#[derive(Default)]
-pub(super) struct Worker {
-    holds: Holds,
-    written: RefCell<Written>,
-}
-
-impl Worker {
-    pub(super) fn ledger<'a>(
-        &'a mut self,
-        shared: &'a mut Fake,
-        counters: &'a [Rc<Counter>],
-        ms: u64,
-    ) -> Ledger<'a, Remembering<'a, Fake>> {
-        let written = &self.written;
-        Ledger {
-            shared: Box::leak(Box::new(Remembering { shared, written })),
-            holds: &mut self.holds,
-            counters,
-            clock: at(ms),
-        }
-    }
-
-    pub(super) fn admit(
-        &mut self,
-        shared: &mut Fake,
-        counters: &[Rc<Counter>],
-        tokens: Tokens,
-        ms: u64,
-    ) -> Result<Permit, Refused> {
-        let mut permit = Permit::default();
-        self.ledger(shared, counters, ms)
-            .admit(Demand { tokens }, Check::All, &mut permit)
-            .map(|_| permit)
-    }
-
-    fn renew(&mut self, shared: &mut Fake, clock: Clock) -> u32 {
-        let written = &self.written;
-        (self.holds).renew(&mut Remembering { shared, written }, clock)
-    }
-
-    fn settle(
-        &mut self,
-        shared: &mut Fake,
-        counters: &[Rc<Counter>],
-        permit: &Permit,
-        ending: Ending,
-        ms: u64,
-    ) {
-        let errors = self
-            .ledger(shared, counters, ms)
-            .settle(permit, ending)
-            .errors;
-        assert_eq!(errors, 0);
-    }
-}
-
-pub(super) fn of(group: &str, limits: &[Limit]) -> Rc<Counter> {
-    let descriptor = Descriptor {
-        group: Some(group.into()),
-        consumer: None,
-        models: None,
-    };
-    Rc::new(Counter::new(descriptor, limits.to_vec()))
-}
-
-fn slots(quota: u64) -> Limit {
-    limit(Unit::ConcurrentRequests, Window::InFlight, quota)
-}
-
-fn tokens_per_day(quota: u64) -> Limit {
-    limit(Unit::Tokens, Window::Day, quota)
-}
-
-fn held(shared: &mut Fake, counter: &Rc<Counter>, ms: u64) -> u64 {
-    let mut bytes = shared
-        .value(&counter.record)
-        .map(<[u8]>::to_vec)
-        .unwrap_or_default();
-    let record = Record::open(&mut bytes);
-    let held = counter
-        .limits
-        .iter()
-        .map(|limit| record.tally(limit, at(ms)).held());
-    held.sum()
-}
 
 /// What a worker remembers may be out of date: then nobody is refused for it, and nobody let in.
 #[test]

@@ -1,5 +1,6 @@
 mod budgets;
 mod held;
+mod worker;
 
 use super::*;
 use crate::limit::counter::Budget;
