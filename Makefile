@@ -68,7 +68,7 @@ envoy: $(if $(filter .envoy/envoy,$(ENVOY)),$(ENVOY_BINARY)) ## Get Envoy into .
 run: build envoy ## Serve the tutorial on 127.0.0.1:41002 (with OPENAI_API_KEY set: the real OpenAI)
 	@exec $(CLI) demo --envoy "$(ENVOY)" --wasm $(WASM)
 
-test: build envoy $(RATELIMITD) $(VENV) $(OPENAI_NPM)/ready ## Run every test, those in a real Envoy too
+test: build size envoy $(RATELIMITD) $(VENV) $(OPENAI_NPM)/ready ## Run every test, those in a real Envoy too
 	cargo test $(CARGO_LAYOUT)
 	cargo test $(CARGO_RATELIMITD)
 	COHORT_WASM="$(abspath $(WASM))" ENVOY="$(abspath $(ENVOY))" PYTHON="$(CURDIR)/.venv/bin/python" \
