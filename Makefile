@@ -33,7 +33,7 @@ EXPORTS := memory _initialize proxy_abi_version_0_2_1 proxy_on_memory_allocate \
 	proxy_on_context_create proxy_on_configure proxy_on_tick proxy_on_log proxy_on_delete \
 	proxy_on_request_headers proxy_on_request_body proxy_on_request_trailers \
 	proxy_on_response_headers proxy_on_response_body proxy_on_response_trailers \
-	proxy_on_http_call_response
+	proxy_on_http_call_response copy_bytes
 
 # The linker puts the stack first: addresses under 1024 are its last bytes, so what is added to a pointer can go into the
 # load. Flat code with its control flow made anew is 1 % smaller after the same passes, and 2 % fewer instructions.

@@ -6,6 +6,7 @@ mod abi;
 mod answer;
 mod attributes;
 mod http;
+mod memory;
 mod moderation;
 mod pairs;
 mod readout;
@@ -16,7 +17,7 @@ mod stats;
 
 #[cfg(not(feature = "wee_alloc"))]
 #[global_allocator]
-static ALLOCATOR: abi::Allocator = abi::Allocator::new();
+static ALLOCATOR: memory::Allocator = memory::Allocator::new();
 
 /// Instead of std's; see the README before choosing it.
 #[cfg(feature = "wee_alloc")]

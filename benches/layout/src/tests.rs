@@ -1,11 +1,12 @@
 //! A module of three functions, of which the last is called first and the first never.
 
 use crate::arrange::arrange;
+use crate::copies;
 use crate::count::{Branch, Traffic, add, counting};
 use crate::service;
 use wasm_encoder::{
     BlockType, CodeSection, ConstExpr, ExportKind, ExportSection, Function, FunctionSection,
-    GlobalSection, GlobalType, Module as Encoder, TypeSection, ValType,
+    GlobalSection, GlobalType, MemorySection, MemoryType, Module as Encoder, TypeSection, ValType,
 };
 use wasmi::{Engine, Instance, Linker, Module, Store};
 use wasmparser::{KnownCustom, Operator, Parser, Payload};
@@ -180,4 +181,71 @@ fn each_descriptor_has_a_status() {
     let answer = service::answer(&call);
     assert_eq!(answer[..7], [0, 0, 0, 0, 42, 0x08, 1]);
     assert_eq!(answer[7..27], answer[27..]);
+}
+
+/// `f(n)` copies `n` bytes from 100 to 200 and back, and answers with `n + 1`; the other function is what it copies with.
+fn copying() -> Vec<u8> {
+    let mut module = Encoder::new();
+    let mut types = TypeSection::new();
+    types.ty().function([ValType::I32; 3], []);
+    types.ty().function([ValType::I32], [ValType::I32]);
+    module.section(&types);
+    let mut functions = FunctionSection::new();
+    functions.function(0).function(1);
+    module.section(&functions);
+    let mut memories = MemorySection::new();
+    memories.memory(MemoryType {
+        minimum: 1,
+        maximum: None,
+        memory64: false,
+        shared: false,
+        page_size_log2: None,
+    });
+    module.section(&memories);
+    let mut exports = ExportSection::new();
+    exports.export("copy_bytes", ExportKind::Func, 0);
+    exports.export("f", ExportKind::Func, 1);
+    module.section(&exports);
+
+    let mut copy = Function::new([]);
+    let mut code = copy.instructions();
+    code.local_get(0).local_get(1).local_get(2);
+    code.memory_copy(0, 0).end();
+    let mut f = Function::new([]);
+    let mut code = f.instructions();
+    code.i32_const(200).i32_const(100).local_get(0);
+    code.memory_copy(0, 0);
+    code.i32_const(100).i32_const(200).local_get(0);
+    code.memory_copy(0, 0);
+    code.local_get(0).i32_const(1).i32_add().end();
+    let mut code = CodeSection::new();
+    code.function(&copy).function(&f);
+    module.section(&code);
+    module.finish()
+}
+
+#[test]
+fn the_module_copies_by_its_own_function() {
+    let called = copies::called(&copying()).unwrap();
+    assert_eq!(call(&mut instance(&called), 9), 10);
+    let mut copies = Vec::new();
+    for payload in Parser::new(0).parse_all(&called) {
+        match payload.unwrap() {
+            Payload::ExportSection(section) => assert_eq!(section.count(), 1),
+            Payload::CodeSectionEntry(body) => {
+                let operators = body.get_operators_reader().unwrap().into_iter();
+                let operators = operators.map(Result::unwrap);
+                copies.push(
+                    operators.fold((0, 0), |(copies, calls), operator| match operator {
+                        Operator::MemoryCopy { .. } => (copies + 1, calls),
+                        Operator::Call { function_index: 0 } => (copies, calls + 1),
+                        _ => (copies, calls),
+                    }),
+                );
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(copies, [(1, 0), (0, 2)]);
+    assert_eq!(copies::called(&module()).unwrap(), module());
 }
