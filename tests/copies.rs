@@ -3,17 +3,26 @@
 
 #![allow(
     clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
     reason = "a test fails by panicking"
 )]
 
+mod support;
+
 use std::cmp::Ordering;
+use std::fs;
 use std::path::Path;
-use std::{env, fs};
+use support::envoy::required;
 use wasmi::{Engine, Linker, Memory, Module, Store, TypedFunc};
 
 /// Where nothing of the module's own is.
 const PLACE: usize = 1 << 20;
+/// What is written there.
+const ROOM: usize = 512;
 const SIZES: std::ops::Range<usize> = 0..200;
 
 struct Linked {
@@ -24,10 +33,7 @@ struct Linked {
 }
 
 fn linked() -> Option<Linked> {
-    let Some(wasm) = env::var_os("COHORT_WASM") else {
-        eprintln!("skipped: COHORT_WASM is not set, make test sets it");
-        return None;
-    };
+    let wasm = required("COHORT_WASM")?;
     let built = Path::new(&wasm).with_file_name("wasm32-wasip1/wasm/cohort.wasm");
     let bytes = fs::read(&built).unwrap_or_else(|error| panic!("{}: {error}", built.display()));
     let engine = Engine::default();
@@ -70,7 +76,6 @@ fn address(offset: usize) -> i32 {
 #[test]
 fn copies_are_those_of_memmove() {
     let Some(mut module) = linked() else { return };
-    const ROOM: usize = 512;
     for size in SIZES {
         let length = i32::try_from(size).unwrap();
         // Apart, and over each other either way.

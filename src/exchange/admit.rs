@@ -13,7 +13,7 @@ use crate::limit::{Descriptor, Limit, SharedData, Unit, Window};
 use crate::llm::request::Rewrite;
 use crate::refusal::{Fired, Refusal};
 use crate::reply::NEVER_MS;
-use crate::service::lease::{self, Account, Ask, Spend};
+use crate::service::lease::{Account, Ask, Spend};
 use crate::service::{Call, Question, Status, Verdict};
 use crate::time::{Timestamp, UtcOffset};
 use std::rc::Rc;
@@ -145,16 +145,13 @@ impl Exchange {
             self.noted.reports.extend(question.report(tokens));
             return;
         };
-        let key = lease::key(question);
-        let account = Account {
-            question,
-            terms,
-            key: &key,
-        };
-        if account.spent(shared, tokens).is_err() {
+        let account = Account::new(question, terms);
+        let spent = account.spent(&mut self.worker.remembering(shared), tokens);
+        if spent.is_err() {
             self.noted.reports.extend(question.report(tokens));
         }
-        self.worker.remember_lease(key, &self.counters);
+        self.worker
+            .remember_lease(account.into_key(), &self.counters);
     }
 
     /// Counts the request in shared data.
@@ -208,15 +205,11 @@ impl Exchange {
         let service = question.service;
         let mut ask = Ask::single();
         if let Some(terms) = service.lease {
-            let key = lease::key(question);
-            let account = Account {
-                question,
-                terms,
-                key: &key,
-            };
+            let account = Account::new(question, terms);
             let reserved = |counter, limit| {
                 standing(&self.standings, counter, limit).map_or(0, |standing| standing.reserved)
             };
+            let shared = &mut self.worker.remembering(shared);
             match account.spend(shared, &demand.tokens, &reserved, now) {
                 Ok(Spend::Paid(statuses)) => {
                     self.take_over(&statuses);
@@ -282,14 +275,13 @@ impl Exchange {
         };
         self.worker.breaker.borrow_mut().succeeded();
         if let Some(terms) = service.lease {
-            let key = lease::key(question);
-            let account = Account {
-                question,
-                terms,
-                key: &key,
-            };
-            let filled =
-                account.filled(shared, ask, refused.is_some(), &statuses, pending.asked_at);
+            let filled = Account::new(question, terms).filled(
+                &mut self.worker.remembering(shared),
+                ask,
+                refused.is_some(),
+                &statuses,
+                pending.asked_at,
+            );
             self.store_errors = self.store_errors.saturating_add(u32::from(filled.is_err()));
         }
         let refused = refused.or_else(|| self.lacks_reserve(service, *demand, &statuses));
@@ -387,12 +379,8 @@ impl Exchange {
             counters: &self.counters,
         };
         if let Some(terms) = service.lease {
-            let account = Account {
-                question,
-                terms,
-                key: &lease::key(question),
-            };
-            let failed = account.failed(shared, ask).is_err();
+            let shared = &mut self.worker.remembering(shared);
+            let failed = Account::new(question, terms).failed(shared, ask).is_err();
             self.store_errors = self.store_errors.saturating_add(u32::from(failed));
         }
     }

@@ -52,9 +52,17 @@ impl Worker {
     /// Keeps what requests under way hold from going out of date; to be called every
     /// [`RENEW_EVERY_MS`](crate::limit::holds::RENEW_EVERY_MS). Answers how many records could not be written.
     pub fn renew(&self, shared: &mut impl SharedData, clock: Clock) -> u32 {
-        let written = &self.written;
-        let shared = &mut Remembering { shared, written };
-        self.holds.borrow_mut().renew(shared, clock)
+        self.holds
+            .borrow_mut()
+            .renew(&mut self.remembering(shared), clock)
+    }
+
+    /// Shared data, of which what this worker has written is remembered. All that is written goes through this.
+    pub(super) const fn remembering<'a, S>(&'a self, shared: &'a mut S) -> Remembering<'a, S> {
+        Remembering {
+            shared,
+            written: &self.written,
+        }
     }
 
     /// Calls that report what was used under leases that nobody has asked for again since; to be called every
@@ -69,12 +77,8 @@ impl Worker {
                 service,
                 counters: &counters,
             };
-            let account = Account {
-                question,
-                terms,
-                key: &key,
-            };
-            match account.take_unreported(shared) {
+            let account = Account::new(question, terms);
+            match account.take_unreported(&mut self.remembering(shared)) {
                 Ok(tokens) => calls.extend(question.report(&tokens)),
                 Err(_) => self.remember_lease(key, &counters),
             }
@@ -272,7 +276,6 @@ mod tests {
     use crate::limit::{Unit, Window};
     use crate::llm::endpoint::ENDPOINTS;
     use crate::policy::Policy;
-    use crate::service::lease;
     use crate::service::tests::{counter, limit, service, total};
 
     #[test]
@@ -301,16 +304,11 @@ mod tests {
             service: &service,
             counters: &counters,
         };
-        let key = lease::key(question);
-        let account = Account {
-            question,
-            terms,
-            key: &key,
-        };
+        let account = || Account::new(question, terms);
         let (worker, mut shared) = (Worker::default(), Fake::default());
         for _ in 0..2 {
-            account.spent(&mut shared, &total(7)).unwrap();
-            worker.remember_lease(key.clone(), &counters);
+            account().spent(&mut shared, &total(7)).unwrap();
+            worker.remember_lease(account().into_key(), &counters);
             let reports = worker.reports(&service, &mut shared);
             assert_eq!(reports, question.report(&total(7)));
             assert!(worker.leases.borrow().is_empty());

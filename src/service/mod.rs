@@ -331,7 +331,7 @@ impl<'a> Question<'a> {
 }
 
 /// A limit that the service counts, and its place.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Asked<'a> {
     counter: usize,
     at: usize,

@@ -30,7 +30,9 @@ pub(crate) fn called(wasm: &[u8]) -> Result<Vec<u8>> {
                 for export in section {
                     let export = export?;
                     let is_copy = export.name == COPY && export.kind == ExternalKind::Func;
-                    copy = copy.or(is_copy.then_some(export.index));
+                    if is_copy {
+                        copy = Some(export.index);
+                    }
                 }
             }
             _ => {}

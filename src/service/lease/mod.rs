@@ -22,7 +22,6 @@ use crate::config::{self, ServiceDialect};
 use crate::limit::counter::Tokens;
 use crate::limit::{Change, Contended, SharedData, Unit, update};
 use crate::time::Timestamp;
-use std::fmt::Write;
 
 const VERSION: u8 = 1;
 /// Services tell whole seconds, some rounded up.
@@ -32,11 +31,15 @@ const GRAIN_MS: u64 = 1_000;
 #[derive(Debug)]
 pub struct Account<'a> {
     /// Of whose requests.
-    pub question: Question<'a>,
+    question: Question<'a>,
     /// How much in advance.
-    pub terms: config::Lease,
-    /// The name of the record; [`key`] makes it.
-    pub key: &'a str,
+    terms: config::Lease,
+    /// The name of the record. As bounded as those of the counters.
+    key: String,
+    /// What the record has a room for each of.
+    asked: Vec<Asked<'a>>,
+    /// What those are, in short: FNV-1a over limits.
+    layout: u64,
 }
 
 /// How a request comes by its hit.
@@ -69,18 +72,37 @@ impl Ask {
     }
 }
 
-/// Names the record of a request's counters. As bounded as their own names.
-pub fn key(question: Question<'_>) -> String {
-    let mut key = String::from("cohort/1/lease");
-    for counter in question.counters {
-        let name = &*counter.record;
-        // Writing into a `String` cannot fail.
-        let _ = write!(key, "/{}", name.strip_prefix("cohort/1/").unwrap_or(name));
+impl<'a> Account<'a> {
+    /// That of the counters of a question.
+    pub fn new(question: Question<'a>, terms: config::Lease) -> Self {
+        let mut key = String::from("cohort/1/lease");
+        for counter in question.counters {
+            let name = &*counter.record;
+            key.push('/');
+            key.push_str(name.strip_prefix("cohort/1/").unwrap_or(name));
+        }
+        let asked = question.asked();
+        let mut layout = 0xcbf2_9ce4_8422_2325;
+        for Asked { limit, .. } in &asked {
+            let seconds = u64::from(limit.window.seconds());
+            for part in [limit.unit as u64, seconds, limit.quota] {
+                layout = (layout ^ part).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+        Self {
+            question,
+            terms,
+            key,
+            asked,
+            layout,
+        }
     }
-    key
-}
 
-impl Account<'_> {
+    /// The name of its record.
+    pub fn into_key(self) -> String {
+        self.key
+    }
+
     /// Takes a hit for a request if there is one, and room for its tokens beside what others have `reserved`.
     pub fn spend(
         &self,
@@ -134,7 +156,7 @@ impl Account<'_> {
         };
         self.change(shared, &mut |held| {
             let mut valid_ms = u64::from(self.terms.max_age_ms);
-            for (asked, room) in self.asked().iter().zip(&mut held.rooms) {
+            for (asked, room) in self.asked.iter().zip(&mut held.rooms) {
                 let mut statuses = statuses.iter();
                 let Some(status) =
                     statuses.find(|of| (of.counter, of.limit) == (asked.counter, asked.at))
@@ -211,7 +233,7 @@ impl Account<'_> {
         reserved: &dyn Fn(usize, usize) -> u64,
         now: Timestamp,
     ) -> bool {
-        self.asked().iter().zip(&held.rooms).all(|(asked, room)| {
+        self.asked.iter().zip(&held.rooms).all(|(asked, room)| {
             let limit = asked.limit;
             if !limit.unit.is_tokens() || room.ends == 0 {
                 return true;
@@ -227,7 +249,7 @@ impl Account<'_> {
         owed.prompt = owed.prompt.saturating_add(tokens.prompt);
         owed.completion = owed.completion.saturating_add(tokens.completion);
         owed.total = owed.total.saturating_add(tokens.total);
-        for (asked, room) in self.asked().iter().zip(&mut held.rooms) {
+        for (asked, room) in self.asked.iter().zip(&mut held.rooms) {
             room.left = room.left.saturating_sub(tokens.of(asked.limit.unit));
         }
     }
@@ -242,7 +264,7 @@ impl Account<'_> {
             .map_or(0, |pace| pace.min(spent.saturating_mul(2)));
         let mut least = None;
         let mut limited = false;
-        for (asked, room) in self.asked().iter().zip(&held.rooms) {
+        for (asked, room) in self.asked.iter().zip(&held.rooms) {
             if asked.limit.unit == Unit::Requests {
                 limited = true;
                 if now.0.saturating_add(GRAIN_MS) < room.ends {
@@ -264,8 +286,7 @@ impl Account<'_> {
     }
 
     fn statuses(&self, held: &Held, now: Timestamp) -> Vec<Status> {
-        let asked = self.asked();
-        (asked.iter().zip(&held.rooms))
+        (self.asked.iter().zip(&held.rooms))
             .map(|(asked, room)| {
                 let limit = asked.limit;
                 let mine = match limit.unit {
@@ -287,31 +308,18 @@ impl Account<'_> {
             .collect()
     }
 
-    fn asked(&self) -> Vec<Asked<'_>> {
-        self.question.asked()
-    }
-
     /// `change` says whether anything is to be written.
     fn change(
         &self,
         shared: &mut impl SharedData,
         change: &mut dyn FnMut(&mut Held) -> bool,
     ) -> Result<(), Contended> {
-        // FNV-1a over what the rooms are of.
-        let mut layout = 0xcbf2_9ce4_8422_2325;
-        let asked = self.asked();
-        for Asked { limit, .. } in &asked {
-            let seconds = u64::from(limit.window.seconds());
-            for part in [limit.unit as u64, seconds, limit.quota] {
-                layout = (layout ^ part).wrapping_mul(0x0100_0000_01b3);
-            }
-        }
-        update(shared, self.key, |bytes| {
-            let mut held = Held::read(bytes, layout, asked.len());
+        update(shared, &self.key, |bytes| {
+            let mut held = Held::read(bytes, self.layout, self.asked.len());
             if !change(&mut held) {
                 return Change::Keep(());
             }
-            held.write(bytes, layout);
+            held.write(bytes, self.layout);
             Change::Write(())
         })
     }

@@ -50,11 +50,7 @@ impl World {
             service: &self.service,
             counters: &self.counters,
         };
-        let account = Account {
-            question,
-            terms: self.terms,
-            key: &key(question),
-        };
+        let account = Account::new(question, self.terms);
         act(&account, &mut self.envoys[envoy])
     }
 
@@ -151,8 +147,12 @@ fn a_record_is_named_after_the_counters() {
         service: &service,
         counters: &counters,
     };
+    let terms = config::Lease {
+        requests: 1,
+        max_age_ms: 1_000,
+    };
     assert_eq!(
-        key(question),
+        Account::new(question, terms).into_key(),
         "cohort/1/lease/group/a/consumer/ann/group/a/ceilings"
     );
 }
@@ -314,7 +314,7 @@ fn garbage_in_shared_data_is_an_empty_record() {
         &[0xff; 64],
     ] {
         let mut world = World::new(1, requests(60), 10, 30_000);
-        let name = world.at(0, |account, _| account.key.to_owned());
+        let name = world.at(0, |account, _| account.key.clone());
         world.envoys[0].put(&name, bytes);
         assert_eq!(hits(&world.spend(0, 0)), 1, "{bytes:?}");
     }
