@@ -129,9 +129,10 @@ impl Http {
         self.calls = (calls.iter())
             .map(|call| super::service::call(service, call))
             .collect();
-        abi::act_as(self.id);
         match self.calls.iter().position(Option::is_none) {
+            // What follows is the stream's; else nothing does until there is an answer, and Envoy knows who is next.
             Some(failed) => {
+                abi::act_as(self.id);
                 let now = self.clock;
                 let shared = &mut EnvoySharedData;
                 self.exchange.answered(failed, None, now, shared)
@@ -357,6 +358,11 @@ impl HttpContext for Http {
         if !settlement.inquiries.is_empty() {
             super::moderation::ask_aside(&self.serving, self.id, &settlement.inquiries);
         }
+        if settlement.unmatched {
+            self.serving.warn_unmatched();
+        }
+        self.serving.stats.count(&settlement);
+        self.serving.stats.tell_memory();
         if let Some(service) = &self.serving.policy.service
             && !settlement.reports.is_empty()
         {
@@ -365,13 +371,7 @@ impl HttpContext for Http {
             for report in &settlement.reports {
                 super::service::call(service, report);
             }
-            abi::act_as(self.id);
         }
-        if settlement.unmatched {
-            self.serving.warn_unmatched();
-        }
-        self.serving.stats.count(&settlement);
-        self.serving.stats.tell_memory();
     }
 }
 
