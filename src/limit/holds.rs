@@ -86,7 +86,7 @@ impl Holds {
                 let places = all.iter().map(|held| {
                     let change = Change {
                         hold: held.sum(),
-                        release: &held.buckets,
+                        release: (u64::MAX, &held.buckets),
                         ..Change::default()
                     };
                     record.change(held.key, &change, &[], clock).held
@@ -113,36 +113,46 @@ impl InRecord {
         self.0.iter().all(|held| held.buckets.is_empty())
     }
 
+    /// What is held of a limit: buckets, and how much in each, the eldest first.
+    pub(super) fn get(&self, key: Key) -> &[(i64, u64)] {
+        let held = self.0.iter().find(|held| held.key == key);
+        held.map_or(&[], |held| &held.buckets)
+    }
+
     /// Notes that an amount went into a bucket.
     pub(super) fn add(&mut self, key: Key, bucket: i64, amount: u64) {
         if amount == 0 {
             return;
         }
-        if !self.0.iter().any(|held| held.key == key) {
+        let at = self.0.iter().position(|held| held.key == key);
+        let at = at.unwrap_or_else(|| {
             let buckets = Vec::new();
             self.0.push(Held { key, buckets });
-        }
-        let held = self.0.iter_mut().find(|held| held.key == key);
-        let Some(held) = held else { return };
+            self.0.len().saturating_sub(1)
+        });
+        let Some(held) = self.0.get_mut(at) else {
+            return;
+        };
         match held.buckets.iter_mut().find(|(index, _)| *index == bucket) {
             Some((_, sum)) => *sum = sum.saturating_add(amount),
             None => held.buckets.push((bucket, amount)),
         }
     }
 
-    /// Takes an amount out, the eldest first; notes from which buckets.
-    pub(super) fn take(&mut self, key: Key, mut amount: u64, parts: &mut Vec<(i64, u64)>) {
-        for held in self.0.iter_mut().filter(|held| held.key == key) {
-            for (bucket, sum) in &mut held.buckets {
-                let part = amount.min(*sum);
-                if part > 0 {
-                    *sum = sum.saturating_sub(part);
-                    amount = amount.saturating_sub(part);
-                    parts.push((*bucket, part));
-                }
-            }
-            held.buckets.retain(|(_, sum)| *sum > 0);
+    /// Takes an amount out, the eldest first.
+    pub(super) fn take(&mut self, key: Key, mut amount: u64) {
+        if amount == 0 {
+            return;
         }
+        let Some(held) = self.0.iter_mut().find(|held| held.key == key) else {
+            return;
+        };
+        held.buckets.retain_mut(|(_, sum)| {
+            let part = amount.min(*sum);
+            *sum = sum.saturating_sub(part);
+            amount = amount.saturating_sub(part);
+            *sum > 0
+        });
     }
 }
 

@@ -65,19 +65,27 @@ pub(super) fn wait(tallied: &[Tallied], demand: Demand, check: Check) -> Option<
 
 /// Milliseconds until a limit has room for `need` beside what others hold.
 pub(super) fn wait_for(tally: &Tally, limit: &Limit, need: u64, held: u64) -> Option<u64> {
-    let with_held = need.saturating_add(held);
+    let used = match limit.unit {
+        Unit::ConcurrentRequests => 0,
+        _ => tally.used(),
+    };
+    let beside = limit.quota.checked_sub(used.saturating_add(held));
+    if beside.is_some_and(|left| need <= left) {
+        return Some(0);
+    }
+    wait_longer(tally, limit, need)
+}
+
+/// The same where it has none now.
+#[cold]
+#[inline(never)]
+fn wait_longer(tally: &Tally, limit: &Limit, need: u64) -> Option<u64> {
     if limit.unit == Unit::ConcurrentRequests {
-        return match limit.quota {
-            0 => None,
-            quota if with_held <= quota => Some(0),
-            _ => Some(HELD_MS),
-        };
+        return (limit.quota > 0).then_some(HELD_MS);
     }
     match tally.wait_for(need, limit.quota) {
-        Some(0) if held > 0 => {
-            let wait = tally.wait_for(with_held, limit.quota);
-            Some(if wait == Some(0) { 0 } else { HELD_MS })
-        }
+        // Only what others hold is in the way.
+        Some(0) => Some(HELD_MS),
         wait => wait,
     }
 }

@@ -97,8 +97,8 @@ pub(super) struct Change<'a> {
     pub(super) hold: u64,
     /// Not to have been counted: a bucket, and how much of it.
     pub(super) uncount: (i64, u64),
-    /// Held no more: buckets, and how much of each.
-    pub(super) release: &'a [(i64, u64)],
+    /// Held no more: so much of what these buckets hold, one after the other.
+    pub(super) release: (u64, &'a [(i64, u64)]),
 }
 
 /// The buckets into which a [`Change`] has counted and held.
@@ -216,8 +216,11 @@ impl<'a> Record<'a> {
         if amount > 0 {
             counted.take(uncounted, amount);
         }
-        for &(bucket, amount) in change.release {
-            holds.take(bucket, amount);
+        let (mut left, buckets) = change.release;
+        for &(bucket, amount) in buckets {
+            let part = amount.min(left);
+            holds.take(bucket, part);
+            left = left.saturating_sub(part);
         }
         let mut entries = self.entries_mut().iter_mut();
         if let Some(entry) = entries.find(|entry| key_of(entry) == *key) {

@@ -204,7 +204,7 @@ fn an_amount_leaves_the_bucket_that_it_entered() {
     assert_eq!(second.counted, first.counted + 1);
     let undo = |bucket, amount, release| Change {
         uncount: (bucket, amount),
-        release,
+        release: (10, release),
         ..Change::default()
     };
     let release = [(first.held, 10)];

@@ -84,13 +84,35 @@ pub struct Ledger<'a, S> {
 
 impl<S: SharedData> Ledger<'_, S> {
     /// Checks a request, counts it and reserves its tokens; or finds it refused and
-    /// counts nothing. Answers where all limits stand after it.
+    /// counts nothing. Answers where all limits stand after it. `permit` is an empty one.
     pub fn admit(
         &mut self,
         demand: Demand,
         check: Check,
         permit: &mut Permit,
     ) -> Result<Vec<Standing>, Refused> {
+        // A single one is judged as it is charged.
+        let mut judged = if let [] | [_] = self.counters {
+            Vec::new()
+        } else {
+            self.judge(demand, check)?
+        }
+        .into_iter();
+        let mut standings = Vec::new();
+        for at in 0..self.counters.len() {
+            let lines = &mut permit.lines;
+            if let Err(wait) =
+                self.charge(at, judged.next(), (demand, check), lines, &mut standings)
+            {
+                return Err(self.undo(at, wait, permit, standings));
+            }
+        }
+        Ok(standings)
+    }
+
+    /// What was read of all counters, if they have room for a request.
+    #[inline(never)]
+    fn judge(&mut self, demand: Demand, check: Check) -> Result<Vec<Read>, Refused> {
         let mut read = self.read(true);
         let mut worst = longest_wait(&read, demand, check);
         if worst.is_some() && read.iter().any(|read| read.loaded.remembered) {
@@ -98,28 +120,27 @@ impl<S: SharedData> Ledger<'_, S> {
             read = self.read(false);
             worst = longest_wait(&read, demand, check);
         }
-        if let Some((counter, wait)) = worst {
-            return Err(refused(counter, &wait, standings_in(&read)));
+        match worst {
+            Some((counter, wait)) => Err(refused(counter, &wait, standings_in(&read))),
+            None => Ok(read),
         }
-        let admitted_before = permit.lines.len();
-        let mut standings = Vec::new();
-        for (at, read) in read.into_iter().enumerate() {
-            match self.charge(at, read, demand, check) {
-                Ok((lines, after)) => {
-                    append(&mut permit.lines, lines);
-                    append(&mut standings, after);
-                }
-                Err(wait) => {
-                    let undone = Permit {
-                        lines: permit.lines.split_off(admitted_before),
-                    };
-                    self.settle(&undone, Ending::Undone);
-                    let wait = wait.ok_or(Refused::Contended)?;
-                    return Err(refused(at, &wait, self.standings()));
-                }
-            }
+    }
+
+    /// Undoes what was charged before a counter that refuses after all.
+    #[cold]
+    fn undo(
+        &mut self,
+        at: usize,
+        wait: Option<Wait>,
+        permit: &mut Permit,
+        standings: Vec<Standing>,
+    ) -> Refused {
+        self.settle(&std::mem::take(permit), Ending::Undone);
+        match wait {
+            None => Refused::Contended,
+            Some(wait) if self.counters.len() == 1 => refused(at, &wait, standings),
+            Some(wait) => refused(at, &wait, self.standings()),
         }
-        Ok(standings)
     }
 
     /// Where all limits stand.
@@ -145,80 +166,86 @@ impl<S: SharedData> Ledger<'_, S> {
     /// Gives back what was held and counts what was used, over the quota too: the window pays an overdraft back.
     pub fn settle(&mut self, permit: &Permit, ending: Ending) -> Settled {
         let mut outcome = Settled::default();
-        for (at, counter) in self.counters.iter().enumerate().rev() {
-            let mut released = Vec::new();
-            let mut changes = Vec::with_capacity(permit.lines.len());
+        let clock = self.clock;
+        let counters = permit.lines.chunk_by(|a, b| a.counter == b.counter);
+        // The widest first.
+        for lines in counters.rev() {
+            let at = lines.first().map_or(0, |line| line.counter);
+            let Some(counter) = self.counters.get(at) else {
+                continue;
+            };
+            if !lines.iter().any(|line| line.changes(ending)) {
+                continue;
+            }
             let mut holds = self.holds.of(&counter.record);
-            for line in permit.lines.iter().filter(|line| line.counter == at) {
-                let first = released.len();
-                if let Some(holds) = &mut holds {
-                    holds.take(line.key, line.held, &mut released);
+            let settled = update(self.shared, &counter.record, |bytes| {
+                let mut record = Record::open(bytes);
+                let before = spent(counter, &record, clock);
+                for line in lines.iter().filter(|line| line.changes(ending)) {
+                    let held = holds.as_ref().map_or(&[][..], |holds| holds.get(line.key));
+                    let change = line.change(ending, held);
+                    record.change(line.key, &change, &counter.limits, clock);
                 }
-                let (count, uncount) = match ending {
-                    Ending::Undone => (0, line.counted),
-                    Ending::Used(tokens) => (tokens.of(line.unit), (0, 0)),
-                };
-                if count > 0 || uncount.1 > 0 || released.len() > first {
-                    changes.push((line.key, count, uncount, first..released.len()));
+                shared_data::Change::Write(crossed(at, counter, &before, &record, clock))
+            });
+            if let Some(holds) = &mut holds {
+                for line in lines {
+                    holds.take(line.key, line.held);
                 }
             }
             self.holds.tidy(&counter.record);
-            if changes.is_empty() {
-                continue;
-            }
-            let settled = update(self.shared, &counter.record, |bytes| {
-                let mut record = Record::open(bytes);
-                let before = spent(counter, &record, self.clock);
-                for (key, count, uncount, range) in &changes {
-                    let change = Change {
-                        count: *count,
-                        uncount: *uncount,
-                        release: released.get(range.clone()).unwrap_or_default(),
-                        hold: 0,
-                    };
-                    record.change(*key, &change, &counter.limits, self.clock);
-                }
-                let after = spent(counter, &record, self.clock);
-                shared_data::Change::Write((before, after))
-            });
             match settled {
-                Ok((before, after)) => outcome.cross(at, counter, &before, &after),
+                // The narrowest is told of first.
+                Ok(mut crossed) => {
+                    crossed.append(&mut outcome.crossed);
+                    outcome.crossed = crossed;
+                }
                 Err(Contended) => outcome.errors = outcome.errors.saturating_add(1),
             }
         }
         outcome
     }
 
-    /// Charges one counter; judges it anew if it is not as it was read. `Err(None)`: contended.
+    /// Charges one counter, and notes what with and where its limits stand then. Judges it if it was not, or if it is not as
+    /// it was read. `Err(None)`: contended.
     fn charge(
         &mut self,
         at: usize,
-        read: Read,
-        demand: Demand,
-        check: Check,
-    ) -> Result<(Vec<Line>, Vec<Standing>), Option<Wait>> {
-        let Some(counter) = self.counters.get(at).cloned() else {
-            return Ok(Default::default());
+        judged: Option<Read>,
+        (demand, check): (Demand, Check),
+        lines: &mut Vec<Line>,
+        standings: &mut Vec<Standing>,
+    ) -> Result<(), Option<Wait>> {
+        let Some(counter) = self.counters.get(at) else {
+            return Ok(());
         };
         let clock = self.clock;
-        let mut judged = Some(read.tallied);
-        let charged = update_from(self.shared, &counter.record, read.loaded, |bytes| {
+        let (loaded, mut judged) = match judged {
+            Some(Read { loaded, tallied }) => (loaded, Some(tallied)),
+            None => (Loaded::recall(self.shared, &counter.record), None),
+        };
+        let (charged, stood) = (lines.len(), standings.len());
+        let charge = update_from(self.shared, &counter.record, loaded, |bytes| {
+            lines.truncate(charged);
+            standings.truncate(stood);
             let mut record = Record::open(bytes);
             let mut tallied = if let Some(tallied) = judged.take() {
                 tallied
             } else {
                 let tallied = counter.tally(&record, clock);
                 if let Some(wait) = judge::wait(&tallied, demand, check) {
+                    stand(at, &tallied, standings);
                     return shared_data::Change::Keep(Err(wait));
                 }
                 tallied
             };
             let mut changed = false;
-            let mut lines: Vec<Line> = Vec::with_capacity(tallied.len());
-            let mut after = Vec::with_capacity(counter.limits.len());
+            lines.reserve(tallied.len());
+            standings.reserve(counter.limits.len());
             for Tallied { limit, kind, tally } in &mut tallied {
                 let key = tally.key;
-                if lines.iter().any(|earlier| earlier.key == key) {
+                let mut earlier = lines.iter().skip(charged);
+                if earlier.any(|earlier| earlier.key == key) {
                     *tally = record.tally(limit, clock);
                 } else {
                     let change = Change {
@@ -243,28 +270,53 @@ impl<S: SharedData> Ledger<'_, S> {
                     lines.push(line);
                 }
                 if *kind == Kind::Limit {
-                    after.push(standing::of(limit, at, tally, demand));
+                    standings.push(standing::of(limit, at, tally, demand));
                 }
             }
             if changed {
-                shared_data::Change::Write(Ok((lines, after)))
+                shared_data::Change::Write(Ok(()))
             } else {
-                shared_data::Change::Keep(Ok((lines, after)))
+                shared_data::Change::Keep(Ok(()))
             }
         });
-        match charged {
-            Ok(Ok((lines, after))) => {
-                if lines.iter().any(|line| line.held > 0)
-                    && let Some(holds) = self.holds.make(&counter.record)
-                {
-                    for line in &lines {
-                        holds.add(line.key, line.bucket, line.held);
-                    }
-                }
-                Ok((lines, after))
+        match charge {
+            Ok(Ok(())) => {}
+            Ok(Err(wait)) => return Err(Some(wait)),
+            Err(Contended) => {
+                lines.truncate(charged);
+                return Err(None);
             }
-            Ok(Err(wait)) => Err(Some(wait)),
-            Err(Contended) => Err(None),
+        }
+        let lines = lines.get(charged..).unwrap_or_default();
+        if lines.iter().any(|line| line.held > 0)
+            && let Some(holds) = self.holds.make(&counter.record)
+        {
+            for line in lines {
+                holds.add(line.key, line.bucket, line.held);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Line {
+    /// Whether an ending changes anything of it.
+    fn changes(&self, ending: Ending) -> bool {
+        let Change { count, uncount, .. } = self.change(ending, &[]);
+        self.held > 0 || count > 0 || uncount.1 > 0
+    }
+
+    /// What an ending changes of it, where so much of the limit is held.
+    fn change<'a>(&self, ending: Ending, held: &'a [(i64, u64)]) -> Change<'a> {
+        let (count, uncount) = match ending {
+            Ending::Undone => (0, self.counted),
+            Ending::Used(tokens) => (tokens.of(self.unit), (0, 0)),
+        };
+        Change {
+            count,
+            hold: 0,
+            uncount,
+            release: (self.held, held),
         }
     }
 }
@@ -292,21 +344,17 @@ fn longest_wait(read: &[Read], demand: Demand, check: Check) -> Option<(usize, W
 fn standings_in(read: &[Read]) -> Vec<Standing> {
     let mut standings = Vec::new();
     for (at, read) in read.iter().enumerate() {
-        for Tallied { limit, kind, tally } in &read.tallied {
-            if *kind == Kind::Limit {
-                standings.push(standing::of(limit, at, tally, Demand::default()));
-            }
-        }
+        stand(at, &read.tallied, &mut standings);
     }
     standings
 }
 
-/// Appends a list to another, which as a rule is empty.
-fn append<T>(list: &mut Vec<T>, mut more: Vec<T>) {
-    if list.is_empty() {
-        *list = more;
-    } else {
-        list.append(&mut more);
+/// The same of one counter.
+fn stand(at: usize, tallied: &[Tallied], standings: &mut Vec<Standing>) {
+    for Tallied { limit, kind, tally } in tallied {
+        if *kind == Kind::Limit {
+            standings.push(standing::of(limit, at, tally, Demand::default()));
+        }
     }
 }
 
@@ -318,29 +366,36 @@ fn spent(counter: &Counter, record: &Record<'_>, clock: Clock) -> Vec<u64> {
         .collect()
 }
 
-impl Settled {
-    fn cross(&mut self, counter: usize, of: &Counter, before: &[u64], after: &[u64]) {
-        for (budget, (before, after)) in of.budgets.iter().zip(before.iter().zip(after)) {
-            let thousandths = |spent: &u64| u128::from(*spent).saturating_mul(1_000);
-            let share = |at: u32| u128::from(at).saturating_mul(budget.limit.quota.into());
-            let crossed = |at: &&u32| {
-                (thousandths(before)..thousandths(after)).contains(&share(**at).saturating_sub(1))
-            };
-            let crossed = budget.alert_at.iter().filter(crossed).map(|at| Crossed {
-                counter,
-                limit: budget.limit,
-                at: *at,
-                used: *after,
-            });
-            // The widest counter is settled first, and the narrowest is told of first.
-            let own = self
-                .crossed
+/// The shares of budgets that what is spent has crossed.
+fn crossed(
+    at: usize,
+    counter: &Counter,
+    before: &[u64],
+    record: &Record<'_>,
+    clock: Clock,
+) -> Vec<Crossed> {
+    let mut all = Vec::new();
+    for (budget, before) in counter.budgets.iter().zip(before) {
+        let after = record.tally(&budget.limit, clock).used();
+        let thousandths = |spent: u64| u128::from(spent).saturating_mul(1_000);
+        let share = |at: u32| u128::from(at).saturating_mul(budget.limit.quota.into());
+        let crossed = |at: &&u32| {
+            (thousandths(*before)..thousandths(after)).contains(&share(**at).saturating_sub(1))
+        };
+        all.extend(
+            budget
+                .alert_at
                 .iter()
-                .take_while(|known| known.counter == counter);
-            let place = own.count();
-            self.crossed.splice(place..place, crossed);
-        }
+                .filter(crossed)
+                .map(|at_share| Crossed {
+                    counter: at,
+                    limit: budget.limit,
+                    at: *at_share,
+                    used: after,
+                }),
+        );
     }
+    all
 }
 
 fn refused(counter: usize, wait: &Wait, standings: Vec<Standing>) -> Refused {
