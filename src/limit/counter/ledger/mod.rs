@@ -3,6 +3,10 @@
 //! One compare-and-swap judges and charges all limits of a record. Where a request has several counters all are judged before
 //! any is charged, and what was charged is undone if a later one refuses after all.
 
+mod crossed;
+
+pub use crossed::Crossed;
+
 use super::judge::{self, Wait};
 use super::standing::{self, Standing};
 use super::{Check, Counter, Demand, Kind, Over, Refused, Tallied, Tokens};
@@ -54,19 +58,6 @@ pub struct Settled {
     pub errors: u32,
     /// Shares of budgets that it crossed.
     pub crossed: Vec<Crossed>,
-}
-
-/// A share of a budget that was crossed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Crossed {
-    /// Position of the counter.
-    pub counter: usize,
-    /// The budget's limit.
-    pub limit: Limit,
-    /// The share, in thousandths.
-    pub at: u32,
-    /// What is spent by now.
-    pub used: u64,
 }
 
 /// The counters of one request, and all that is needed to change them.
@@ -178,15 +169,20 @@ impl<S: SharedData> Ledger<'_, S> {
                 continue;
             }
             let mut holds = self.holds.of(&counter.record);
+            let mut crossed = Vec::new();
             let settled = update(self.shared, &counter.record, |bytes| {
                 let mut record = Record::open(bytes);
-                let before = spent(counter, &record, clock);
+                let budgets = !counter.budgets.is_empty();
+                let before = budgets.then(|| crossed::spent(counter, &record, clock));
                 for line in lines.iter().filter(|line| line.changes(ending)) {
                     let held = holds.as_ref().map_or(&[][..], |holds| holds.get(line.key));
                     let change = line.change(ending, held);
                     record.change(line.key, &change, &counter.limits, clock);
                 }
-                shared_data::Change::Write(crossed(at, counter, &before, &record, clock))
+                if let Some(before) = before {
+                    crossed = crossed::since(&before, at, counter, &record, clock);
+                }
+                shared_data::Change::Write(())
             });
             if let Some(holds) = &mut holds {
                 for line in lines {
@@ -194,13 +190,12 @@ impl<S: SharedData> Ledger<'_, S> {
                 }
             }
             self.holds.tidy(&counter.record);
-            match settled {
+            if settled.is_err() {
+                outcome.errors = outcome.errors.saturating_add(1);
+            } else if !crossed.is_empty() {
                 // The narrowest is told of first.
-                Ok(mut crossed) => {
-                    crossed.append(&mut outcome.crossed);
-                    outcome.crossed = crossed;
-                }
-                Err(Contended) => outcome.errors = outcome.errors.saturating_add(1),
+                crossed.append(&mut outcome.crossed);
+                outcome.crossed = crossed;
             }
         }
         outcome
@@ -224,9 +219,9 @@ impl<S: SharedData> Ledger<'_, S> {
             Some(Read { loaded, tallied }) => (loaded, Some(tallied)),
             None => (Loaded::recall(self.shared, &counter.record), None),
         };
-        let (charged, stood) = (lines.len(), standings.len());
+        let (before, stood) = (lines.len(), standings.len());
         let charge = update_from(self.shared, &counter.record, loaded, |bytes| {
-            lines.truncate(charged);
+            lines.truncate(before);
             standings.truncate(stood);
             let mut record = Record::open(bytes);
             let mut tallied = if let Some(tallied) = judged.take() {
@@ -244,7 +239,7 @@ impl<S: SharedData> Ledger<'_, S> {
             standings.reserve(counter.limits.len());
             for Tallied { limit, kind, tally } in &mut tallied {
                 let key = tally.key;
-                let mut earlier = lines.iter().skip(charged);
+                let mut earlier = lines.iter().skip(before);
                 if earlier.any(|earlier| earlier.key == key) {
                     *tally = record.tally(limit, clock);
                 } else {
@@ -283,11 +278,11 @@ impl<S: SharedData> Ledger<'_, S> {
             Ok(Ok(())) => {}
             Ok(Err(wait)) => return Err(Some(wait)),
             Err(Contended) => {
-                lines.truncate(charged);
+                lines.truncate(before);
                 return Err(None);
             }
         }
-        let lines = lines.get(charged..).unwrap_or_default();
+        let lines = lines.get(before..).unwrap_or_default();
         if lines.iter().any(|line| line.held > 0)
             && let Some(holds) = self.holds.make(&counter.record)
         {
@@ -356,46 +351,6 @@ fn stand(at: usize, tallied: &[Tallied], standings: &mut Vec<Standing>) {
             standings.push(standing::of(limit, at, tally, Demand::default()));
         }
     }
-}
-
-/// What is spent of each budget.
-fn spent(counter: &Counter, record: &Record<'_>, clock: Clock) -> Vec<u64> {
-    let budgets = counter.budgets.iter().map(|budget| budget.limit);
-    budgets
-        .map(|limit| record.tally(&limit, clock).used())
-        .collect()
-}
-
-/// The shares of budgets that what is spent has crossed.
-fn crossed(
-    at: usize,
-    counter: &Counter,
-    before: &[u64],
-    record: &Record<'_>,
-    clock: Clock,
-) -> Vec<Crossed> {
-    let mut all = Vec::new();
-    for (budget, before) in counter.budgets.iter().zip(before) {
-        let after = record.tally(&budget.limit, clock).used();
-        let thousandths = |spent: u64| u128::from(spent).saturating_mul(1_000);
-        let share = |at: u32| u128::from(at).saturating_mul(budget.limit.quota.into());
-        let crossed = |at: &&u32| {
-            (thousandths(*before)..thousandths(after)).contains(&share(**at).saturating_sub(1))
-        };
-        all.extend(
-            budget
-                .alert_at
-                .iter()
-                .filter(crossed)
-                .map(|at_share| Crossed {
-                    counter: at,
-                    limit: budget.limit,
-                    at: *at_share,
-                    used: after,
-                }),
-        );
-    }
-    all
 }
 
 fn refused(counter: usize, wait: &Wait, standings: Vec<Standing>) -> Refused {
