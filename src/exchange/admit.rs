@@ -47,31 +47,30 @@ impl Exchange {
         now: Timestamp,
         shared: &mut impl SharedData,
     ) -> Result<Option<Inquiry>, Refusal> {
-        let policy = Rc::clone(&self.policy);
-        let Some(service) = &policy.service else {
-            self.count(demand, Check::All, now, shared)?;
-            return Ok(None);
-        };
-        self.admit_with(service, demand, now, shared)
+        if self.policy.service.is_some() {
+            return self.admit_with(demand, now, shared);
+        }
+        self.count(demand, Check::All, now, shared)?;
+        Ok(None)
     }
 
     /// The same where a service says it.
     #[inline(never)]
     fn admit_with(
         &mut self,
-        service: &LimitService,
         demand: Demand,
         now: Timestamp,
         shared: &mut impl SharedData,
     ) -> Result<Option<Inquiry>, Refusal> {
+        let policy = Rc::clone(&self.policy);
+        let service = policy.service.as_ref().ok_or(Refusal::Internal)?;
         self.count(demand, Check::Own, now, shared)?;
-        let counters = std::mem::take(&mut self.counters);
+        let counters = self.counters.clone();
         let question = Question {
             service,
             counters: &counters,
         };
         let inquiry = self.inquire(question, demand, now, shared);
-        self.counters = counters;
         match inquiry {
             Some(Inquiry { calls, ask }) if calls.is_empty() => {
                 // The breaker is open.
@@ -133,8 +132,7 @@ impl Exchange {
 
     /// Calls that count what the request used, where a service does that.
     pub(super) fn report(&mut self, tokens: &Tokens, shared: &mut impl SharedData) {
-        let policy = Rc::clone(&self.policy);
-        let Some(service) = &policy.service else {
+        let Some(service) = &self.policy.service else {
             return;
         };
         let question = Question {

@@ -22,7 +22,7 @@ pub use worker::Worker;
 use crate::analytics::{Alert, Charged};
 use crate::headers::HeaderEdits;
 use crate::inflate::Coding;
-use crate::limit::counter::{Counter, Permit, Standing};
+use crate::limit::counter::{Counters, Permit, Standing};
 use crate::llm::endpoint::{Call, Dialect};
 use crate::llm::request::{Reader, Rewrite};
 use crate::policy::{Consumer, Group, Hit, Opened, Policy, Target};
@@ -51,7 +51,7 @@ pub struct Exchange {
     standings: Vec<Standing>,
     standings_at: Timestamp,
     /// What the request is counted in, the narrowest first.
-    counters: Vec<Rc<Counter>>,
+    counters: Counters,
     permit: Permit,
     prompt_estimate: u64,
     /// Bytes of the request's body, as they came.
@@ -306,7 +306,7 @@ impl Exchange {
             noted: Rare::default(),
             standings: Vec::new(),
             standings_at: Timestamp::default(),
-            counters: Vec::new(),
+            counters: Counters::default(),
             permit: Permit::default(),
             prompt_estimate: 0,
             body_bytes: 0,

@@ -4,7 +4,7 @@
 
 use super::ModelPattern;
 use crate::config::{ModelLimits, Rules, ScopeLimits, merged};
-use crate::limit::counter::{Budget, Counter};
+use crate::limit::counter::{Budget, Counter, Counters};
 use crate::limit::{Descriptor, Limit};
 use std::rc::Rc;
 
@@ -160,7 +160,7 @@ pub(super) struct Scopes {
     /// The group's own, its ancestors', the ceilings.
     narrowest_first: Vec<Rc<Scope>>,
     /// The counters of all requests, if they all have the same.
-    fixed: Option<Vec<Rc<Counter>>>,
+    fixed: Option<Counters>,
     /// Whether anything in them depends on how many tokens are used.
     pub(super) count_tokens: bool,
     /// Whether there is a budget among them.
@@ -172,7 +172,7 @@ impl Scopes {
         let scopes = || narrowest_first.iter();
         let fixed = scopes().all(|scope| scope.is_fixed()).then(|| {
             let shared = scopes().filter_map(|scope| scope.shared.clone());
-            shared.collect()
+            shared.collect::<Vec<_>>().into()
         });
         Self {
             count_tokens: scopes().any(|scope| scope.counts_tokens),
@@ -193,7 +193,7 @@ impl Scopes {
     }
 
     /// Those that apply to a request, narrowest first: models, consumer, group; the same of the group above; and so on.
-    pub(super) fn counters(&self, consumer: &Rc<str>, models: &[String]) -> Vec<Rc<Counter>> {
+    pub(super) fn counters(&self, consumer: &Rc<str>, models: &[String]) -> Counters {
         if let Some(fixed) = &self.fixed {
             return fixed.clone();
         }
@@ -201,7 +201,7 @@ impl Scopes {
         for scope in &self.narrowest_first {
             scope.add(consumer, models, &mut counters);
         }
-        counters
+        counters.into()
     }
 }
 
@@ -336,7 +336,11 @@ mod tests {
         let [one, two] = [["o3"], ["gpt-5"]]
             .map(|models| a.counters(&Rc::from("ann"), &models.map(str::to_owned)));
         assert_eq!(one.len(), 2);
-        assert!(one.iter().zip(&two).all(|(one, two)| Rc::ptr_eq(one, two)));
+        assert!(
+            one.iter()
+                .zip(two.iter())
+                .all(|(one, two)| Rc::ptr_eq(one, two))
+        );
     }
 
     #[test]

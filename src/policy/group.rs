@@ -4,7 +4,7 @@ use super::counters::{Scope, Scopes};
 use super::{Dates, ModelPattern, ModelRules, OTHER_MODEL, Pricing, Screening, Target};
 use crate::config::{ConsumerGroup, Mode, RequestLimits, Rules, Warning};
 use crate::guardrail::Search;
-use crate::limit::counter::Counter;
+use crate::limit::counter::{Counter, Counters};
 use crate::llm::endpoint::Call;
 use crate::time::Timestamp;
 use std::rc::Rc;
@@ -167,7 +167,7 @@ impl Group {
 
     /// The counters that apply to a request, narrowest first: models, consumer, group; the same of the group above, and
     /// so on; the ceilings last.
-    pub fn counters(&self, consumer: &Rc<str>, models: &[String]) -> Vec<Rc<Counter>> {
+    pub fn counters(&self, consumer: &Rc<str>, models: &[String]) -> Counters {
         self.scopes.counters(consumer, models)
     }
 

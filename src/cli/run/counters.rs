@@ -91,7 +91,7 @@ fn counters(config: &Config) -> Vec<Rc<Counter>> {
             let all = resolved.counters(&Rc::from(consumer.as_str()), &[]);
             let has =
                 |counter: &Rc<Counter>| counter.descriptor.consumer.is_some() && is_own(counter);
-            counters.extend(all.into_iter().filter(has));
+            counters.extend(all.iter().filter(|counter| has(counter)).cloned());
         }
     }
     counters

@@ -3,7 +3,7 @@
 //! Uses the policy to find a request's counters, as the filter does. Knows nothing of Envoy.
 
 use crate::config::is_counted;
-use crate::limit::counter::Counter;
+use crate::limit::counter::{Counter, Counters};
 use crate::limit::seed::Seed;
 use crate::limit::{Clock, Limit, Unit, Window};
 use crate::policy::{Group, Place, Policy};
@@ -177,7 +177,7 @@ fn is_current(window: Window, bucket: i64, now: Clock) -> bool {
 
 impl Event {
     /// What it is counted in, in the group as its consumer has it.
-    fn counters(&self, group: &Group) -> Vec<Rc<Counter>> {
+    fn counters(&self, group: &Group) -> Counters {
         let consumer = self.consumer.as_deref().or(self.key_id.as_deref());
         let one = self.model.as_slice();
         let models = self.models.as_deref().unwrap_or(one);
@@ -310,8 +310,8 @@ consumer_groups:
         seed::fill(&mut shared, &seeds, clock);
         let counters = policy.groups[0].counters(&Rc::from("k1"), &["gpt-4o".to_owned()]);
         let mut lines = Vec::new();
-        for counter in counters {
-            for standing in standings(&counter, shared.get(&counter.record).0, clock) {
+        for counter in counters.iter() {
+            for standing in standings(counter, shared.get(&counter.record).0, clock) {
                 if standing.used > 0 {
                     let record = counter.record.trim_start_matches("cohort/1/");
                     lines.push(format!(

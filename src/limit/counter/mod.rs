@@ -12,7 +12,26 @@ pub use standing::Standing;
 
 use super::record::{Record, Tally};
 use super::{Clock, Descriptor, Limit, Unit};
+use std::ops::Deref;
 use std::rc::Rc;
+
+/// The counters that apply to a request, the narrowest first.
+#[derive(Clone, Debug, Default)]
+pub struct Counters(Option<Rc<[Rc<Counter>]>>);
+
+impl Deref for Counters {
+    type Target = [Rc<Counter>];
+
+    fn deref(&self) -> &[Rc<Counter>] {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+impl From<Vec<Rc<Counter>>> for Counters {
+    fn from(counters: Vec<Rc<Counter>>) -> Self {
+        Self(Some(counters.into()))
+    }
+}
 
 /// Limits that are counted together, and whose they are.
 #[derive(Clone, Debug, Eq, PartialEq)]
