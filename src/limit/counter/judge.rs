@@ -40,7 +40,7 @@ impl PartialOrd for Wait {
 }
 
 /// The limit of a counter that makes a request wait longest; `None` if all that can refuse it have room for it.
-pub(super) fn wait(tallied: &[Tallied], demand: Demand, check: Check) -> Option<Wait> {
+pub(super) fn wait(tallied: &[Tallied], demand: &Demand, check: Check) -> Option<Wait> {
     let mut worst: Option<Wait> = None;
     for Tallied { limit, kind, tally } in tallied {
         let checked = match check {

@@ -109,7 +109,7 @@ pub fn standings(counter: &Counter, record: Option<Vec<u8>>, clock: Clock) -> Ve
     let tallied = counter.tally(&Record::open(&mut bytes), clock);
     let standings = tallied.iter().map(|Tallied { limit, tally, kind }| {
         if *kind == Kind::Limit {
-            standing::of(limit, 0, tally, Demand::default())
+            standing::of(limit, 0, tally, &Demand::default())
         } else {
             standing::of_budget(limit, tally)
         }
@@ -153,13 +153,11 @@ pub struct Demand {
 impl Demand {
     /// What it needs of a limit. Never more than there is of it at all: an idle limit admits every request.
     pub fn of(&self, limit: &Limit) -> u64 {
-        match limit.unit {
-            Unit::ConcurrentRequests | Unit::Requests => 1,
-            unit => self.tokens.of(unit).clamp(1, limit.quota.max(1)),
-        }
+        self.reserves(limit).max(1)
     }
 
     /// What of that is reserved.
+    #[inline(never)]
     fn reserves(&self, limit: &Limit) -> u64 {
         match limit.unit {
             Unit::Requests => 0,

@@ -25,7 +25,7 @@ pub struct Standing {
 
 /// Where a limit stands by what its record has of it. What the request itself reserves (`own`) is left out: of its tokens
 /// nothing is known yet, and a caller that sends one request after the other is told what it has really used.
-pub(super) fn of(limit: &Limit, at: usize, tally: &Tally, own: Demand) -> Standing {
+pub(super) fn of(limit: &Limit, at: usize, tally: &Tally, own: &Demand) -> Standing {
     let tokens = limit.unit.is_tokens();
     let own = if tokens { own.reserves(limit) } else { 0 };
     let held = tally.held().saturating_sub(own);

@@ -165,9 +165,8 @@ impl<'a> Record<'a> {
     fn read(&self, key: Key, window: Option<Window>, clock: Clock) -> Tally {
         let mut entries = self.entries().iter();
         let entry = entries.find(|entry| key_of(entry) == key);
-        let (mut counted, mut holds) = entry.map_or_else(Default::default, |entry| {
-            (counted_in(entry), held_in(entry))
-        });
+        let entry = entry.unwrap_or(&[[0; 8]; 7]);
+        let (mut counted, mut holds) = (counted_in(entry), held_in(entry));
         let bucket = window.map(|window| counted.roll(window, clock));
         if holds.weighs() {
             holds.roll(key.hold(), clock);

@@ -93,7 +93,7 @@ impl<S: SharedData> Ledger<'_, S> {
         for at in 0..self.counters.len() {
             let lines = &mut permit.lines;
             if let Err(wait) =
-                self.charge(at, judged.next(), (demand, check), lines, &mut standings)
+                self.charge(at, judged.next(), (&demand, check), lines, &mut standings)
             {
                 return Err(self.undo(at, wait, permit, standings));
             }
@@ -207,7 +207,7 @@ impl<S: SharedData> Ledger<'_, S> {
         &mut self,
         at: usize,
         judged: Option<Read>,
-        (demand, check): (Demand, Check),
+        (demand, check): (&Demand, Check),
         lines: &mut Vec<Line>,
         standings: &mut Vec<Standing>,
     ) -> Result<(), Option<Wait>> {
@@ -326,7 +326,7 @@ struct Read {
 fn longest_wait(read: &[Read], demand: Demand, check: Check) -> Option<(usize, Wait)> {
     let mut worst: Option<(usize, Wait)> = None;
     for (at, read) in read.iter().enumerate() {
-        if let Some(wait) = judge::wait(&read.tallied, demand, check)
+        if let Some(wait) = judge::wait(&read.tallied, &demand, check)
             && worst.as_ref().is_none_or(|(_, other)| wait > *other)
         {
             worst = Some((at, wait));
@@ -348,7 +348,7 @@ fn standings_in(read: &[Read]) -> Vec<Standing> {
 fn stand(at: usize, tallied: &[Tallied], standings: &mut Vec<Standing>) {
     for Tallied { limit, kind, tally } in tallied {
         if *kind == Kind::Limit {
-            standings.push(standing::of(limit, at, tally, Demand::default()));
+            standings.push(standing::of(limit, at, tally, &Demand::default()));
         }
     }
 }
