@@ -229,15 +229,14 @@ impl<S: SharedData> Ledger<'_, S> {
             } else {
                 let tallied = counter.tally(&record, clock);
                 if let Some(wait) = judge::wait(&tallied, demand, check) {
-                    stand(at, &tallied, standings);
+                    stand(at, &tallied, &Demand::default(), standings);
                     return shared_data::Change::Keep(Err(wait));
                 }
                 tallied
             };
             let mut changed = false;
             lines.reserve(tallied.len());
-            standings.reserve(counter.limits.len());
-            for Tallied { limit, kind, tally } in &mut tallied {
+            for Tallied { limit, tally, .. } in &mut tallied {
                 let key = tally.key;
                 let mut earlier = lines.iter().skip(before);
                 if earlier.any(|earlier| earlier.key == key) {
@@ -264,10 +263,8 @@ impl<S: SharedData> Ledger<'_, S> {
                     }
                     lines.push(line);
                 }
-                if *kind == Kind::Limit {
-                    standings.push(standing::of(limit, at, tally, demand));
-                }
             }
+            stand(at, &tallied, demand, standings);
             if changed {
                 shared_data::Change::Write(Ok(()))
             } else {
@@ -339,16 +336,17 @@ fn longest_wait(read: &[Read], demand: Demand, check: Check) -> Option<(usize, W
 fn standings_in(read: &[Read]) -> Vec<Standing> {
     let mut standings = Vec::new();
     for (at, read) in read.iter().enumerate() {
-        stand(at, &read.tallied, &mut standings);
+        stand(at, &read.tallied, &Demand::default(), &mut standings);
     }
     standings
 }
 
-/// The same of one counter.
-fn stand(at: usize, tallied: &[Tallied], standings: &mut Vec<Standing>) {
+/// Where those of one counter stand for a request.
+fn stand(at: usize, tallied: &[Tallied], own: &Demand, standings: &mut Vec<Standing>) {
+    standings.reserve(tallied.len());
     for Tallied { limit, kind, tally } in tallied {
         if *kind == Kind::Limit {
-            standings.push(standing::of(limit, at, tally, &Demand::default()));
+            standings.push(standing::of(limit, at, tally, own));
         }
     }
 }
