@@ -13,7 +13,7 @@ use super::{Check, Counter, Demand, Kind, Over, Refused, Tallied, Tokens};
 use crate::limit::holds::Holds;
 use crate::limit::record::{Change, Key, Record};
 use crate::limit::shared_data::{self, Loaded, update, update_from};
-use crate::limit::{Clock, Contended, Limit, SharedData, Unit};
+use crate::limit::{Clock, Contended, SharedData, Unit};
 use std::rc::Rc;
 
 /// What a request was admitted with: what of it can be given back, and from where.

@@ -5,7 +5,7 @@ mod worker;
 use super::*;
 use crate::limit::counter::Budget;
 use crate::limit::shared_data::fake::{Contended as Contending, Fake};
-use crate::limit::{Descriptor, Window};
+use crate::limit::{Descriptor, Limit, Window};
 use crate::time::{Timestamp, UtcOffset};
 use std::cell::RefCell;
 
