@@ -146,11 +146,10 @@ impl Exchange {
         mut rewrite: Rewrite,
         plain: Option<Vec<u8>>,
     ) -> Result<Step, Refusal> {
-        let policy = Rc::clone(&self.policy);
         let (Some(identity), Some(call)) = (&self.identity, &self.call) else {
             return Err(Refusal::Internal);
         };
-        let group = Rc::clone(&identity.group);
+        let group = &identity.group;
         let endpoint = call.endpoint;
         let asks = self
             .target
@@ -166,7 +165,7 @@ impl Exchange {
             body: None,
         };
         if !self.introduced {
-            self.introduce(&group, policy.hold_request_headers, &mut release.edits);
+            self.introduce(group, self.policy.hold_request_headers, &mut release.edits);
         }
         if !rewrite.is_empty() && !self.introduced {
             release.edits.remove("content-length");
@@ -297,7 +296,7 @@ impl Exchange {
         let (Some(identity), Some(call)) = (&self.identity, &self.call) else {
             return;
         };
-        let group = Rc::clone(&identity.group);
+        let group = &identity.group;
         self.target = self.policy.target(call.endpoint, &[]).cloned();
         let asks_usage = group.counts_tokens() && call.endpoint.streams_usage_on_request();
         let mut limits = group.request_limits.iter();
@@ -311,7 +310,7 @@ impl Exchange {
         {
             edits.remove("content-length");
         }
-        self.introduce(&group, false, edits);
+        self.introduce(group, false, edits);
         self.introduced = true;
     }
 
