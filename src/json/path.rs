@@ -3,6 +3,7 @@
 //! One bit for each pattern, one mask for each depth; no allocation. It also tells when a path only matches with
 //! letter case ignored, and when an object has the same watched key twice: readers differ on both.
 
+use super::lanes::{LANES, Lanes};
 use super::{Container, Text};
 
 /// Patterns have at most this many segments.
@@ -22,21 +23,23 @@ pub struct Patterns {
     ends: [u64; MAX_SEGMENTS + 1],
     /// `elements[d]`: the patterns whose segment `d` is `"*"`.
     elements: [u64; MAX_SEGMENTS],
-    /// The patterns by their first segments: see [`bucket`].
-    buckets: [u64; BUCKETS],
+    /// Of each pattern the [`tag`] of its first segment.
+    tags: [[u8; LANES]; BLOCKS],
 }
 
-const BUCKETS: usize = 16;
+/// Tags that are looked at together, so many times.
+const BLOCKS: usize = 64 / LANES;
 
-/// Where in `buckets` the patterns are whose first segment is this one, in whatever case of letters: most keys are at
-/// the top of a document, where every pattern begins, and only few of those are worth a look.
-const fn bucket(segment: &[u8]) -> usize {
+/// By what a segment is known, in whatever case of letters: most keys are at the top of a document, where every pattern
+/// begins, and only those with the same tag are worth a look.
+#[expect(clippy::cast_possible_truncation, reason = "its lowest bits will do")]
+const fn tag(segment: &[u8]) -> u8 {
     let (first, last) = match segment {
         [first, .., last] => (first.to_ascii_lowercase(), last.to_ascii_lowercase()),
         [only] => (only.to_ascii_lowercase(), 0),
         [] => (0, 0),
     };
-    (first as usize ^ (last as usize) << 1 ^ segment.len()) % BUCKETS
+    first ^ last << 3 ^ (segment.len() as u8) << 5
 }
 
 impl Patterns {
@@ -57,7 +60,7 @@ impl Patterns {
     pub const fn of(lists: [&'static [&'static [&'static str]]; LISTS]) -> Self {
         let mut ends = [0; MAX_SEGMENTS + 1];
         let mut elements = [0; MAX_SEGMENTS];
-        let mut buckets = [0; BUCKETS];
+        let mut tags = [[0; LANES]; BLOCKS];
         let mut bit = 1_u64;
         let mut l = 0;
         while l < LISTS {
@@ -66,8 +69,9 @@ impl Patterns {
                 let pattern = lists[l][p];
                 // A 65th pattern fails the build here: the bit has left the word.
                 ends[pattern.len()] |= [bit][(bit == 0) as usize];
+                let place = bit.trailing_zeros() as usize;
+                tags[place / LANES][place % LANES] = tag(pattern[0].as_bytes());
                 let mut s = 0;
-                buckets[bucket(pattern[0].as_bytes())] |= bit;
                 while s < pattern.len() {
                     if let [b'*'] = pattern[s].as_bytes() {
                         elements[s] |= bit;
@@ -83,12 +87,20 @@ impl Patterns {
             lists,
             ends,
             elements,
-            buckets,
+            tags,
         }
     }
 }
 
 impl Patterns {
+    /// Those that may begin with a segment; perhaps bits that stand for none.
+    fn beginning_with(&self, segment: &[u8]) -> u64 {
+        let tag = tag(segment);
+        self.tags.iter().rev().fold(0, |bits, block| {
+            bits << LANES | u64::from(Lanes::of(block).is(tag).bits())
+        })
+    }
+
     /// The pattern of the lowest of the bits.
     pub(crate) fn get(&self, bits: u64) -> Option<&'static [&'static str]> {
         let mut index = bits.trailing_zeros() as usize;
@@ -120,6 +132,21 @@ struct Level {
     seen: u64,
 }
 
+impl Level {
+    /// Every pattern begins where a document does.
+    const BEGINNING: [Self; MAX_SEGMENTS + 1] = {
+        let none = Self {
+            exact: 0,
+            folded: 0,
+            seen: 0,
+        };
+        let mut levels = [none; MAX_SEGMENTS + 1];
+        levels[0].exact = u64::MAX;
+        levels[0].folded = u64::MAX;
+        levels
+    };
+}
+
 /// What a key means to a [`PathMatcher`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum KeyMatch {
@@ -136,20 +163,10 @@ pub enum KeyMatch {
 impl PathMatcher {
     /// At the beginning of a document.
     pub const fn new(patterns: &'static Patterns) -> Self {
-        let mut levels = [Level {
-            exact: 0,
-            folded: 0,
-            seen: 0,
-        }; MAX_SEGMENTS + 1];
-        levels[0] = Level {
-            exact: u64::MAX,
-            folded: u64::MAX,
-            seen: 0,
-        };
         Self {
             patterns,
             depth: 0,
-            levels,
+            levels: Level::BEGINNING,
         }
     }
 
@@ -215,7 +232,7 @@ impl PathMatcher {
         };
         let mut candidates = above.folded;
         if segment == 0 {
-            candidates &= self.patterns.buckets.get(bucket(folded)).unwrap_or(&0);
+            candidates &= self.patterns.beginning_with(folded);
         }
         while candidates != 0 {
             let bit = candidates & candidates.wrapping_neg();
