@@ -124,8 +124,8 @@ impl Scanner {
         while !rest.is_empty() {
             match self.step(rest, sink) {
                 Ok(used) => {
-                    self.offset = self.offset.saturating_add(used as u64);
-                    rest = rest.get(used..).unwrap_or_default();
+                    self.offset = self.behind(used);
+                    (_, rest) = rest.split_at_checked(used).unwrap_or_default();
                 }
                 Err(fault) => return Err(self.fail(fault)),
             }
@@ -168,7 +168,7 @@ impl Scanner {
                 let wanted = literal.text().get(matched..).unwrap_or_default();
                 let same = rest.iter().zip(wanted).take_while(|(a, b)| a == b).count();
                 if same == wanted.len() {
-                    let span = self.span_to(self.offset.saturating_add(same as u64));
+                    let span = self.span_to(self.behind(same));
                     self.end_value();
                     sink.scalar(literal.scalar(), span);
                 } else if same == rest.len() {
@@ -213,47 +213,63 @@ impl Scanner {
         byte: u8,
         sink: &mut S,
     ) -> Result<usize, Fault> {
-        match (self.state, byte) {
-            (State::Value | State::FirstElement, b'"') => self.begin_string(false),
-            (State::Key | State::FirstKey, b'"') => self.begin_string(true),
-            (State::Value | State::FirstElement, b'{') => self.open(Container::Object, sink)?,
-            (State::Value | State::FirstElement, b'[') => self.open(Container::Array, sink)?,
-            (State::FirstElement, b']') | (State::FirstKey, b'}') => self.close(sink),
-            (State::Value | State::FirstElement, b'-' | b'0'..=b'9') => {
-                if let Some(number) = number::simple(rest) {
-                    let len = number.len();
-                    let text = Text {
-                        bytes: number,
-                        whole: true,
-                        len: len as u64,
-                    };
-                    return Ok(self.whole_scalar(Scalar::Number(text), len, sink));
+        match self.state {
+            State::Value | State::FirstElement => match byte {
+                b'"' => self.begin_string(false),
+                b'{' => self.open(Container::Object, sink)?,
+                b'[' => self.open(Container::Array, sink)?,
+                b']' if matches!(self.state, State::FirstElement) => self.close(sink),
+                b'-' | b'0'..=b'9' => {
+                    if let Some(number) = number::simple(rest) {
+                        let len = number.len();
+                        let text = Text {
+                            bytes: number,
+                            whole: true,
+                            len: len as u64,
+                        };
+                        return Ok(self.whole_scalar(Scalar::Number(text), len, sink));
+                    }
+                    self.begin_token();
+                    self.number = Number::new();
+                    self.state = State::Number;
+                    return Ok(0);
                 }
-                self.begin_token();
-                self.number = Number::new();
-                self.state = State::Number;
-                return Ok(0);
-            }
-            (State::Value | State::FirstElement, b't' | b'f' | b'n') => {
-                let literal = Literal::beginning_with(byte);
-                if rest.starts_with(literal.text()) {
-                    let len = literal.text().len();
-                    return Ok(self.whole_scalar(literal.scalar(), len, sink));
+                b't' | b'f' | b'n' => {
+                    let literal = Literal::beginning_with(byte);
+                    if rest.starts_with(literal.text()) {
+                        let len = literal.text().len();
+                        return Ok(self.whole_scalar(literal.scalar(), len, sink));
+                    }
+                    self.begin_literal(literal);
                 }
-                self.begin_literal(literal);
-            }
-            (State::After, b',') if self.in_object() => self.state = State::Key,
-            (State::Colon, b':') | (State::After, b',') => self.state = State::Value,
-            (State::After, b'}') if self.in_object() => self.close(sink),
-            (State::After, b']') if !self.in_object() => self.close(sink),
-            (State::Done, _) => return Err(Fault::here(JsonErrorKind::TrailingBytes)),
-            (_, 0) => return Err(Fault::here(JsonErrorKind::Nul)),
-            (State::Value, 0xEF | 0xFE | 0xFF) if self.offset == 0 => {
-                return Err(Fault::here(JsonErrorKind::ByteOrderMark));
-            }
-            _ => return Err(Fault::here(JsonErrorKind::Syntax)),
+                _ => return Err(self.unexpected(byte)),
+            },
+            State::Key | State::FirstKey => match byte {
+                b'"' => self.begin_string(true),
+                b'}' if matches!(self.state, State::FirstKey) => self.close(sink),
+                _ => return Err(self.unexpected(byte)),
+            },
+            State::After => match (byte, self.in_object()) {
+                (b',', true) => self.state = State::Key,
+                (b',', false) => self.state = State::Value,
+                (b'}', true) | (b']', false) => self.close(sink),
+                _ => return Err(self.unexpected(byte)),
+            },
+            State::Colon if byte == b':' => self.state = State::Value,
+            _ => return Err(self.unexpected(byte)),
         }
         Ok(1)
+    }
+
+    /// What is wrong with a byte that cannot stand here.
+    #[cold]
+    fn unexpected(&self, byte: u8) -> Fault {
+        Fault::here(match (self.state, byte) {
+            (State::Done, _) => JsonErrorKind::TrailingBytes,
+            (_, 0) => JsonErrorKind::Nul,
+            (State::Value, 0xEF | 0xFE | 0xFF) if self.offset == 0 => JsonErrorKind::ByteOrderMark,
+            _ => JsonErrorKind::Syntax,
+        })
     }
 
     /// A value that begins here and is all there.
@@ -264,7 +280,7 @@ impl Scanner {
         sink: &mut S,
     ) -> usize {
         self.start = self.offset;
-        let span = self.span_to(self.offset.saturating_add(len as u64));
+        let span = self.span_to(self.behind(len));
         self.end_value();
         sink.scalar(value, span);
         len
@@ -341,6 +357,11 @@ impl Scanner {
         self.objects[0] & 1 == 1
     }
 
+    /// The place behind so many more bytes. No document is so long that it overflows.
+    const fn behind(&self, used: usize) -> u64 {
+        self.offset.wrapping_add(used as u64)
+    }
+
     fn span_to(&self, end: u64) -> Span {
         Span {
             start: self.start,
@@ -384,8 +405,9 @@ pub fn scan(document: &[u8], sink: &mut dyn Sink) -> Result<(), JsonError> {
     scanner.finish(sink)
 }
 
-/// What may come next.
+/// What may come next. Its tag is a byte of its own: it is looked at several times for each token.
 #[derive(Clone, Copy, Debug)]
+#[repr(u8)]
 enum State {
     /// After a value inside a container: a comma or the end of the container.
     After,

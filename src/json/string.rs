@@ -109,7 +109,7 @@ impl Scanner {
             len: run.len() as u64,
         };
         self.start = self.offset;
-        let span = self.span_to(self.offset.saturating_add(used as u64));
+        let span = self.span_to(self.behind(used));
         if key {
             self.state = State::Colon;
             sink.key(text, span);
@@ -132,7 +132,7 @@ impl Scanner {
         let reads = if key { Reads::Beginning } else { sink.reads() };
         let (used, ended) = self.read_string(rest, reads, &mut |piece| sink.piece(piece))?;
         if ended {
-            self.end_string(key, self.offset.saturating_add(used as u64), sink);
+            self.end_string(key, self.behind(used), sink);
         }
         Ok(used)
     }
