@@ -13,19 +13,13 @@ pub(super) fn decode(raw: &[u8]) -> Vec<(&[u8], &[u8])> {
     else {
         return Vec::new();
     };
-    let mut fields = Vec::with_capacity(count);
-    for size in sizes.as_chunks::<8>().0 {
+    let mut next = |size: u64| take(&mut data, size);
+    let fields = sizes.as_chunks::<8>().0.iter().map(|size| {
         // The name's is the lower half.
         let sizes = u64::from_le_bytes(*size);
-        let Some(name) = take(&mut data, sizes & u64::from(u32::MAX)) else {
-            break;
-        };
-        let Some(value) = take(&mut data, sizes >> 32) else {
-            break;
-        };
-        fields.push((name, value));
-    }
-    fields
+        (next(sizes & u64::from(u32::MAX)), next(sizes >> 32))
+    });
+    fields.collect()
 }
 
 /// Writes a map.
@@ -54,8 +48,13 @@ fn take_u32(raw: &[u8]) -> Option<(u32, &[u8])> {
     Some((u32::from_le_bytes(*bytes), rest))
 }
 
-fn take<'a>(data: &mut &'a [u8], size: u64) -> Option<&'a [u8]> {
-    let (field, rest) = data.split_at_checked(usize::try_from(size).ok()?)?;
-    (_, *data) = rest.split_first()?;
-    Some(field)
+/// Nothing, and nothing from there on, where a field is cut short.
+fn take<'a>(data: &mut &'a [u8], size: u64) -> &'a [u8] {
+    let size = usize::try_from(size).ok();
+    let Some((field, [_, rest @ ..])) = size.and_then(|size| data.split_at_checked(size)) else {
+        *data = &[];
+        return &[];
+    };
+    *data = rest;
+    field
 }
