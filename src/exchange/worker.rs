@@ -123,19 +123,17 @@ impl Targets {
         upgrade: bool,
         prefixes: &[String],
     ) -> Result<Rc<Target>, PathError> {
-        // A query may hold a key, which is not to be kept.
-        let keeps = !upgrade && target.len() <= Self::MAX_LENGTH && memchr(b'?', target).is_none();
         let mut recent = self.recent.iter();
-        match recent.find(|known| known.target == target && known.method == method) {
-            Some(known) if keeps => Ok(Rc::clone(&known.call)),
-            _ => {
-                let call = classify_new(method, target, upgrade, prefixes)?;
-                if keeps {
-                    self.keep(method, target, &call);
-                }
-                Ok(call)
-            }
+        let known = recent.find(|known| known.target == target && known.method == method);
+        if !upgrade && let Some(known) = known {
+            return Ok(Rc::clone(&known.call));
         }
+        let call = classify_new(method, target, upgrade, prefixes)?;
+        // A query may hold a key, which is not to be kept.
+        if !upgrade && target.len() <= Self::MAX_LENGTH && memchr(b'?', target).is_none() {
+            self.keep(method, target, &call);
+        }
+        Ok(call)
     }
 
     #[cold]
