@@ -23,7 +23,7 @@ impl Exchange {
     /// Finds out who asks, and what that caller may use.
     pub(super) fn identify(
         &mut self,
-        credential: Credential,
+        credential: &Credential,
         inbound: Inbound<'_>,
         now: Timestamp,
         shared: &mut impl SharedData,
@@ -69,7 +69,7 @@ impl Exchange {
     /// What the caller may use. Who a filter before this one says that it is comes before any key.
     fn open(
         &mut self,
-        credential: Credential,
+        credential: &Credential,
         inbound: Inbound<'_>,
         now: Timestamp,
     ) -> Result<Opened, Refusal> {
@@ -92,7 +92,7 @@ impl Exchange {
             (None, Credential::Missing) => {
                 return policy.anonymous(place, now).ok_or(Refusal::MissingKey);
             }
-            (None, Credential::Key(digest)) => policy.authenticate(&digest, place, now),
+            (None, Credential::Key(digest)) => policy.authenticate(digest, place, now),
         };
         opened.map_err(|reason| {
             self.noted.detail = Some(reason.name());

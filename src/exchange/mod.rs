@@ -137,6 +137,12 @@ impl Identity {
         consumer.map_or(&self.key_id, |consumer| &consumer.name)
     }
 
+    /// All groups that may be charged.
+    fn groups(&self) -> impl Iterator<Item = &Group> {
+        let groups = self.others.iter().chain([&self.group]);
+        groups.map(|group| &**group)
+    }
+
     /// Leaves only the groups that fit; `false` if none does, and all stay.
     fn narrow(&mut self, fits: impl Fn(&Group) -> bool) -> bool {
         if self.others.is_empty() {
@@ -204,11 +210,11 @@ enum State {
     /// A rate-limit service is being asked.
     Asking(Box<admit::Pending>),
     /// The body is awaited, and comes compressed.
-    Inflating(Coding, Vec<u8>, Box<Reader>),
+    Inflating(Coding, Vec<u8>, Reader),
     /// Moderation endpoints are being asked.
     Moderating(Box<moderate::Waiting>),
     /// The body is awaited.
-    Reading(Box<Reader>),
+    Reading(Reader),
     /// Refused by us: the answer is our own.
     Refused,
     /// Gone upstream.

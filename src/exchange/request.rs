@@ -8,6 +8,7 @@ use crate::inflate::{Coding, InflateError};
 use crate::limit::SharedData;
 use crate::llm::endpoint::{self, Call};
 use crate::llm::request::{Facts, Reader};
+use crate::policy::Group;
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
 use memchr::memchr;
@@ -100,7 +101,7 @@ impl Exchange {
         let mut edits = HeaderEdits::with_capacity(4);
         let credential =
             Credential::take(inbound.headers, &self.policy.credential_headers, &mut edits);
-        let step = match self.judge_headers(inbound, credential, now, shared) {
+        let step = match self.judge_headers(inbound, &credential, now, shared) {
             Err(refusal) => Step::Reply(self.refuse(&refusal, now)),
             Ok(Body::Absent(facts)) => {
                 self.scrub(inbound.headers, false, &mut edits);
@@ -143,7 +144,7 @@ impl Exchange {
             (Err(error), _) => Err(error.into()),
             (Ok(()), false) => return Step::NeedBody,
             (Ok(()), true) => match std::mem::replace(&mut self.state, State::Start) {
-                State::Inflating(coding, packed, reader) => read_packed(coding, &packed, *reader),
+                State::Inflating(coding, packed, reader) => read_packed(coding, &packed, reader),
                 State::Reading(reader) => reader
                     .finish()
                     .map(|facts| (facts, None))
@@ -166,22 +167,23 @@ impl Exchange {
     fn judge_headers(
         &mut self,
         inbound: Inbound<'_>,
-        credential: Credential,
+        credential: &Credential,
         now: Timestamp,
         shared: &mut impl SharedData,
     ) -> Result<Body, Refusal> {
         let headers = inbound.headers;
         let target = headers.first(":path").unwrap_or_default();
         let method = headers.first(":method").unwrap_or_default();
-        let upgrade = headers.first("upgrade").is_some() || headers.first(":protocol").is_some();
+        let upgrade = headers.has(b"upgrade") || headers.has(b":protocol");
         let prefixes = &self.policy.path_prefixes;
         let mut targets = self.worker.targets.borrow_mut();
         let call = targets.classify(method, target, upgrade, prefixes);
         drop(targets);
         let call = call.inspect_err(|_| self.dialect = endpoint::dialect_of(target))?;
-        let call = match headers.first("anthropic-version") {
-            Some(_) => Rc::new(Call::clone(&call).with_anthropic_version()),
-            None => call,
+        let call = if headers.has(b"anthropic-version") {
+            Rc::new(Call::clone(&call).with_anthropic_version())
+        } else {
+            call
         };
         self.dialect = call.endpoint.dialect;
         self.call = Some(call);
@@ -198,11 +200,8 @@ impl Exchange {
             return Err(Refusal::EndpointNotAllowed);
         }
         let body = self.reader(call, headers, inbound.end)?;
-        for named in [headers.all(ADAPTER), headers.all(DEPLOYMENT)] {
-            for model in named {
-                let model = String::from_utf8_lossy(model).into_owned();
-                self.models.push(model);
-            }
+        if headers.has(ADAPTER.as_bytes()) || headers.has(DEPLOYMENT.as_bytes()) {
+            self.models = further_models(headers);
         }
         Ok(body)
     }
@@ -218,28 +217,36 @@ impl Exchange {
             .filter(|_| self.policy.decompress_requests)
             .and_then(Coding::parse);
         let encoding = if coding.is_some() { None } else { encoding };
-        let mut reader = Box::new(Reader::new(call, only(headers, "content-type")?, encoding)?);
-        // Which of several groups is charged is not known yet: all look for the same, and judge what concerns them.
-        let (mut looks, mut keeps, mut tools) = (false, false, false);
-        let mut redacted = Findings::default();
-        if let Some(Identity { group, others, .. }) = &self.identity {
-            for group in others.iter().chain([group]) {
-                if group.screening.is_concerned() {
-                    looks = true;
-                    redacted.add(&group.screening.redacted());
-                }
-                keeps |= !group.screening.moderators.is_empty();
-                tools |= group.request_limits.iter().any(|limits| !limits.tools);
-            }
-        }
-        reader.search(looks.then_some(&self.policy.search), redacted, keeps);
-        if tools {
-            reader.watch_tools();
+        let mut reader = Reader::new(call, only(headers, "content-type")?, encoding)?;
+        if let Some(identity) = &self.identity
+            && identity.groups().any(Group::inspects)
+        {
+            self.inspect(identity, &mut reader);
         }
         Ok(Body::Awaited(match coding {
             Some(coding) => State::Inflating(coding, Vec::new(), reader),
             None => State::Reading(reader),
         }))
+    }
+
+    /// Has a body read for what the groups' policies and limits ask of it. Which of several groups is charged is not known
+    /// yet: all look for the same, and judge what concerns them.
+    #[inline(never)]
+    fn inspect(&self, identity: &Identity, reader: &mut Reader) {
+        let (mut looks, mut keeps, mut tools) = (false, false, false);
+        let mut redacted = Findings::default();
+        for group in identity.groups() {
+            if group.screening.is_concerned() {
+                looks = true;
+                redacted.add(&group.screening.redacted());
+            }
+            keeps |= !group.screening.moderators.is_empty();
+            tools |= group.request_limits.iter().any(|limits| !limits.tools);
+        }
+        reader.search(looks.then_some(&self.policy.search), redacted, keeps);
+        if tools {
+            reader.watch_tools();
+        }
     }
 
     /// Takes out what a caller may not say of itself.
@@ -285,6 +292,15 @@ const fn may_be_taken(field: &[u8]) -> bool {
         [b'x', _, b'c' | b'e' | b'g' | b'h' | b'm', ..] => true,
         _ => false,
     }
+}
+
+/// The models that are named beside the body.
+#[cold]
+fn further_models(headers: Headers<'_>) -> Vec<String> {
+    let named = headers.all(ADAPTER).chain(headers.all(DEPLOYMENT));
+    named
+        .map(|model| String::from_utf8_lossy(model).into_owned())
+        .collect()
 }
 
 /// A field that describes the body: sent twice, it describes two bodies.

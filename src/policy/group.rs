@@ -165,6 +165,11 @@ impl Group {
             .all(|level| (level.endpoints.as_ref()).is_none_or(|allowed| call.allowed_by(allowed)))
     }
 
+    /// Whether more of a body may have to be read than its models and what they cost.
+    pub const fn inspects(&self) -> bool {
+        !(self.screening.is_empty() && self.request_limits.is_empty())
+    }
+
     /// The counters that apply to a request, narrowest first: models, consumer, group; the same of the group above, and
     /// so on; the ceilings last.
     pub fn counters(&self, consumer: &Rc<str>, models: &[String]) -> Counters {

@@ -91,11 +91,12 @@ impl Facts {
         &self.sought.findings
     }
 
-    /// What the prompt will cost, by the rule of thumb that errs least over languages: four bytes a token.
+    /// What the prompt will cost, by the rule of thumb that errs least over languages: four bytes a token. No body is so long
+    /// that its media overflow.
     pub const fn prompt_tokens(&self) -> u64 {
         self.text_bytes
             .div_ceil(4)
-            .saturating_add(self.media.saturating_mul(MEDIA_TOKENS))
+            .saturating_add(self.media.wrapping_mul(MEDIA_TOKENS))
     }
 }
 
