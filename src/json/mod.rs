@@ -125,7 +125,10 @@ impl Scanner {
             match self.step(rest, sink) {
                 Ok(used) => {
                     self.offset = self.behind(used);
-                    (_, rest) = rest.split_at_checked(used).unwrap_or_default();
+                    let Some(behind) = rest.get(used..) else {
+                        break;
+                    };
+                    rest = behind;
                 }
                 Err(fault) => return Err(self.fail(fault)),
             }

@@ -237,14 +237,15 @@ impl PathMatcher {
         while candidates != 0 {
             let bit = candidates & candidates.wrapping_neg();
             candidates &= !bit;
-            if let Some(name) = self.patterns.get(bit).and_then(|path| path.get(segment))
-                && name.len() == folded.len()
-                && (folded == name.as_bytes() || folded.eq_ignore_ascii_case(name.as_bytes()))
-            {
+            let path = self.patterns.get(bit);
+            let Some(name) = path.and_then(|path| path.get(segment)) else {
+                continue;
+            };
+            if key.is(name) {
                 level.folded |= bit;
-                if key.is(name) {
-                    level.exact |= bit & above.exact;
-                }
+                level.exact |= bit & above.exact;
+            } else if folded.eq_ignore_ascii_case(name.as_bytes()) {
+                level.folded |= bit;
             }
         }
         let duplicate = level.folded & level.seen != 0;
