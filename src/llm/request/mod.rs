@@ -285,19 +285,18 @@ impl Reader {
 
     /// The body has ended, with the stream or at its trailers.
     pub fn finish(self) -> Result<Box<Facts>, BodyError> {
-        let found = match self.kind {
+        let mut found = match self.kind {
             ReaderKind::Form(reader) => reader.finish()?,
             ReaderKind::Json(reader) => reader.finish()?,
             ReaderKind::Unread | ReaderKind::Untold { .. } => Found::default(),
         };
         // As a rule a request names one model, and in its body.
-        let (names, models) = if self.path_models.is_empty() && found.names.are_one() {
-            (found.names, found.models)
-        } else {
-            merged(&self.path_models, self.agree, &found.names, found.models)?
-        };
+        if !(self.path_models.is_empty() && found.names.are_one()) {
+            (found.names, found.models) =
+                merged(&self.path_models, self.agree, &found.names, found.models)?;
+        }
         let mut facts = found.facts;
-        facts.models = names.into_vec();
+        facts.models = found.names.into_vec();
         facts.stream = match self.streams {
             Streams::Always => true,
             Streams::Asked => found.stream.unwrap_or(false),
@@ -306,7 +305,7 @@ impl Reader {
         };
         facts.choices = facts.choices.max(1);
         if let Some(edits) = &mut facts.edits {
-            edits.models = models;
+            edits.models = found.models;
         }
         Ok(facts)
     }

@@ -196,7 +196,9 @@ impl Sink for Visitor {
             self.settings = false;
             self.stream_options = false;
         }
-        self.text = self.text.filter(|field| field.depth < depth);
+        if self.text.is_some_and(|field| field.depth >= depth) {
+            self.text = None;
+        }
     }
 
     fn key(&mut self, key: Text<'_>, _: Span) {

@@ -18,14 +18,17 @@ pub(in crate::llm::request) struct TextField {
 
 impl Visitor {
     pub(super) fn text(&mut self, value: Scalar<'_>, tokens: bool) {
-        let (text, media) = match value {
-            Scalar::String(text) if is_media(text, self.media_key) => (0, 1),
-            Scalar::String(text) => (text.len, 0),
-            Scalar::Number(_) if tokens => (TOKEN_BYTES, 0),
-            _ => (0, 0),
+        let facts = &mut self.found.facts;
+        let bytes = match value {
+            Scalar::String(text) if self.media_key && is_media(text) => {
+                facts.media = facts.media.saturating_add(1);
+                return;
+            }
+            Scalar::String(text) => text.len,
+            Scalar::Number(_) if tokens => TOKEN_BYTES,
+            _ => return,
         };
-        self.found.facts.text_bytes = self.found.facts.text_bytes.saturating_add(text);
-        self.found.facts.media = self.found.facts.media.saturating_add(media);
+        facts.text_bytes = facts.text_bytes.saturating_add(bytes);
     }
 
     /// All that a model might read is looked through, not only what is known to be text: of a new field nothing is let
@@ -54,7 +57,7 @@ impl Visitor {
         };
         if let Some(prompt) = &mut searched.prompt {
             match value {
-                Scalar::String(text) if is_media(text, media) => prompt.discard(),
+                Scalar::String(text) if media && is_media(text) => prompt.discard(),
                 // Text that only the model's own tokenizer can read.
                 Scalar::Number(_) if tokens => prompt.lack(),
                 _ => {}
@@ -94,10 +97,9 @@ pub(super) const fn is_media_key(key: &[u8]) -> bool {
     )
 }
 
-/// Whether a string is a `data:` URL or base64, under a key where such things stand.
-fn is_media(text: Text<'_>, media_key: bool) -> bool {
-    media_key
-        && text.len >= MIN_MEDIA
+/// Whether a string, under a key where such things stand, is a `data:` URL or base64.
+fn is_media(text: Text<'_>) -> bool {
+    text.len >= MIN_MEDIA
         && (text.bytes.starts_with(b"data:")
             || text
                 .bytes
