@@ -40,7 +40,6 @@ impl Exchange {
         now: Timestamp,
         shared: &mut impl SharedData,
     ) -> Result<Step, Refusal> {
-        let policy = Rc::clone(&self.policy);
         let in_headers = std::mem::take(&mut self.models);
         let (Some(identity), Some(call)) = (&mut self.identity, &self.call) else {
             return Err(Refusal::Internal);
@@ -63,7 +62,7 @@ impl Exchange {
             };
             self.waive(refusal)?;
         }
-        self.target = policy.target(endpoint, &self.models).cloned();
+        self.target = self.policy.target(endpoint, &self.models).cloned();
         let bytes = plain
             .as_ref()
             .map_or(self.body_bytes, |plain| plain.len() as u64);
@@ -74,7 +73,7 @@ impl Exchange {
             None => facts.choices.max(1),
         };
         self.screen(&group, &mut rewrite)?;
-        if self.target.is_none() && !policy.targets.is_empty() {
+        if self.target.is_none() && !self.policy.targets.is_empty() {
             return Err(Refusal::NoProvider);
         }
         if self.consult(&group, &mut rewrite)? {

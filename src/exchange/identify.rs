@@ -8,7 +8,6 @@ use crate::limit::{SharedData, failed_auth};
 use crate::policy::{Opened, Place};
 use crate::refusal::{Fired, Refusal};
 use crate::time::Timestamp;
-use std::rc::Rc;
 
 impl Exchange {
     /// Whether a filter before this one says in this field who asks.
@@ -73,7 +72,7 @@ impl Exchange {
         inbound: Inbound<'_>,
         now: Timestamp,
     ) -> Result<Opened, Refusal> {
-        let policy = Rc::clone(&self.policy);
+        let policy = &self.policy;
         let property = inbound.property;
         let place = if policy.has_places() {
             policy.place(&property(Property::Route), &property(Property::Cluster))
