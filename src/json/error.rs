@@ -1,5 +1,6 @@
 //! What can be wrong with a document, and where.
 
+use super::{Scanner, State};
 use std::fmt;
 
 /// Why a document was refused.
@@ -94,5 +95,35 @@ impl Fault {
             used: self.used.saturating_add(used),
             ..self
         }
+    }
+}
+
+impl Scanner {
+    /// What is wrong with a byte that cannot stand here.
+    #[cold]
+    pub(super) fn unexpected(&self, byte: u8) -> Fault {
+        Fault::here(match (self.state, byte) {
+            (State::Done, _) => JsonErrorKind::TrailingBytes,
+            (_, 0) => JsonErrorKind::Nul,
+            (State::Value, 0xEF | 0xFE | 0xFF) if self.offset == 0 => JsonErrorKind::ByteOrderMark,
+            _ => JsonErrorKind::Syntax,
+        })
+    }
+
+    /// Stays at what is wrong.
+    pub(super) fn fail(&mut self, fault: Fault) -> JsonError {
+        if let State::Failed(error) = self.state {
+            return error;
+        }
+        let at = self
+            .offset
+            .saturating_add(fault.used as u64)
+            .saturating_sub(fault.back as u64);
+        let error = JsonError {
+            at,
+            kind: fault.kind,
+        };
+        self.state = State::Failed(error);
+        error
     }
 }

@@ -264,17 +264,6 @@ impl Scanner {
         Ok(1)
     }
 
-    /// What is wrong with a byte that cannot stand here.
-    #[cold]
-    fn unexpected(&self, byte: u8) -> Fault {
-        Fault::here(match (self.state, byte) {
-            (State::Done, _) => JsonErrorKind::TrailingBytes,
-            (_, 0) => JsonErrorKind::Nul,
-            (State::Value, 0xEF | 0xFE | 0xFF) if self.offset == 0 => JsonErrorKind::ByteOrderMark,
-            _ => JsonErrorKind::Syntax,
-        })
-    }
-
     /// A value that begins here and is all there.
     fn whole_scalar<S: Sink + ?Sized>(
         &mut self,
@@ -370,22 +359,6 @@ impl Scanner {
             start: self.start,
             end,
         }
-    }
-
-    fn fail(&mut self, fault: Fault) -> JsonError {
-        if let State::Failed(error) = self.state {
-            return error;
-        }
-        let at = self
-            .offset
-            .saturating_add(fault.used as u64)
-            .saturating_sub(fault.back as u64);
-        let error = JsonError {
-            at,
-            kind: fault.kind,
-        };
-        self.state = State::Failed(error);
-        error
     }
 }
 
