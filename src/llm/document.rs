@@ -4,15 +4,15 @@
 //! that matter every event has that key. Knows nothing of how documents are told apart, nor of any API's names.
 
 use super::place::Place;
-use super::shape::{Hole, HoleKind, Shape};
+use super::shape::{HoleKind, Shape};
 use super::shapes::Shapes;
 use super::usage::{Count, Usage, UsageFormat};
 use super::walk::{Chunk, End, Walk};
 use crate::json::{JsonErrorKind, Scanner, Span};
 use std::rc::Rc;
 
-/// Length of `[DONE]`: no document, and no text either.
-const MARKER: u64 = 6;
+/// No document, and no text either.
+const MARKER: &[u8] = b"[DONE]";
 
 /// Reads documents, and keeps what they say of the answer.
 #[derive(Debug)]
@@ -54,6 +54,9 @@ impl Documents {
     /// Takes the next bytes of a document.
     pub(crate) fn push(&mut self, part: &[u8]) {
         let begins = self.len == 0;
+        if begins && part == MARKER {
+            return self.refuse(part);
+        }
         if begins && let Some(text) = self.shape.text_of(part) {
             self.len = part.len() as u64;
             self.scanner.skip_to_end(self.len);
@@ -138,8 +141,7 @@ impl Documents {
 
     /// Keeps it for the next document of this answer. One that counts is followed by none that counts the same.
     fn learn(&mut self, document: &[u8]) {
-        let counts = |hole: &Hole| matches!(hole.kind, HoleKind::Count(_));
-        if !self.walk.holes.iter().any(counts) {
+        if !self.walk.holes.iter().any(|hole| hole.kind.counts()) {
             self.chunk = self.walk.chunk;
             self.shape.learn(document, &self.walk.holes);
         }
@@ -154,7 +156,7 @@ impl Documents {
     /// The document is over.
     pub(crate) fn end(&mut self) {
         if self.len > 0 {
-            if self.refused && self.len == MARKER {
+            if self.refused && self.len == MARKER.len() as u64 {
                 self.walk.end = End::Last;
             }
             self.text = self.text_bytes();
@@ -210,7 +212,7 @@ impl Documents {
     /// all be text.
     pub(crate) fn text_bytes(&self) -> u64 {
         let own = match self.refused {
-            true if self.len == MARKER => 0,
+            true if self.len == MARKER.len() as u64 => 0,
             true => self.len,
             // A text that breaks off was answered as far as it goes.
             false if self.walk.place() == Place::Text => {

@@ -20,9 +20,10 @@ pub(super) const MAX_HOLES: usize = 40;
 /// The shape of the last document that has one.
 #[derive(Debug, Default)]
 pub(super) struct Shape {
-    /// The document, and around it the event that it came in, if that is known.
+    /// The document; or the event that it came in, if that is known, twice: so the end of one event and the beginning of the
+    /// next stand there in one piece.
     bytes: Vec<u8>,
-    /// Where in `bytes` the document begins and ends.
+    /// Where in `bytes` the document, the second one, begins and ends.
     begin: usize,
     end: usize,
     gaps: Vec<Gap>,
@@ -73,6 +74,10 @@ pub(super) enum HoleKind {
 }
 
 impl HoleKind {
+    pub(super) fn counts(self) -> bool {
+        matches!(self, Self::Count(_))
+    }
+
     pub(super) fn is_quoted(self) -> bool {
         matches!(self, Self::String | Self::Text)
     }
@@ -99,7 +104,8 @@ impl Shape {
         if document.len() > MAX_LEN {
             return;
         }
-        self.bytes.reserve(document.len().saturating_add(AROUND));
+        let event = document.len().saturating_add(AROUND);
+        self.bytes.reserve(event.saturating_mul(2));
         self.bytes.extend_from_slice(document);
         self.gaps.reserve(holes.len());
         (self.begin, self.end) = (0, document.len());
@@ -126,7 +132,7 @@ impl Shape {
         let Some(head) = head.and_then(|head| head.strip_suffix(self.bytes.as_slice())) else {
             return;
         };
-        let begin = head.len();
+        let begin = head.len().saturating_add(event.len());
         self.begin = begin;
         self.end = self.end.saturating_add(begin);
         for gap in &mut self.gaps {
@@ -134,6 +140,7 @@ impl Shape {
             gap.end = gap.end.saturating_add(begin);
         }
         self.bytes.clear();
+        self.bytes.extend_from_slice(event);
         self.bytes.extend_from_slice(event);
     }
 
@@ -156,16 +163,23 @@ impl Shape {
     /// How many bytes of a stream, from the beginning of an event on, are events like the last one, and the length of their
     /// text.
     pub(super) fn events_of(&self, stream: &[u8]) -> (usize, u64) {
+        if self.begin == 0 || self.varying == 0 {
+            return (0, 0);
+        }
+        let event = self.bytes.len() >> 1;
         let (mut rest, mut text) = (stream, 0_u64);
-        if self.begin > 0 {
-            while !rest.is_empty()
-                && let Some(fit) = self.fit(0, self.varying, rest)
-                && let Some(tail) = self.bytes.get(fit.from..)
-                && let Some(behind) = fit.behind.strip_prefix(tail)
-            {
-                text = text.saturating_add(fit.text);
-                rest = behind;
-            }
+        let mut next = self.fit(event, self.varying, stream);
+        while let Some(fit) = next {
+            // Where another one follows, its beginning was compared together with the end of this one.
+            next = self.fit(fit.from.saturating_sub(event), self.varying, fit.behind);
+            let end = self.bytes.get(fit.from..).unwrap_or_default();
+            let behind = match next {
+                Some(_) => fit.behind.get(end.len()..),
+                None => fit.behind.strip_prefix(end),
+            };
+            let Some(behind) = behind else { break };
+            text = text.saturating_add(fit.text);
+            rest = behind;
         }
         (stream.len().saturating_sub(rest.len()), text)
     }

@@ -38,10 +38,13 @@ struct Known {
     holes: Vec<(HoleKind, usize)>,
     /// Where in `literals` begins what is behind the last hole.
     behind: usize,
+    /// Some of the holes are counts.
+    counts: bool,
 }
 
 impl Shapes {
-    /// What a whole document says that has a known shape, and the length of its text; `holes` are then its holes.
+    /// What a whole document says that has a known shape, and the length of its text; `holes` are then its counts, or all its
+    /// holes where it has none.
     pub(super) fn read(
         &self,
         format: UsageFormat,
@@ -78,6 +81,7 @@ impl Known {
             literals: Vec::new(),
             holes: Vec::with_capacity(holes.len()),
             behind: 0,
+            counts: holes.iter().any(|hole| hole.kind.counts()),
         };
         let mut from = 0;
         for hole in holes {
@@ -108,6 +112,9 @@ impl Known {
             let start = document.len().saturating_sub(rest.len());
             let used = kind.fill(rest, &mut text)?;
             (_, rest) = rest.split_at_checked(used)?;
+            if self.counts && !kind.counts() {
+                continue;
+            }
             let quote = usize::from(kind.is_quoted());
             let span = Span {
                 start: start.saturating_sub(quote) as u64,
