@@ -105,8 +105,12 @@ impl Stats {
     pub(super) fn count(&self, settlement: &Settlement) {
         let outcome = settlement.outcome;
         let charged = settlement.charged;
-        let add = |kind, amount| {
-            if let Some(id) = self.id(settlement, kind) {
+        let mut series = self.series.borrow_mut();
+        let Some(group) = entry(&mut series, group_position(settlement)) else {
+            return;
+        };
+        let mut add = |kind, amount| {
+            if let Some(id) = id(group, settlement, kind) {
                 abi::increment_metric(id, amount);
             }
         };
@@ -137,11 +141,11 @@ impl Stats {
         if settlement.shares_counters {
             add(Kind::SharedCounters, 1);
         }
-        if let Some(id) = self.id(settlement, Kind::Latency) {
+        if let Some(id) = id(group, settlement, Kind::Latency) {
             abi::record_metric(id, settlement.latency_ms);
         }
         if let Some(ttft) = settlement.ttft_ms
-            && let Some(id) = self.id(settlement, Kind::TimeToFirstToken)
+            && let Some(id) = id(group, settlement, Kind::TimeToFirstToken)
         {
             abi::record_metric(id, ttft);
         }
@@ -219,20 +223,19 @@ impl Stats {
             abi::increment_metric(id, errors.into());
         }
     }
+}
 
-    fn id(&self, settlement: &Settlement, kind: Kind) -> Option<u32> {
-        let by_model = matches!(kind, Kind::Cost | Kind::Requests(_) | Kind::Tokens(_));
-        let group = group_position(settlement);
-        let model = if by_model {
-            settlement.model_index()
-        } else {
-            0
-        };
-        let mut series = self.series.borrow_mut();
-        *entry(entry(&mut series, group)?, model)?
-            .get_mut(kind.position())?
-            .get_or_insert_with(|| define(settlement, kind))
-    }
+/// The number of a stat of a settlement's group, whose series these are.
+fn id(group: &mut Vec<Series>, settlement: &Settlement, kind: Kind) -> Option<u32> {
+    let by_model = matches!(kind, Kind::Cost | Kind::Requests(_) | Kind::Tokens(_));
+    let model = if by_model {
+        settlement.model_index()
+    } else {
+        0
+    };
+    *entry(group, model)?
+        .get_mut(kind.position())?
+        .get_or_insert_with(|| define(settlement, kind))
 }
 
 fn define_limit(counter: &Counter, limit: &Limit, of: (usize, usize)) -> Gauge {
