@@ -114,15 +114,13 @@ impl Event<'_> {
         let mut line = Writer::with_capacity(640);
         // Names of members, and what stands between them, come in pieces that are as long as they can be.
         line.piece("{\"time\":\"").ascii(&self.time.rfc3339());
-        line.piece("\",\"consumer_group\":");
-        line.quoted_or_null(self.consumer_group);
-        line.piece(",\"consumer\":").quoted_or_null(self.consumer);
-        line.piece(",\"key_id\":");
-        line.quoted_or_null(self.key_id);
-        line.piece(",\"provider\":").quoted_or_null(self.provider);
-        line.piece(",\"endpoint\":").quoted_or_null(self.endpoint);
         let model = self.models.first().map(|model| shortened(model));
-        line.piece(",\"model\":").quoted_or_null(model);
+        line.text_behind("\",\"consumer_group\":", self.consumer_group)
+            .text_behind(",\"consumer\":", self.consumer)
+            .text_behind(",\"key_id\":", self.key_id)
+            .text_behind(",\"provider\":", self.provider)
+            .text_behind(",\"endpoint\":", self.endpoint)
+            .text_behind(",\"model\":", model);
         if self.models.len() > 1 {
             line.key("models").open('[');
             for model in self.models {
@@ -130,46 +128,57 @@ impl Event<'_> {
             }
             line.close(']');
         }
-        line.piece(",\"status\":").count(self.status.into());
-        let word = |value| if value { "true" } else { "false" };
-        line.piece(",\"stream\":").piece(word(self.stream));
-        line.piece(",\"estimated\":").piece(word(self.estimated));
-        line.piece(",\"cost_usd\":");
+        line.count_behind(",\"status\":", self.status.into());
+        line.piece(match (self.stream, self.estimated) {
+            (false, false) => ",\"stream\":false,\"estimated\":false,\"cost_usd\":",
+            (false, true) => ",\"stream\":false,\"estimated\":true,\"cost_usd\":",
+            (true, false) => ",\"stream\":true,\"estimated\":false,\"cost_usd\":",
+            (true, true) => ",\"stream\":true,\"estimated\":true,\"cost_usd\":",
+        });
         match self.usage.cost {
-            0 => line.piece("0"),
+            0 => line.count(0),
             cost => line.piece(&usd(cost)),
         };
-        line.piece(",\"latency_ms\":");
-        line.count(self.latency_ms).piece(",\"ttft_ms\":");
+        line.count_behind(",\"latency_ms\":", self.latency_ms);
         match self.ttft_ms {
-            Some(ttft) => line.count(ttft),
-            None => line.quoted_or_null(None),
+            Some(ttft) => line.count_behind(",\"ttft_ms\":", ttft),
+            None => line.piece(",\"ttft_ms\":null"),
         };
-        line.piece(",\"policies\":");
-        write_policies(self.policies, self.answer_policies, &mut line);
-        line.piece(",\"features\":").open('[');
-        for feature in self.features {
-            line.string(feature);
+        if self.policies.is_empty() && self.answer_policies.is_empty() && self.features.is_empty() {
+            line.piece(",\"policies\":[],\"features\":[],\"result\":\"");
+        } else {
+            self.write_remarks(&mut line);
         }
-        line.piece("],\"result\":\"");
-        line.piece(self.result.name()).piece("\",\"reason\":");
-        line.quoted_or_null(self.reason);
+        line.piece(self.result.name());
+        line.text_behind("\",\"reason\":", self.reason);
         if self.detail.is_some() {
-            line.piece(",\"detail\":").quoted_or_null(self.detail);
+            line.text_behind(",\"detail\":", self.detail);
         }
         if !self.alerts.is_empty() {
             self.write_alerts(&mut line);
         }
         let usage = self.usage;
-        line.piece(",\"usage\":{\"prompt_tokens\":");
-        line.count(usage.prompt).piece(",\"completion_tokens\":");
-        line.count(usage.completion).piece(",\"total_tokens\":");
-        line.count(usage.total).piece(",\"cached_tokens\":");
-        line.count(usage.cached).piece(",\"reasoning_tokens\":");
-        line.count(usage.reasoning).piece("}}");
+        line.count_behind(",\"usage\":{\"prompt_tokens\":", usage.prompt)
+            .count_behind(",\"completion_tokens\":", usage.completion)
+            .count_behind(",\"total_tokens\":", usage.total)
+            .count_behind(",\"cached_tokens\":", usage.cached)
+            .count_behind(",\"reasoning_tokens\":", usage.reasoning)
+            .piece("}}");
         line.into_bytes()
     }
 
+    #[cold]
+    fn write_remarks(&self, line: &mut Writer) {
+        line.piece(",\"policies\":");
+        write_policies(self.policies, self.answer_policies, line);
+        line.piece(",\"features\":").open('[');
+        for feature in self.features {
+            line.string(feature);
+        }
+        line.piece("],\"result\":\"");
+    }
+
+    #[cold]
     fn write_alerts(&self, line: &mut Writer) {
         line.key("alerts").open('[');
         for Alert { fired, crossed } in self.alerts {

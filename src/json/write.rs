@@ -97,6 +97,19 @@ impl Writer {
         }
     }
 
+    /// A piece, and what [`Self::quoted_or_null`] puts behind it.
+    // In one place, as for `ascii`; so is the next.
+    #[inline(never)]
+    pub fn text_behind(&mut self, piece: &str, value: Option<&str>) -> &mut Self {
+        self.piece(piece).quoted_or_null(value)
+    }
+
+    /// A piece, and a whole number behind it.
+    #[inline(never)]
+    pub fn count_behind(&mut self, piece: &str, value: u64) -> &mut Self {
+        self.piece(piece).count(value)
+    }
+
     /// A whole number, likewise.
     pub fn count(&mut self, value: u64) -> &mut Self {
         push_decimal(&mut self.0, value);
