@@ -43,8 +43,7 @@ pub fn tell(
     elapsed_ms: u64,
     edits: &mut HeaderEdits,
 ) {
-    let requests = tightest(standings, |unit| unit == Unit::Requests);
-    let tokens = tightest(standings, Unit::is_tokens);
+    let (requests, tokens) = tightest(standings);
     for family in families {
         match family {
             HeaderFamily::Ietf => ietf(counters, standings, elapsed_ms, edits),
@@ -52,8 +51,8 @@ pub fn tell(
                 for (names, standing) in [(OPENAI_REQUESTS, requests), (OPENAI_TOKENS, tokens)] {
                     let Some(standing) = standing else { continue };
                     let [limit, remaining, reset] = names;
-                    edits.set_to(limit, |text| push_decimal(text, standing.limit.quota));
-                    edits.set_to(remaining, |text| push_decimal(text, standing.remaining));
+                    number(edits, limit, standing.limit.quota);
+                    number(edits, remaining, standing.remaining);
                     let after = standing.clear_ms.saturating_sub(elapsed_ms);
                     edits.set_to(reset, |text| push_duration(text, after));
                 }
@@ -62,30 +61,44 @@ pub fn tell(
                 let Some(standing) = requests.or(tokens) else {
                     continue;
                 };
-                let reset = reset_seconds(standing, elapsed_ms);
-                edits.set_to("ratelimit-limit", |text| {
-                    push_decimal(text, standing.limit.quota);
-                });
-                edits.set_to("ratelimit-remaining", |text| {
-                    push_decimal(text, standing.remaining);
-                });
-                edits.set_to("ratelimit-reset", |text| push_decimal(text, reset));
+                number(edits, "ratelimit-limit", standing.limit.quota);
+                number(edits, "ratelimit-remaining", standing.remaining);
+                number(
+                    edits,
+                    "ratelimit-reset",
+                    reset_seconds(standing, elapsed_ms),
+                );
             }
         }
     }
 }
 
-/// The limit with the least remaining fraction among those of a unit.
-fn tightest(standings: &[Standing], of: impl Fn(Unit) -> bool) -> Option<&Standing> {
+/// Puts a number in.
+// In one place: there are half a dozen of them.
+#[inline(never)]
+fn number(edits: &mut HeaderEdits, name: &'static str, value: u64) {
+    edits.set_to(name, |text| push_decimal(text, value));
+}
+
+/// The limits with the least remaining fraction: among those of requests, and those of tokens.
+fn tightest(standings: &[Standing]) -> (Option<&Standing>, Option<&Standing>) {
     // a/b < c/d as a·d < c·b, in integers, which have room for that; a quota of 0 has nothing left.
     let product = |a: u64, b: u64| u128::from(a).wrapping_mul(b.max(1).into());
-    let fraction = |a: &Standing, b: &Standing| {
-        product(a.remaining, b.limit.quota).cmp(&product(b.remaining, a.limit.quota))
-    };
-    standings
-        .iter()
-        .filter(|standing| of(standing.limit.unit))
-        .min_by(|a, b| fraction(a, b))
+    let (mut requests, mut tokens) = (None, None);
+    for standing in standings {
+        let tightest: &mut Option<&Standing> = match standing.limit.unit {
+            Unit::Requests => &mut requests,
+            unit if unit.is_tokens() => &mut tokens,
+            _ => continue,
+        };
+        if tightest.is_none_or(|least| {
+            product(standing.remaining, least.limit.quota)
+                < product(least.remaining, standing.limit.quota)
+        }) {
+            *tightest = Some(standing);
+        }
+    }
+    (requests, tokens)
 }
 
 /// Whole seconds until one more would pass, rounded up; what never passes is said to take a window.
