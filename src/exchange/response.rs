@@ -35,7 +35,8 @@ impl Exchange {
         // Who is charged, and two families of rate-limit headers.
         let mut step = ResponseStep {
             edits: HeaderEdits::with_capacity(12),
-            ..ResponseStep::default()
+            reply: None,
+            hold: false,
         };
         match self.state {
             State::Passed => {}
