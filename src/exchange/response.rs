@@ -90,13 +90,7 @@ impl Exchange {
                 .is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"));
             let strip = self.asked.usage && !encoded;
             let content_type = headers.first("content-type");
-            // It is large, and so not moved.
-            let mut reader = Box::new(Reader::new(
-                call.endpoint.usage,
-                self.status,
-                content_type,
-                strip,
-            ));
+            let mut reader = Reader::new(call.endpoint.usage, self.status, content_type, strip);
             reader.recall(Rc::clone(&self.worker.shapes));
             for (name, value) in headers.iter() {
                 reader.header(name, value);

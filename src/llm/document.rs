@@ -4,7 +4,7 @@
 //! that matter every event has that key. Knows nothing of how documents are told apart, nor of any API's names.
 
 use super::place::Place;
-use super::shape::{HoleKind, Shape};
+use super::shape::Shape;
 use super::shapes::Shapes;
 use super::usage::{Count, Usage, UsageFormat};
 use super::walk::{Chunk, End, Walk};
@@ -33,17 +33,20 @@ pub(crate) struct Documents {
 }
 
 impl Documents {
-    pub(crate) fn new(format: UsageFormat) -> Self {
-        Self {
-            scanner: Scanner::new(),
-            refused: false,
-            len: 0,
-            text: 0,
-            walk: Walk::new(format),
-            shape: Shape::default(),
-            chunk: Chunk::default(),
-            shapes: None,
-        }
+    pub(crate) const NEW: Self = Self {
+        scanner: Scanner::new(),
+        refused: false,
+        len: 0,
+        text: 0,
+        walk: Walk::NEW,
+        shape: Shape::NEW,
+        chunk: Chunk::NONE,
+        shapes: None,
+    };
+
+    /// Has what counts in this format count.
+    pub(crate) fn expect(&mut self, format: UsageFormat) {
+        self.walk.expect(format);
     }
 
     /// Has documents of a shape that is known from other answers not read.
@@ -106,17 +109,10 @@ impl Documents {
             return false;
         };
         let Walk { counts, holes, .. } = &mut self.walk;
-        let Some((chunk, text)) = shapes.read(counts.format(), document, holes) else {
+        let Some((chunk, text)) = shapes.read(document, counts, holes) else {
             holes.clear();
             return false;
         };
-        for hole in holes.iter() {
-            if let HoleKind::Count(count) = hole.kind
-                && let Some(number) = hole.of(document)
-            {
-                counts.state(count, number);
-            }
-        }
         self.walk.chunk = chunk;
         self.walk.text = text;
         self.len = document.len() as u64;
@@ -141,9 +137,10 @@ impl Documents {
 
     /// Keeps it for the next document of this answer. One that counts is followed by none that counts the same.
     fn learn(&mut self, document: &[u8]) {
-        if !self.walk.holes.iter().any(|hole| hole.kind.counts()) {
+        let holes = &self.walk.holes;
+        if !holes.is_empty() && !holes.iter().any(|hole| hole.kind.counts()) {
             self.chunk = self.walk.chunk;
-            self.shape.learn(document, &self.walk.holes);
+            self.shape.learn(document, holes);
         }
     }
 

@@ -54,12 +54,6 @@ impl Hole {
         let end = self.span.end.checked_sub(quote)?;
         Some((start.try_into().ok()?, end.try_into().ok()?))
     }
-
-    /// What fills it in a document, without the quotes.
-    pub(super) fn of<'a>(&self, document: &'a [u8]) -> Option<&'a [u8]> {
-        let (start, end) = self.inside()?;
-        document.get(start..end)
-    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -96,6 +90,14 @@ impl HoleKind {
 }
 
 impl Shape {
+    pub(super) const NEW: Self = Self {
+        bytes: Vec::new(),
+        begin: 0,
+        end: 0,
+        gaps: Vec::new(),
+        varying: 0,
+    };
+
     /// Learns the shape of a document, given whole, and its values in their order, at most [`MAX_HOLES`].
     pub(super) fn learn(&mut self, document: &[u8], holes: &[Hole]) {
         self.bytes.clear();
@@ -150,7 +152,8 @@ impl Shape {
             return None;
         }
         for gaps in [self.varying, u64::MAX] {
-            if let Some(fit) = self.fit(self.begin, gaps, document)
+            let mut fit = self.fit_from(self.begin, document);
+            if self.fit(gaps, &mut fit).is_some()
                 && Some(fit.behind) == self.bytes.get(fit.from..self.end)
             {
                 self.varying = fit.varying;
@@ -168,45 +171,54 @@ impl Shape {
         }
         let event = self.bytes.len() >> 1;
         let (mut rest, mut text) = (stream, 0_u64);
-        let mut next = self.fit(event, self.varying, stream);
-        while let Some(fit) = next {
-            // Where another one follows, its beginning was compared together with the end of this one.
-            next = self.fit(fit.from.saturating_sub(event), self.varying, fit.behind);
-            let end = self.bytes.get(fit.from..).unwrap_or_default();
-            let behind = match next {
-                Some(_) => fit.behind.get(end.len()..),
-                None => fit.behind.strip_prefix(end),
+        let mut fit = self.fit_from(event, stream);
+        let mut fits = self.fit(self.varying, &mut fit);
+        while fits.is_some() {
+            let Fit {
+                behind,
+                from,
+                text: with_this,
+                ..
+            } = fit;
+            // Where another one follows, its beginning is compared together with the end of this one.
+            fit.from = from.saturating_sub(event);
+            fits = self.fit(self.varying, &mut fit);
+            let end = self.bytes.get(from..).unwrap_or_default();
+            let behind = match fits {
+                Some(()) => behind.get(end.len()..),
+                None => behind.strip_prefix(end),
             };
             let Some(behind) = behind else { break };
-            text = text.saturating_add(fit.text);
-            rest = behind;
+            (rest, text) = (behind, with_this);
         }
         (stream.len().saturating_sub(rest.len()), text)
     }
 
-    /// Compares with what is kept from `from` on how others begin, up to the end of the last of those gaps, in which they may
-    /// differ.
-    fn fit<'a>(&self, from: usize, mut gaps: u64, others: &'a [u8]) -> Option<Fit<'a>> {
-        let mut fit = Fit {
+    fn fit_from<'a>(&self, from: usize, others: &'a [u8]) -> Fit<'a> {
+        Fit {
             behind: others,
             from,
             text: 0,
             varying: self.varying,
-        };
+        }
+    }
+
+    /// Compares on, up to the end of the last of those gaps, in which others may differ.
+    fn fit(&self, mut gaps: u64, fit: &mut Fit<'_>) -> Option<()> {
         while let Some(gap) = self.gaps.get(gaps.trailing_zeros() as usize) {
             let bit = gaps & gaps.wrapping_neg();
             gaps &= !bit;
             let literal = self.bytes.get(fit.from..gap.start)?;
-            fit.behind = fit.behind.strip_prefix(literal)?;
-            let used = gap.kind.fill(fit.behind, &mut fit.text)?;
-            let (filling, behind) = fit.behind.split_at_checked(used)?;
+            let rest = fit.behind.strip_prefix(literal)?;
+            let used = gap.kind.fill(rest, &mut fit.text)?;
+            let (filling, behind) = rest.split_at_checked(used)?;
             if self.varying & bit == 0 && filling != self.bytes.get(gap.start..gap.end)? {
                 fit.varying |= bit;
             }
             fit.behind = behind;
             fit.from = gap.end;
         }
-        Some(fit)
+        Some(())
     }
 }
 

@@ -5,7 +5,7 @@
 //! what stands between them, so no text of an answer outlives it. Knows no API.
 
 use super::shape::{Hole, HoleKind};
-use super::usage::UsageFormat;
+use super::usage::{Counts, UsageFormat};
 use super::walk::Chunk;
 use crate::json::Span;
 use std::cell::RefCell;
@@ -43,19 +43,20 @@ struct Known {
 }
 
 impl Shapes {
-    /// What a whole document says that has a known shape, and the length of its text; `holes` are then its counts, or all its
-    /// holes where it has none.
+    /// What a whole document says that has a known shape, and the length of its text. `counts` are then what it counts, or
+    /// `holes` its holes if it counts nothing.
     pub(super) fn read(
         &self,
-        format: UsageFormat,
         document: &[u8],
+        counts: &mut Counts,
         holes: &mut Vec<Hole>,
     ) -> Option<(Chunk, u64)> {
         let recent = self.0.borrow();
+        let format = counts.format();
         let mut known = recent.known.iter().filter(|known| known.format == format);
         known.find_map(|known| {
             holes.clear();
-            Some((known.chunk, known.text_of(document, holes)?))
+            Some((known.chunk, known.text_of(document, counts, holes)?))
         })
     }
 
@@ -96,33 +97,43 @@ impl Known {
         (known.literals.len() <= MAX_LEN).then_some(known)
     }
 
-    fn text_of(&self, document: &[u8], holes: &mut Vec<Hole>) -> Option<u64> {
+    fn text_of(&self, document: &[u8], counts: &mut Counts, holes: &mut Vec<Hole>) -> Option<u64> {
         let (mut literals, behind) = self.literals.split_at_checked(self.behind)?;
         // What is another document as a rule also ends otherwise.
         if !document.ends_with(behind) {
             return None;
         }
-        holes.reserve(self.holes.len());
+        if !self.counts {
+            holes.reserve(self.holes.len());
+        }
+        let mut stated = counts.clone();
         let mut rest = document;
         let mut text = 0;
         for (kind, len) in &self.holes {
             let (literal, tail) = literals.split_at_checked(*len)?;
             literals = tail;
             rest = rest.strip_prefix(literal)?;
-            let start = document.len().saturating_sub(rest.len());
             let used = kind.fill(rest, &mut text)?;
-            (_, rest) = rest.split_at_checked(used)?;
-            if self.counts && !kind.counts() {
-                continue;
+            let (filling, behind) = rest.split_at_checked(used)?;
+            rest = behind;
+            if let HoleKind::Count(count) = kind {
+                stated.state(*count, filling);
+            } else if !self.counts {
+                let end = document.len().saturating_sub(rest.len());
+                let start = end.saturating_sub(filling.len());
+                let quote = usize::from(kind.is_quoted());
+                let span = Span {
+                    start: start.saturating_sub(quote) as u64,
+                    end: end.saturating_add(quote) as u64,
+                };
+                holes.push(Hole { span, kind: *kind });
             }
-            let quote = usize::from(kind.is_quoted());
-            let span = Span {
-                start: start.saturating_sub(quote) as u64,
-                end: start.saturating_add(used).saturating_add(quote) as u64,
-            };
-            holes.push(Hole { span, kind: *kind });
         }
-        (rest == behind).then_some(text)
+        if rest != behind {
+            return None;
+        }
+        *counts = stated;
+        Some(text)
     }
 }
 

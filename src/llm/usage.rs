@@ -89,18 +89,21 @@ pub(crate) enum Count {
 }
 
 /// The last usable value of each count.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Counts {
-    format: UsageFormat,
+    pub(super) format: UsageFormat,
+    /// Those that were stated, a bit each.
+    stated: u16,
     /// By [`Count`].
-    values: [Option<u64>; Count::Written as usize + 1],
+    values: [u64; Count::Written as usize + 1],
 }
 
 impl Counts {
-    pub(crate) fn new(format: UsageFormat) -> Self {
+    pub(crate) const fn new(format: UsageFormat) -> Self {
         Self {
             format,
-            values: [None; _],
+            stated: 0,
+            values: [0; _],
         }
     }
 
@@ -110,13 +113,17 @@ impl Counts {
 
     /// Takes a number as JSON writes it. One that cannot be a count leaves the value that stood.
     pub(crate) fn state(&mut self, count: Count, number: &[u8]) {
-        if let Some(value) = self.values.get_mut(count as usize) {
-            *value = count_of(number).or(*value);
+        if let Some(value) = self.values.get_mut(count as usize)
+            && let Some(number) = count_of(number)
+        {
+            *value = number;
+            self.stated |= 1 << count as u16;
         }
     }
 
     fn stated(&self, count: Count) -> Option<u64> {
-        self.values.get(count as usize).copied().flatten()
+        let value = self.values.get(count as usize)?;
+        (self.stated >> count as u16 & 1 == 1).then_some(*value)
     }
 
     /// What the counts amount to; `None` if neither input nor output nor a total was stated.

@@ -60,20 +60,35 @@ pub(super) struct Chunk {
     pub(super) other: bool,
 }
 
+impl Chunk {
+    pub(super) const NONE: Self = Self {
+        choices: false,
+        usage: false,
+        other: false,
+    };
+}
+
 impl Walk {
-    pub(super) fn new(format: UsageFormat) -> Self {
-        Self {
-            counts: Counts::new(format),
-            text: 0,
-            error: false,
-            list: false,
-            end: End::Open,
-            chunk: Chunk::default(),
-            wrapped: None,
-            ordinary: true,
-            holes: Vec::new(),
-            depth: 0,
-            places: [Place::Root(format); DEPTH],
+    /// At the beginning of an answer of which nothing counts.
+    pub(super) const NEW: Self = Self {
+        counts: Counts::new(UsageFormat::None),
+        text: 0,
+        error: false,
+        list: false,
+        end: End::Open,
+        chunk: Chunk::NONE,
+        wrapped: None,
+        ordinary: true,
+        holes: Vec::new(),
+        depth: 0,
+        places: [Place::Root(UsageFormat::None); DEPTH],
+    };
+
+    /// Has what counts in this format count.
+    pub(super) fn expect(&mut self, format: UsageFormat) {
+        self.counts.format = format;
+        if let Some(root) = self.places.first_mut() {
+            *root = Place::Root(format);
         }
     }
 

@@ -60,6 +60,13 @@ enum Body {
 }
 
 impl Reader {
+    const NEW: Self = Self {
+        body: Body::Opaque,
+        documents: Documents::NEW,
+        stream: false,
+        strip: None,
+    };
+
     /// For an answer with this status and content type, to a request in `format`.
     /// `strip_usage_chunk`: usage was asked for in the client's name, who is not to see the chunk that a
     /// chat stream then has more. `"usage":null` in its other chunks stays.
@@ -68,15 +75,19 @@ impl Reader {
         status: u16,
         content_type: Option<&[u8]>,
         strip_usage_chunk: bool,
-    ) -> Self {
+    ) -> Box<Self> {
+        // It is large, and so not moved.
+        let mut reader = Box::new(Self::NEW);
         let (body, stream) = Body::of(content_type.unwrap_or_default());
-        let readable = (200..300).contains(&status) && format != UsageFormat::None;
-        Self {
-            body: if readable { body } else { Body::Opaque },
-            documents: Documents::new(format),
-            stream,
-            strip: (strip_usage_chunk && format == UsageFormat::OpenAi).then(Strip::default),
+        if (200..300).contains(&status) && format != UsageFormat::None {
+            reader.body = body;
         }
+        reader.documents.expect(format);
+        reader.stream = stream;
+        if strip_usage_chunk && format == UsageFormat::OpenAi {
+            reader.strip = Some(Strip::default());
+        }
+        reader
     }
 
     /// Has documents of a shape that is known from other answers not read.
