@@ -121,52 +121,69 @@ impl Counts {
         }
     }
 
-    fn stated(&self, count: Count) -> Option<u64> {
-        let value = self.values.get(count as usize)?;
-        (self.stated >> count as u16 & 1 == 1).then_some(*value)
+    /// What was stated of a count; 0 if nothing was.
+    fn value(&self, count: Count) -> u64 {
+        self.values.get(count as usize).copied().unwrap_or(0)
     }
 
     /// What the counts amount to; `None` if neither input nor output nor a total was stated.
     pub(crate) fn usage(&self) -> Option<Usage> {
-        let [read, write] = [Count::CacheRead, Count::CacheWrite].map(|count| self.stated(count));
-        let input = self.stated(Count::Input);
-        let input = if self.format.input_excludes_cache() {
-            sum(sum(input, read), write)
+        // What was not stated is 0 in all sums: whether anything was is told by the bits. So few counts below `MAX_COUNT` fit.
+        let stated = |counts: u16| self.stated & counts != 0;
+        let [read, write] = [Count::CacheRead, Count::CacheWrite].map(|count| self.value(count));
+        let excluded = self.format.input_excludes_cache();
+        let cache = if excluded {
+            read.wrapping_add(write)
         } else {
-            input
+            0
         };
-        let prompt = sum(self.stated(Count::Prompt), self.stated(Count::ToolPrompt));
-        let prompt_tokens = first(first(prompt, input), self.stated(Count::BilledPrompt));
+        let input = self.value(Count::Input).wrapping_add(cache);
+        let prompt = (self.value(Count::Prompt)).wrapping_add(self.value(Count::ToolPrompt));
+        let prompt = first(first(prompt, input), self.value(Count::BilledPrompt));
+        let has_prompt = stated(PROMPT) || excluded && stated(CACHE);
 
-        let thoughts = self.stated(Count::Thoughts);
-        let completion = sum(self.stated(Count::Completion), thoughts);
-        let completion = first(completion, self.stated(Count::Output));
-        let completion = first(completion, self.stated(Count::BilledCompletion));
-        let reasoning = self.stated(Count::Reasoning);
+        let thoughts = self.value(Count::Thoughts);
+        let completion = self.value(Count::Completion).wrapping_add(thoughts);
+        let completion = first(completion, self.value(Count::Output));
+        let completion = first(completion, self.value(Count::BilledCompletion));
+        let has_completion = stated(COMPLETION);
+        let reasoning = self.value(Count::Reasoning);
+        let has_reasoning = stated(const { bits(&[Count::Reasoning]) });
 
         // xAI counts reasoning beside the completion, under the very names that elsewhere make it a
         // part of it; only its total tells.
-        let total = self.stated(Count::Total);
-        let parts = sum(prompt_tokens, completion);
-        let beside = sum(parts, reasoning) == total && total != parts;
-        let completion_tokens = if beside {
-            sum(completion, reasoning)
+        let total = self.value(Count::Total);
+        let has_total = stated(const { bits(&[Count::Total]) });
+        let parts = prompt.wrapping_add(completion);
+        let has_parts = has_prompt || has_completion;
+        let beside = has_total
+            && (has_parts || has_reasoning)
+            && parts.wrapping_add(reasoning) == total
+            && !(has_parts && total == parts);
+        let (completion, has_completion) = if beside {
+            (
+                completion.wrapping_add(reasoning),
+                has_completion || has_reasoning,
+            )
         } else {
-            completion
+            (completion, has_completion)
         };
 
-        // A total may count more than its parts name; one that counts less is wrong.
-        let total_tokens = total.max(sum(prompt_tokens, completion_tokens));
-        total_tokens.is_some().then_some(Usage {
-            prompt_tokens,
-            completion_tokens,
-            total_tokens,
-            cached_tokens: first(
-                first(self.stated(Count::Cached), read),
-                self.stated(Count::CacheHit),
-            ),
-            cache_write_tokens: first(self.stated(Count::Written), write),
-            reasoning_tokens: reasoning.or(thoughts),
+        (has_total || has_prompt || has_completion).then_some(Usage {
+            prompt_tokens: has_prompt.then_some(prompt),
+            completion_tokens: has_completion.then_some(completion),
+            // A total may count more than its parts name; one that counts less is wrong.
+            total_tokens: Some(total.max(prompt.wrapping_add(completion))),
+            cached_tokens: stated(CACHED).then_some(first(
+                first(self.value(Count::Cached), read),
+                self.value(Count::CacheHit),
+            )),
+            cache_write_tokens: stated(WRITTEN).then_some(first(self.value(Count::Written), write)),
+            reasoning_tokens: stated(REASONING).then_some(if has_reasoning {
+                reasoning
+            } else {
+                thoughts
+            }),
             billed: self.billed(),
         })
     }
@@ -176,25 +193,41 @@ impl Counts {
     /// Zeros alone are left over by who does not use the field.
     fn billed(&self) -> Option<[u64; 2]> {
         let billed = [Count::BilledPrompt, Count::BilledCompletion];
-        let billed = billed.map(|count| self.stated(count).unwrap_or(0));
+        let billed = billed.map(|count| self.value(count));
         (self.format == UsageFormat::Cohere && billed != [0, 0]).then_some(billed)
     }
 }
 
-/// The sum of those that are there.
-fn sum(a: Option<u64>, b: Option<u64>) -> Option<u64> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.saturating_add(b)),
-        (a, b) => a.or(b),
+// Counts of which one is enough, a bit each.
+const CACHE: u16 = bits(&[Count::CacheRead, Count::CacheWrite]);
+const CACHED: u16 = bits(&[Count::CacheHit, Count::CacheRead, Count::Cached]);
+const COMPLETION: u16 = bits(&[
+    Count::BilledCompletion,
+    Count::Completion,
+    Count::Output,
+    Count::Thoughts,
+]);
+const PROMPT: u16 = bits(&[
+    Count::BilledPrompt,
+    Count::Input,
+    Count::Prompt,
+    Count::ToolPrompt,
+]);
+const REASONING: u16 = bits(&[Count::Reasoning, Count::Thoughts]);
+const WRITTEN: u16 = bits(&[Count::CacheWrite, Count::Written]);
+
+const fn bits(mut counts: &[Count]) -> u16 {
+    let mut bits = 0;
+    while let [count, rest @ ..] = counts {
+        bits |= 1 << *count as u16;
+        counts = rest;
     }
+    bits
 }
 
 /// The first that is not 0: some gateways write several spellings and leave those they do not use at 0.
-fn first(a: Option<u64>, b: Option<u64>) -> Option<u64> {
-    match a {
-        None | Some(0) => b.or(a),
-        a => a,
-    }
+const fn first(a: u64, b: u64) -> u64 {
+    if a == 0 { b } else { a }
 }
 
 /// Larger counts are nonsense, and must not be charged to anybody.
