@@ -7,6 +7,7 @@ mod document;
 pub mod endpoint;
 mod event_stream;
 pub mod models;
+mod number;
 mod place;
 pub mod request;
 pub mod response;
