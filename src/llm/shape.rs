@@ -180,10 +180,14 @@ impl Shape {
                 text: with_this,
                 ..
             } = fit;
+            let end = self.bytes.get(from..).unwrap_or_default();
             // Where another one follows, its beginning is compared together with the end of this one.
             fit.from = from.saturating_sub(event);
-            fits = self.fit(self.varying, &mut fit);
-            let end = self.bytes.get(from..).unwrap_or_default();
+            fits = if behind.len() > end.len() {
+                self.fit(self.varying, &mut fit)
+            } else {
+                None
+            };
             let behind = match fits {
                 Some(()) => behind.get(end.len()..),
                 None => behind.strip_prefix(end),
