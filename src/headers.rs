@@ -19,14 +19,23 @@ impl<'a> Headers<'a> {
 
     /// Whether a field of this name came.
     pub fn has(self, name: &[u8]) -> bool {
-        self.names & bit(name) != 0 && self.fields.iter().any(|(n, _)| *n == name)
+        self.names & bit(name) != 0 && self.find(name).is_some()
     }
 
     /// The first value of a field.
     #[expect(clippy::inline_always, reason = "see `bit`")]
     #[inline(always)]
     pub fn first(self, name: &str) -> Option<&'a [u8]> {
-        self.all(name).next()
+        let name = name.as_bytes();
+        if self.names & bit(name) == 0 {
+            return None;
+        }
+        self.find(name)
+    }
+
+    fn find(self, name: &[u8]) -> Option<&'a [u8]> {
+        let mut fields = self.fields.iter();
+        fields.find(|(n, _)| *n == name).map(|(_, value)| *value)
     }
 
     /// Every value of a field that came more than once.
