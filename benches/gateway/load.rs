@@ -114,7 +114,7 @@ impl Bench {
         names: &[&str],
         same: &str,
         size: usize,
-        stream: bool,
+        stream: Stream,
         rounds: Rounds,
     ) -> Vec<Cost> {
         let script = self.script(size, stream);
@@ -140,7 +140,7 @@ impl Bench {
 
     /// Sends so many small requests at least, and says how many.
     pub(crate) fn send(&self, name: &str, requests: f64) -> f64 {
-        let script = self.script(200, false);
+        let script = self.script(200, Stream::None);
         let mut sent = 0.0;
         while sent < requests {
             sent += self.load(name, &script, 10).requests;
@@ -150,14 +150,14 @@ impl Bench {
 
     /// Nanoseconds of CPU that one worker took until it had answered its first request.
     pub(crate) fn first_answer(&self, name: &str) -> f64 {
-        self.script(200, false);
+        self.script(200, Stream::None);
         let answer = self.ask(name);
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         self.cpu_of("wrk:worker_0")
     }
 
     /// What wrk is to send.
-    fn script(&self, size: usize, stream: bool) -> PathBuf {
+    fn script(&self, size: usize, stream: Stream) -> PathBuf {
         let script = self.folder.join("request.lua");
         fs::write(self.folder.join("body"), body(size, stream)).unwrap();
         fs::write(
@@ -272,10 +272,22 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values[values.len() / 2]
 }
 
+/// Whether the answer is to be a stream, and whether the client asks for its usage. If not, the filter does.
+#[derive(Clone, Copy)]
+pub(crate) enum Stream {
+    None,
+    Plain,
+    WithUsage,
+}
+
 /// A chat request of about so many bytes, with escapes and characters beyond ASCII; the model stands behind the prompt.
-fn body(size: usize, stream: bool) -> String {
+fn body(size: usize, stream: Stream) -> String {
     let head = r#"{"messages":[{"role":"system","content":"You are a helpful assistant."},{"role":"user","content":""#;
-    let stream = if stream { r#","stream":true"# } else { "" };
+    let stream = match stream {
+        Stream::None => "",
+        Stream::Plain => r#","stream":true"#,
+        Stream::WithUsage => r#","stream":true,"stream_options":{"include_usage":true}"#,
+    };
     let tail =
         format!(r#""}}],"model":"gpt-4o-mini","temperature":0.7,"max_tokens":256{stream}}}"#);
     let unit = "Translate this: \\\"the quick brown fox\\\" jumps over the lazy dog.\\nLine two \u{2013} caf\u{e9}. ";

@@ -22,7 +22,7 @@ mod service;
 mod upstream;
 
 use contenders::{Contender, OURS, SAME_WORK, SAME_WORK_ASKING, crowded, policy, policy_with};
-use load::{Bench, Programs, Rounds};
+use load::{Bench, Programs, Rounds, Stream};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::net::TcpListener;
@@ -88,13 +88,14 @@ fn main() {
 /// All contenders, with requests and answers of several kinds.
 fn same_work(programs: &Programs, rounds: Rounds, quick: bool) -> String {
     let mut kinds = vec![
-        ("200 B", 200, false),
-        ("16 KB", 16 << 10, false),
-        ("256 KB", 256 << 10, false),
-        ("SSE answer", 200, true),
+        ("200 B", 200, Stream::None),
+        ("16 KB", 16 << 10, Stream::None),
+        ("256 KB", 256 << 10, Stream::None),
+        ("SSE answer", 200, Stream::Plain),
     ];
     if !quick {
-        kinds.push(("900 KB", 900 << 10, false));
+        kinds.push(("SSE, usage asked for", 200, Stream::WithUsage));
+        kinds.push(("900 KB", 900 << 10, Stream::None));
     }
     let standard = policy_with(101, "rate_limit_headers", json!(["standard"]));
     let ours = [
@@ -144,7 +145,7 @@ fn rate_limit_service(programs: &Programs, rounds: Rounds, _: bool) -> String {
         | | CPU us | calls per request | times |\n|---|---|---|---|\n"
         .to_owned();
     for pair in [[SAME_WORK_ASKING, ASKING], [OURS, LEASED]] {
-        let costs = bench.measure(&pair, pair[0], 200, false, rounds);
+        let costs = bench.measure(&pair, pair[0], 200, Stream::None, rounds);
         for (name, cost) in pair.iter().zip(costs) {
             let _ = writeln!(
                 table,
@@ -177,7 +178,7 @@ fn crowds(programs: &Programs, rounds: Rounds, quick: bool) -> String {
         let contenders = [Contender::Peer(SAME_WORK), Contender::Ours(OURS, policy)];
         let bench = Bench::start(programs, workers, &contenders, false);
         let worker = bench.first_answer(OURS);
-        let cost = bench.measure(&[SAME_WORK, OURS], SAME_WORK, 200, false, rounds)[1];
+        let cost = bench.measure(&[SAME_WORK, OURS], SAME_WORK, 200, Stream::None, rounds)[1];
         let of = if crowd {
             " of 10,000 consumers in 1,000 groups"
         } else {
