@@ -5,7 +5,8 @@ use std::convert::Infallible;
 use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{BranchHint, BranchHints, CodeSection, FunctionSection, Module, SectionId};
 use wasmparser::{
-    CodeSectionReader, FunctionBody, FunctionSectionReader, Parser, Payload, TypeRef,
+    CodeSectionReader, FunctionBody, FunctionSectionReader, ImportSectionReader, Parser, Payload,
+    TypeRef,
 };
 
 type Result<T> = std::result::Result<T, reencode::Error<Infallible>>;
@@ -20,12 +21,7 @@ pub(crate) fn arrange(wasm: &[u8], traffic: &Traffic) -> Result<Vec<u8>> {
     let (mut imports, mut bodies) = (0_u32, Vec::new());
     for payload in Parser::new(0).parse_all(wasm) {
         match payload? {
-            Payload::ImportSection(section) => {
-                for import in section {
-                    let function = matches!(import?.ty, TypeRef::Func(_));
-                    imports = imports.saturating_add(u32::from(function));
-                }
-            }
+            Payload::ImportSection(section) => imports = functions(section)?,
             Payload::CodeSectionEntry(body) => bodies.push(body),
             _ => {}
         }
@@ -56,6 +52,16 @@ pub(crate) fn arrange(wasm: &[u8], traffic: &Traffic) -> Result<Vec<u8>> {
     let mut module = Module::new();
     writer.parse_core_module(&mut module, Parser::new(0), wasm)?;
     Ok(module.finish())
+}
+
+/// How many functions are imported: they have the first numbers.
+pub(crate) fn functions(imports: ImportSectionReader<'_>) -> Result<u32> {
+    let mut count = 0_u32;
+    for import in imports {
+        let function = matches!(import?.ty, TypeRef::Func(_));
+        count = count.saturating_add(u32::from(function));
+    }
+    Ok(count)
 }
 
 struct Writer {

@@ -4,10 +4,10 @@
 //! of them, of ten bytes or so. Compilers for wasm make nothing else of a copy. So the module has a function that knows
 //! better, and that is what is called in place of all others.
 
+use crate::arrange::functions;
 use std::convert::Infallible;
 use wasm_encoder::reencode::{self, Reencode, utils};
 use wasm_encoder::{CodeSection, ExportSection, Instruction, Module};
-use wasmparser::TypeRef;
 use wasmparser::{ExportSectionReader, ExternalKind, FunctionBody, Operator, Parser, Payload};
 
 type Result<T> = std::result::Result<T, reencode::Error<Infallible>>;
@@ -20,12 +20,7 @@ pub(crate) fn called(wasm: &[u8]) -> Result<Vec<u8>> {
     let (mut imported, mut copy) = (0_u32, None);
     for payload in Parser::new(0).parse_all(wasm) {
         match payload? {
-            Payload::ImportSection(section) => {
-                for import in section {
-                    let function = matches!(import?.ty, TypeRef::Func(_));
-                    imported = imported.saturating_add(u32::from(function));
-                }
-            }
+            Payload::ImportSection(section) => imported = functions(section)?,
             Payload::ExportSection(section) => {
                 for export in section {
                     let export = export?;
