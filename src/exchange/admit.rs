@@ -8,7 +8,6 @@ use crate::config::{FailureMode, LimitService, Mode, ServiceDialect};
 use crate::limit::counter::{
     Check, Counter, Demand, Ending, Ledger, Over, Permit, Refused, Standing, Tokens,
 };
-use crate::limit::written::Remembering;
 use crate::limit::{Descriptor, Limit, SharedData, Unit, Window};
 use crate::llm::request::Rewrite;
 use crate::refusal::{Fired, Refusal};
@@ -162,10 +161,7 @@ impl Exchange {
     ) -> Result<(), Refusal> {
         self.standings_at = now;
         let mut ledger = Ledger {
-            shared: &mut Remembering {
-                shared,
-                written: &self.worker.written,
-            },
+            shared: &mut self.worker.remembering(shared),
             holds: &mut self.worker.holds.borrow_mut(),
             counters: &self.counters,
             clock: self.policy.clock(now),
@@ -359,10 +355,7 @@ impl Exchange {
     fn undo(&mut self, now: Timestamp, shared: &mut impl SharedData) {
         let permit: Permit = std::mem::take(&mut self.permit);
         let mut ledger = Ledger {
-            shared: &mut Remembering {
-                shared,
-                written: &self.worker.written,
-            },
+            shared: &mut self.worker.remembering(shared),
             holds: &mut self.worker.holds.borrow_mut(),
             counters: &self.counters,
             clock: self.policy.clock(now),

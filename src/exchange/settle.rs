@@ -6,7 +6,6 @@ use super::{Answer, Exchange, Inquiry, State};
 use crate::analytics::{Alert, Charged, Event, Outcome};
 use crate::limit::SharedData;
 use crate::limit::counter::{Crossed, Ending, Ledger, Tokens};
-use crate::limit::written::Remembering;
 use crate::llm::usage::Usage;
 use crate::policy::Group;
 use crate::service::Call;
@@ -117,10 +116,7 @@ impl Exchange {
                 Ending::Undone
             };
             let settled = Ledger {
-                shared: &mut Remembering {
-                    shared,
-                    written: &self.worker.written,
-                },
+                shared: &mut self.worker.remembering(shared),
                 holds: &mut self.worker.holds.borrow_mut(),
                 counters: &self.counters,
                 clock: self.policy.clock(now),
@@ -144,10 +140,7 @@ impl Exchange {
             let mut lengths = self.worker.lengths.borrow_mut();
             let model = model_label(&identity.group, &self.models);
             // What is written goes into the row of all writes.
-            let shared = &mut Remembering {
-                shared,
-                written: &self.worker.written,
-            };
+            let shared = &mut self.worker.remembering(shared);
             lengths.learn(&identity.group, model, each, shared);
         }
     }

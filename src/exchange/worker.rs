@@ -22,8 +22,8 @@ pub struct Worker {
     pub(super) targets: RefCell<Targets>,
     /// What its requests hold.
     pub(super) holds: RefCell<Holds>,
-    /// What it has written of counters.
-    pub(super) written: RefCell<Written>,
+    /// What it has written into shared data.
+    written: RefCell<Written>,
     /// How long answers are.
     pub(super) lengths: RefCell<Lengths>,
     /// What its answers looked like.
@@ -57,7 +57,7 @@ impl Worker {
             .renew(&mut self.remembering(shared), clock)
     }
 
-    /// Shared data, of which what this worker has written is remembered. All that is written goes through this.
+    /// Shared data, where what this worker writes of counters, leases and lengths is remembered: see [`Written`].
     pub(super) const fn remembering<'a, S>(&'a self, shared: &'a mut S) -> Remembering<'a, S> {
         Remembering {
             shared,
