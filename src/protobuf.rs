@@ -43,8 +43,17 @@ pub fn fields<'a>(mut rest: &'a [u8], take: &mut dyn FnMut(Field<'a>) -> Option<
     Some(())
 }
 
-/// Seven bits in a byte, the lowest first; the highest bit says that more follow.
+/// Most integers of our messages are tags, lengths and small numbers, of one byte.
 fn varint(rest: &mut &[u8]) -> Option<u64> {
+    if let Some((&byte @ ..0x80, after)) = rest.split_first() {
+        *rest = after;
+        return Some(byte.into());
+    }
+    long_varint(rest)
+}
+
+/// Seven bits in a byte, the lowest first; the highest bit says that more follow.
+fn long_varint(rest: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
         let (&byte, after) = rest.split_first()?;
@@ -57,16 +66,14 @@ fn varint(rest: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// Appends an integer; none is left out, as a zero in an `UInt64Value` may be.
+/// Appends an integer; none is left out, as a zero in an `UInt64Value` may be. The field's `number` is at most 15.
 pub fn put_integer(message: &mut Vec<u8>, number: u8, value: u64) {
-    put_varint(message, u64::from(number) << 3);
-    put_varint(message, value);
+    put_tagged(message, number << 3, value);
 }
 
-/// Appends a string or a message.
+/// Appends a string or a message. The field's `number` is at most 15.
 pub fn put_bytes(message: &mut Vec<u8>, number: u8, bytes: &[u8]) {
-    put_varint(message, u64::from(number) << 3 | 2);
-    put_varint(message, bytes.len() as u64);
+    put_tagged(message, number << 3 | 2, bytes.len() as u64);
     message.extend_from_slice(bytes);
 }
 
@@ -83,6 +90,16 @@ pub fn put_message(message: &mut Vec<u8>, number: u8, write: &mut dyn FnMut(&mut
         let mut prefix = Vec::new();
         put_varint(&mut prefix, len as u64);
         message.splice(at..start, prefix);
+    }
+}
+
+/// A tag and what stands first behind it, nearly always a byte each.
+fn put_tagged(message: &mut Vec<u8>, tag: u8, value: u64) {
+    if let Ok(short @ ..0x80) = u8::try_from(value) {
+        message.extend_from_slice(&[tag, short]);
+    } else {
+        message.push(tag);
+        put_varint(message, value);
     }
 }
 

@@ -120,11 +120,12 @@ impl Exchange {
             }
             _ => return Step::Wait,
         }
-        let State::Asking(pending) = std::mem::replace(&mut self.state, State::Start) else {
+        let State::Asking(mut pending) = std::mem::replace(&mut self.state, State::Start) else {
             return Step::Wait;
         };
+        let answers = std::mem::take(&mut pending.answers);
         let result = self
-            .heed(&pending, now, shared)
+            .heed(&pending, answers.into_iter().collect(), now, shared)
             .and_then(|()| self.release(pending.rewrite, pending.plain));
         self.step(result, now)
     }
@@ -228,10 +229,11 @@ impl Exchange {
         Some(Inquiry { calls, ask })
     }
 
-    /// Does what the service says, or what is to be done if it says nothing.
+    /// Does what the service says, or what is to be done if one of its `answers` is missing.
     fn heed(
         &mut self,
         pending: &Pending,
+        answers: Option<Vec<Vec<u8>>>,
         now: Timestamp,
         shared: &mut impl SharedData,
     ) -> Result<(), Refusal> {
@@ -242,7 +244,6 @@ impl Exchange {
             service,
             counters: &self.counters,
         };
-        let answers: Option<Vec<Vec<u8>>> = pending.answers.iter().cloned().collect();
         let verdict = answers.map_or(Verdict::Malformed, |answers| {
             question.read(&answers, &demand.tokens, &|_, _| 0, now)
         });

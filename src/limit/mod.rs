@@ -38,16 +38,28 @@ pub struct Limit {
 impl Limit {
     /// What configurations and answers call it: `requests_per_minute`, `tokens_per_90s`.
     pub fn name(&self) -> impl fmt::Display + use<> {
-        let Self { unit, window, .. } = *self;
-        fmt::from_fn(move |f| match window {
-            Window::InFlight => write!(f, "{unit}"),
-            Window::Total => write!(f, "{unit}_{window}"),
-            _ => write!(f, "{unit}_per_{window}"),
+        let limit = *self;
+        fmt::from_fn(move |f| {
+            let mut name = String::new();
+            limit.push_name(&mut name);
+            f.write_str(&name)
         })
     }
-}
 
-impl Limit {
+    /// Appends that, without what formatting takes: a request to a rate-limit service names every limit.
+    pub fn push_name(&self, text: &mut String) {
+        text.push_str(self.unit.name());
+        match self.window {
+            Window::InFlight => return,
+            Window::Total => text.push('_'),
+            _ => text.push_str("_per_"),
+        }
+        match self.window.name() {
+            Ok(name) => text.push_str(name),
+            Err(_) => text.push_str(&self.window.to_string()),
+        }
+    }
+
     /// Whether both count the same, over as long a time.
     pub fn same_count(&self, other: &Self) -> bool {
         self.unit == other.unit && self.window.seconds() == other.window.seconds()
@@ -86,16 +98,23 @@ pub enum Unit {
     Tokens,
 }
 
-impl fmt::Display for Unit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Unit {
+    /// What configurations and descriptors call it.
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::CompletionTokens => "completion_tokens",
             Self::ConcurrentRequests => "concurrent_requests",
             Self::Cost => "budget",
             Self::PromptTokens => "prompt_tokens",
             Self::Requests => "requests",
             Self::Tokens => "tokens",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -130,20 +149,28 @@ impl Window {
             Self::Week => 7 * 86_400,
         }
     }
+
+    /// Its name, or how many seconds it has where it has none.
+    const fn name(self) -> Result<&'static str, u32> {
+        Ok(match self {
+            Self::Day => "day",
+            Self::Fixed(1) | Self::Sliding(1) => "second",
+            Self::Fixed(60) | Self::Sliding(60) => "minute",
+            Self::Fixed(3600) | Self::Sliding(3600) => "hour",
+            Self::Fixed(seconds) | Self::Sliding(seconds) => return Err(seconds),
+            Self::InFlight => "flight",
+            Self::Month => "month",
+            Self::Total => "total",
+            Self::Week => "week",
+        })
+    }
 }
 
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Day => f.write_str("day"),
-            Self::Fixed(1) | Self::Sliding(1) => f.write_str("second"),
-            Self::Fixed(60) | Self::Sliding(60) => f.write_str("minute"),
-            Self::Fixed(3600) | Self::Sliding(3600) => f.write_str("hour"),
-            Self::Fixed(seconds) | Self::Sliding(seconds) => write!(f, "{seconds}s"),
-            Self::InFlight => f.write_str("flight"),
-            Self::Month => f.write_str("month"),
-            Self::Total => f.write_str("total"),
-            Self::Week => f.write_str("week"),
+        match self.name() {
+            Ok(name) => f.write_str(name),
+            Err(seconds) => write!(f, "{seconds}s"),
         }
     }
 }

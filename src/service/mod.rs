@@ -230,7 +230,8 @@ impl<'a> Question<'a> {
 
     /// The limits that the service counts.
     fn asked(&self) -> Vec<Asked<'a>> {
-        let mut asked = Vec::new();
+        let most = self.counters.iter().map(|of| of.limits.len()).sum();
+        let mut asked = Vec::with_capacity(most);
         for (counter, of) in self.counters.iter().enumerate() {
             for (at, limit) in of.limits.iter().enumerate() {
                 if counts(self.service.dialect, limit) {
@@ -269,6 +270,7 @@ impl<'a> Question<'a> {
     fn envoy(&self, hits: &dyn Fn(Unit) -> Option<u64>) -> Option<Call> {
         let mut message = proto::request(&self.service.domain);
         let mut asked = false;
+        let mut name = String::with_capacity(32);
         for Asked {
             descriptor, limit, ..
         } in self.asked()
@@ -276,18 +278,19 @@ impl<'a> Question<'a> {
             let Some(hits) = hits(limit.unit) else {
                 continue;
             };
-            let name = limit.name().to_string();
-            let group = descriptor.group.as_deref();
-            let mut entries = vec![group.map_or(("scope", "ceilings"), |group| ("group", group))];
-            for (key, value) in [
-                ("consumer", &descriptor.consumer),
-                ("model", &descriptor.models),
-            ] {
-                entries.extend(value.as_deref().map(|value| (key, value)));
-            }
-            entries.push(("limit", &name));
+            name.clear();
+            limit.push_name(&mut name);
+            let entries = [
+                Some(match &descriptor.group {
+                    Some(group) => ("group", &**group),
+                    None => ("scope", "ceilings"),
+                }),
+                descriptor.consumer.as_deref().map(|id| ("consumer", id)),
+                descriptor.models.as_deref().map(|names| ("model", names)),
+                Some(("limit", &*name)),
+            ];
             let own = unit_of_time(limit).map(|(unit, _)| (self.quota(limit), unit));
-            proto::add_descriptor(&mut message, &entries, own, Some(hits));
+            proto::add_descriptor(&mut message, entries, own, Some(hits));
             asked = true;
         }
         asked.then(|| Call {
@@ -298,7 +301,6 @@ impl<'a> Question<'a> {
 
     /// One call with the one descriptor of the request.
     fn kuadrant(&self, path: &'static str, unit: Unit, hits: u64) -> Call {
-        let unit = unit.to_string();
         let (mut group, mut consumer, mut models) = (None, None, String::new());
         for counter in self.counters {
             let descriptor = &counter.descriptor;
@@ -309,17 +311,17 @@ impl<'a> Question<'a> {
                 models.push_str(names);
             }
         }
-        let mut entries = Vec::with_capacity(4);
-        for (key, value) in [("group", group), ("consumer", consumer)] {
-            entries.extend(value.map(|value| (key, value)));
-        }
         if !models.is_empty() {
             models.push(MODEL_SEPARATOR);
-            entries.push(("model", &models));
         }
-        entries.push(("limit", &unit));
+        let entries = [
+            group.map(|name| ("group", name)),
+            consumer.map(|id| ("consumer", id)),
+            Some(("model", &*models)).filter(|_| !models.is_empty()),
+            Some(("limit", unit.name())),
+        ];
         let mut message = proto::request(&self.service.domain);
-        proto::add_descriptor(&mut message, &entries, None, None);
+        proto::add_descriptor(&mut message, entries, None, None);
         // To Limitador 0 is 1, so 1 is also the least.
         let hits = u32::try_from(hits).unwrap_or(u32::MAX);
         proto::add_hits(&mut message, hits);

@@ -39,15 +39,15 @@ pub(super) fn request(domain: &str) -> Vec<u8> {
     message
 }
 
-/// Adds a `RateLimitDescriptor`: its entries, a limit of its own (`RateLimitOverride`), and the hits on it.
+/// Adds a `RateLimitDescriptor`: what it has of entries, a limit of its own (`RateLimitOverride`), and the hits on it.
 pub(super) fn add_descriptor(
     request: &mut Vec<u8>,
-    entries: &[(&str, &str)],
+    entries: [Option<(&str, &str)>; 4],
     limit: Option<(u64, u8)>,
     hits: Option<u64>,
 ) {
     put_message(request, 2, &mut |descriptor| {
-        for (key, value) in entries {
+        for (key, value) in entries.into_iter().flatten() {
             put_message(descriptor, 1, &mut |entry| {
                 put_bytes(entry, 1, key.as_bytes());
                 put_bytes(entry, 2, value.as_bytes());

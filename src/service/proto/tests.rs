@@ -5,6 +5,7 @@
 use super::*;
 use proptest::prelude::*;
 use prost::Message;
+use std::array;
 
 #[test]
 fn a_message_is_framed() {
@@ -190,7 +191,7 @@ proptest! {
         domain in ".{0,8}",
         descriptors in proptest::collection::vec(
             (
-                proptest::collection::vec((".{0,6}", ".{0,6}"), 0..3),
+                proptest::collection::vec((".{0,6}", ".{0,6}"), 0..5),
                 proptest::option::of((any::<u32>(), 0_u8..6)),
                 any::<Option<u64>>(),
             ),
@@ -200,8 +201,8 @@ proptest! {
     ) {
         let mut message = request(&domain);
         for (entries, limit, hits) in &descriptors {
-            let entries: Vec<_> = entries.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-            add_descriptor(&mut message, &entries, limit.map(|(q, u)| (u64::from(q), u)), *hits);
+            let mut texts = entries.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+            add_descriptor(&mut message, array::from_fn(|_| texts.next()), limit.map(|(q, u)| (u64::from(q), u)), *hits);
         }
         if let Some(hits) = hits {
             add_hits(&mut message, hits);
