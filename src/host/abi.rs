@@ -43,6 +43,7 @@ const OK: u32 = 0;
 #[rustfmt::skip]
 unsafe extern "C" {
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_get_header_map_value(map: u32, key: *const u8, key_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_add_header_map_value(map: u32, key: *const u8, key_size: usize, value: *const u8, value_size: usize) -> u32;
     fn proxy_replace_header_map_value(map: u32, key: *const u8, key_size: usize, value: *const u8, value_size: usize) -> u32;
     fn proxy_remove_header_map_value(map: u32, key: *const u8, key_size: usize) -> u32;
@@ -90,6 +91,22 @@ pub(super) fn header_map(map: Map) -> Vec<u8> {
         } else {
             Vec::new()
         }
+    }
+}
+
+/// One field of a header map, where nothing is asked of the others; the first of its values.
+pub(super) fn header(map: Map, name: &str) -> Option<Vec<u8>> {
+    let (mut data, mut size) = (ptr::null_mut(), 0);
+    // SAFETY: as in `header_map`.
+    unsafe {
+        let status = proxy_get_header_map_value(
+            map as u32,
+            name.as_ptr(),
+            name.len(),
+            &raw mut data,
+            &raw mut size,
+        );
+        (status == OK).then(|| take(data, size))
     }
 }
 

@@ -5,11 +5,9 @@
 //! root of what nobody waits for: that may come when the stream is gone.
 
 use super::abi::{self, Buffer, Map};
-use super::pairs;
 use super::root::Serving;
 use crate::exchange::Inquiry;
 use crate::guardrail::MAX_ANSWER;
-use crate::headers::Headers;
 use proxy_wasm::hostcalls;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -117,10 +115,8 @@ fn answer(size: usize) -> Option<Vec<u8>> {
     if size > MAX_ANSWER {
         return None;
     }
-    let raw = abi::header_map(Map::CallAnswer);
-    let fields = pairs::decode(&raw);
     // None at all where the call failed: Envoy answers in the endpoint's place when it is slow, not when it is gone.
-    if Headers::new(&fields).first(":status") != Some(b"200") {
+    if abi::header(Map::CallAnswer, ":status").as_deref() != Some(b"200") {
         return None;
     }
     let body = abi::buffer(Buffer::CallAnswer, 0, size);

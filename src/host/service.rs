@@ -6,9 +6,7 @@
 //! where it goes, which takes as long as the call itself. <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>
 
 use super::abi::{self, Buffer, Map};
-use super::pairs;
 use crate::config::LimitService;
-use crate::headers::Headers;
 use crate::service::{self, Call, MAX_ANSWER};
 use proxy_wasm::hostcalls;
 use std::time::Duration;
@@ -37,9 +35,8 @@ pub(super) fn answer(root: u32, stream: u32, size: usize) -> Option<Vec<u8>> {
         return None;
     }
     abi::act_as(root);
-    let raw = abi::header_map(Map::CallTrailers);
-    let ok = Headers::new(&pairs::decode(&raw)).first("grpc-status") == Some(b"0");
-    let body = if ok {
+    let status = abi::header(Map::CallTrailers, "grpc-status");
+    let body = if status.as_deref() == Some(b"0") {
         abi::buffer(Buffer::CallAnswer, 0, size)
     } else {
         Vec::new()
