@@ -1,5 +1,6 @@
 //! The time, and how people write how long something lasts. The only clock of the command line.
 
+use super::Failure;
 use crate::time::{Timestamp, UtcOffset};
 use std::time::{Duration, SystemTime};
 
@@ -13,8 +14,20 @@ pub(super) fn now() -> Timestamp {
     Timestamp(u64::try_from(ms).unwrap_or(u64::MAX))
 }
 
+/// What `--since` says.
+pub(super) fn since(text: Option<&str>) -> Result<Option<Timestamp>, Failure> {
+    let moment = |text: &str| {
+        moment(text).ok_or_else(|| {
+            Failure(format!(
+                "--since: '{text}' is neither a date, nor a moment, nor a time like 36h or 7d"
+            ))
+        })
+    };
+    text.map(moment).transpose()
+}
+
 /// A date, a moment, or how long ago.
-pub(super) fn moment(text: &str) -> Option<Timestamp> {
+fn moment(text: &str) -> Option<Timestamp> {
     if let Ok(ago) = parse_duration(text) {
         let ago = u64::try_from(ago.as_millis()).ok()?;
         return Some(Timestamp(now().0.saturating_sub(ago)));

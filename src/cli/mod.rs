@@ -96,6 +96,13 @@ enum Command {
     Policy(lint::Policy),
 }
 
+/// For whom a command prints: people, or a program.
+#[derive(Clone, Copy, Eq, PartialEq, clap::ValueEnum)]
+enum Format {
+    Json,
+    Text,
+}
+
 /// What may stop a command.
 #[derive(Debug)]
 struct Failure(String);

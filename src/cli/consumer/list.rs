@@ -1,8 +1,8 @@
 //! `cohort consumer list`: what a policy file says of its consumers, for people and for programs.
 
 use super::super::document::Document;
-use super::super::group::{Format, key_json, key_text, limits_json, shown};
-use super::super::{Failure, print};
+use super::super::group::{key_json, key_text, limits_json, shown};
+use super::super::{Failure, Format, print};
 use crate::config::{Config, Consumer, Membership};
 use serde_json::{Value, json};
 use std::io::{self, Write};

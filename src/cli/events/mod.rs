@@ -6,7 +6,7 @@ mod follow;
 mod table;
 mod tail;
 
-use super::{Failure, NO_EVENTS, Printed, print, say};
+use super::{Failure, Format, NO_EVENTS, Printed, print, say};
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::path::PathBuf;
@@ -42,12 +42,6 @@ pub(super) struct Tail {
     /// The event log
     #[arg(long, value_name = "FILE", default_value = ".cohort/events.jsonl")]
     file: PathBuf,
-}
-
-#[derive(Clone, Copy, Eq, PartialEq, clap::ValueEnum)]
-enum Format {
-    Json,
-    Text,
 }
 
 /// One line of the log that is an event.

@@ -8,7 +8,7 @@ mod origin;
 mod show;
 
 use super::document::Document;
-use super::{Failure, print};
+use super::{Failure, Format, print};
 use message::Message;
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -69,12 +69,6 @@ pub(super) struct Explain {
     /// For people, or for a program
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-}
-
-#[derive(Clone, Copy, Eq, PartialEq, clap::ValueEnum)]
-enum Format {
-    Json,
-    Text,
 }
 
 impl Explain {

@@ -1,7 +1,7 @@
 //! `cohort group list`: what holds for the groups of a policy file, for people and for programs.
 
 use super::super::document::Document;
-use super::super::{Failure, print};
+use super::super::{Failure, Format, print};
 use crate::config::{ApiKey, Config, ConsumerGroup, Mode};
 use crate::limit::counter::Budget;
 use crate::limit::{Limit, Unit};
@@ -19,12 +19,6 @@ pub(in super::super) struct List {
     /// The policy file
     #[arg(long, value_name = "FILE", default_value = "policy-config.yaml")]
     config: PathBuf,
-}
-
-#[derive(Clone, Copy, Eq, PartialEq, clap::ValueEnum)]
-pub(in super::super) enum Format {
-    Json,
-    Text,
 }
 
 impl List {

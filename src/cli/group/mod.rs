@@ -2,7 +2,7 @@
 
 mod list;
 
-pub(super) use list::{Format, key_json, key_text, limits_json, shown};
+pub(super) use list::{key_json, key_text, limits_json, shown};
 
 use super::edit::{self, Item, PolicyFile};
 use super::key::NewKey;

@@ -8,7 +8,7 @@ mod replicas;
 mod spend;
 
 use super::document::Document;
-use super::{Failure, print, say};
+use super::{Failure, Format, print, say};
 use crate::config::{Config, Places};
 use finding::{Finding, Level};
 use replicas::Apart;
@@ -46,12 +46,6 @@ pub(super) struct Options {
     /// For people, or for a program
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-}
-
-#[derive(Clone, Copy, Eq, PartialEq, clap::ValueEnum)]
-enum Format {
-    Json,
-    Text,
 }
 
 #[derive(clap::Subcommand)]

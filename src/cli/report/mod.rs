@@ -86,14 +86,7 @@ enum Format {
 
 impl Report {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
-        let since = match &self.since {
-            None => None,
-            Some(text) => Some(clock::moment(text).ok_or_else(|| {
-                Failure(format!(
-                    "--since: '{text}' is neither a date, nor a moment, nor a time like 36h or 7d"
-                ))
-            })?),
-        };
+        let since = clock::since(self.since.as_deref())?;
         let cannot = |error: io::Error| Failure::reading(&self.file, &error, NO_EVENTS);
         let file = File::open(&self.file).map_err(cannot)?;
         let sums = self.add_up(BufReader::new(file), since).map_err(cannot)?;

@@ -1,6 +1,6 @@
 //! `cohort status`: what the gateway in this folder enforces, and how much of it is used up.
 
-use super::super::{Failure, print};
+use super::super::{Failure, Format, print};
 use super::control::ask;
 use crate::spend::usd;
 use serde_json::Value;
@@ -16,12 +16,6 @@ pub(crate) struct Status {
     /// As aligned columns, or as one JSON document
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-}
-
-#[derive(Clone, Copy, Eq, PartialEq, clap::ValueEnum)]
-enum Format {
-    Json,
-    Text,
 }
 
 impl Status {

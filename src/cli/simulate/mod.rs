@@ -14,7 +14,7 @@ mod store;
 pub(super) use store::Store;
 
 use super::document::Document;
-use super::{Failure, clock, print};
+use super::{Failure, Format, clock, print};
 use difference::Difference;
 use keys::Keys;
 use past::Past;
@@ -45,22 +45,9 @@ pub(super) struct Simulate {
     format: Format,
 }
 
-#[derive(Clone, Copy, Eq, PartialEq, clap::ValueEnum)]
-enum Format {
-    Json,
-    Text,
-}
-
 impl Simulate {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
-        let since = match &self.since {
-            None => None,
-            Some(text) => Some(clock::moment(text).ok_or_else(|| {
-                Failure(format!(
-                    "--since: '{text}' is neither a date, nor a moment, nor a time like 36h or 7d"
-                ))
-            })?),
-        };
+        let since = clock::since(self.since.as_deref())?;
         let document = match Document::read_valid(&self.config)? {
             Ok(document) => document,
             Err(code) => return Ok(code),
