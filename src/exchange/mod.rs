@@ -11,6 +11,7 @@ mod identify;
 mod moderate;
 mod request;
 mod response;
+mod service;
 mod settle;
 mod worker;
 
@@ -208,7 +209,7 @@ enum State {
     /// Nothing was seen yet.
     Start,
     /// A rate-limit service is being asked.
-    Asking(Box<admit::Pending>),
+    Asking(Box<service::Pending>),
     /// The body is awaited, and comes compressed.
     Inflating(Coding, Vec<u8>, Reader),
     /// Moderation endpoints are being asked.

@@ -75,13 +75,12 @@ pub struct Ledger<'a, S> {
 
 impl<S: SharedData> Ledger<'_, S> {
     /// Checks a request, counts it and reserves its tokens; or finds it refused and
-    /// counts nothing. Answers where all limits stand after it. `permit` is an empty one.
+    /// counts nothing. Answers also where all limits stand after it.
     pub fn admit(
         &mut self,
         demand: Demand,
         check: Check,
-        permit: &mut Permit,
-    ) -> Result<Vec<Standing>, Refused> {
+    ) -> Result<(Permit, Vec<Standing>), Refused> {
         // A single one is judged as it is charged.
         let mut judged = if let [] | [_] = self.counters {
             Vec::new()
@@ -89,16 +88,16 @@ impl<S: SharedData> Ledger<'_, S> {
             self.judge(demand, check)?
         }
         .into_iter();
-        let mut standings = Vec::new();
+        let (mut permit, mut standings) = (Permit::default(), Vec::new());
         for at in 0..self.counters.len() {
             let lines = &mut permit.lines;
             if let Err(wait) =
                 self.charge(at, judged.next(), (&demand, check), lines, &mut standings)
             {
-                return Err(self.undo(at, wait, permit, standings));
+                return Err(self.undo(at, wait, &permit, standings));
             }
         }
-        Ok(standings)
+        Ok((permit, standings))
     }
 
     /// What was read of all counters, if they have room for a request.
@@ -123,10 +122,10 @@ impl<S: SharedData> Ledger<'_, S> {
         &mut self,
         at: usize,
         wait: Option<Wait>,
-        permit: &mut Permit,
+        permit: &Permit,
         standings: Vec<Standing>,
     ) -> Refused {
-        self.settle(&std::mem::take(permit), Ending::Undone);
+        self.settle(permit, Ending::Undone);
         match wait {
             None => Refused::Contended,
             Some(wait) if self.counters.len() == 1 => refused(at, &wait, standings),

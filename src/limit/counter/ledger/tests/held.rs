@@ -213,7 +213,6 @@ fn what_was_charged_is_undone_when_a_later_counter_refuses_after_all() {
         }
     };
     let mut worker = Worker::default();
-    let mut permit = Permit::default();
     let mut ledger = Ledger {
         shared: &mut Contending {
             shared: &shared,
@@ -224,12 +223,11 @@ fn what_was_charged_is_undone_when_a_later_counter_refuses_after_all() {
         clock: at(NOON),
     };
     let demand = Demand { tokens: total(70) };
-    let refused = ledger.admit(demand, Check::All, &mut permit);
+    let refused = ledger.admit(demand, Check::All);
     assert!(
         matches!(&refused, Err(Refused::Over(over)) if over.counter == 1),
         "{refused:?}"
     );
-    assert!(permit.lines.is_empty());
     assert!(worker.holds.is_empty());
     let mut shared = shared.into_inner();
     let standings = worker.ledger(&mut shared, &counters, NOON).standings();
@@ -315,9 +313,8 @@ fn who_is_judged_elsewhere_is_counted_here() {
     let (mut shared, mut worker) = (Fake::default(), Worker::default());
     let mut admit = |check| {
         let demand = Demand { tokens: total(80) };
-        let mut permit = Permit::default();
         let mut ledger = worker.ledger(&mut shared, &counters, NOON);
-        ledger.admit(demand, check, &mut permit)
+        ledger.admit(demand, check).map(|(_, standings)| standings)
     };
     for others in [0, 80] {
         let standing = admit(Check::Own).unwrap()[0];

@@ -62,7 +62,8 @@ fn admit(
         counters: &counter(limits),
         clock: at(ms),
     };
-    ledger.admit(Demand { tokens }, Check::All, &mut Permit::default())
+    let admitted = ledger.admit(Demand { tokens }, Check::All);
+    admitted.map(|(_, standings)| standings)
 }
 
 fn admit_one(

@@ -33,10 +33,9 @@ impl Worker {
         tokens: Tokens,
         ms: u64,
     ) -> Result<Permit, Refused> {
-        let mut permit = Permit::default();
         self.ledger(shared, counters, ms)
-            .admit(Demand { tokens }, Check::All, &mut permit)
-            .map(|_| permit)
+            .admit(Demand { tokens }, Check::All)
+            .map(|(permit, _)| permit)
     }
 
     pub(super) fn renew(&mut self, shared: &mut Fake, clock: Clock) -> u32 {
