@@ -14,6 +14,7 @@ mod root;
 mod service;
 mod shared_data;
 mod stats;
+mod waiting;
 
 #[cfg(not(feature = "wee_alloc"))]
 #[global_allocator]
