@@ -55,7 +55,7 @@ impl Istio<'_> {
             }
         };
         let header = "\
-Cohort on Istio's gateways, by `cohort render istio`. Istio 1.28 or later (Envoy 1.36).
+Cohort on Istio's gateways, by `cohort render istio`. Istio 1.29 or later (Envoy 1.37).
 Keys are digests of them; secrets come from the gateway pods' environment.
 Besides, in the mesh's configuration: `pathNormalization: { normalization: NONE }`.
 ";

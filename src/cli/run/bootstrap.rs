@@ -46,7 +46,7 @@ pub(super) fn response(version: u64, resources: &[Value]) -> String {
 }
 
 /// The parts that never change.
-pub(super) fn bootstrap(listen: &Listen, filter: &Filter<'_>) -> Option<String> {
+pub(super) fn bootstrap(listen: &Listen, filter: &Filter<'_>, config: &Config) -> Option<String> {
     let mut root = envoy::listening(listen)?;
     let hcm = root.pointer_mut(HCM)?;
     let mut wasm = hcm.pointer("/http_filters/0/typed_config")?.clone();
@@ -55,8 +55,9 @@ pub(super) fn bootstrap(listen: &Listen, filter: &Filter<'_>) -> Option<String> 
     hcm.as_object_mut()?.remove("route_config");
     hcm["rds"] = json!({"route_config_name": "llm", "config_source": watched(&ROUTES)});
 
-    // A second plugin in the filter's VM: `cohort status` asks it, through a socket that only its owner opens.
-    filter.put_into(&mut wasm["config"], &[]);
+    // A second plugin in the filter's VM: `cohort status` asks it, through a socket that only its owner opens. It comes
+    // first, and an Envoy of 1.37 gives a VM the environment of the plugin that comes first.
+    filter.put_into(&mut wasm["config"], &envoy::secrets(config));
     wasm["config"]["configuration"] =
         envoy::string(&String::from_utf8_lossy(readout::CONFIGURATION));
     let counters = json!({

@@ -111,7 +111,7 @@ impl Running {
         let document = loaded.document(&seeds(&loaded));
         let surroundings = Surroundings::new(&loaded.config, &addresses).map_err(Failure)?;
         let resource = bootstrap::filter(&filter, &loaded.config, &document).ok_or_else(broken)?;
-        let start = bootstrap::bootstrap(&listen, &filter).ok_or_else(broken)?;
+        let start = bootstrap::bootstrap(&listen, &filter, &loaded.config).ok_or_else(broken)?;
         state::write(
             CLUSTERS.file,
             &bootstrap::response(0, &surroundings.clusters),

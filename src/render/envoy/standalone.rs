@@ -41,7 +41,7 @@ impl Standalone<'_> {
         let root = root.ok_or(BROKEN)?;
         let logs = self.logs.display();
         let mut header =
-            String::from("Envoy with Cohort, by `cohort render envoy`. Envoy 1.36 or later.\n");
+            String::from("Envoy with Cohort, by `cohort render envoy`. Envoy 1.37 or later.\n");
         // Writing into a `String` cannot fail.
         let _ = match self.filter_file {
             Some(file) => writeln!(
