@@ -72,14 +72,10 @@ impl<'a> MediaType<'a> {
         })
     }
 
-    fn is_utf8(&self) -> bool {
-        self.values("charset").all(|value| {
-            value.is_some_and(|charset| {
-                ["utf-8", "utf8", "us-ascii"]
-                    .iter()
-                    .any(|utf8| charset.eq_ignore_ascii_case(utf8))
-            })
-        })
+    /// Whether all of its parameters can be read, and none names another character set than UTF-8.
+    pub(super) fn is_utf8(&self) -> bool {
+        Parameters(self.parameters)
+            .all(|parameter| parameter.is_some_and(|parameter| parameter.leaves_utf8()))
     }
 }
 
@@ -122,6 +118,18 @@ impl<'a> Iterator for Parameters<'a> {
 }
 
 impl<'a> Parameter<'a> {
+    /// Whether it names no other character set than UTF-8, in whatever spelling: `charset*` is one.
+    fn leaves_utf8(&self) -> bool {
+        const CHARSET: &str = "charset";
+        let begins = self.name.get(..CHARSET.len());
+        if !begins.is_some_and(|name| name.eq_ignore_ascii_case(CHARSET)) {
+            return true;
+        }
+        let is = |known: &&str| self.value.eq_ignore_ascii_case(known);
+        let utf8 = ["utf-8", "utf8", "us-ascii"].iter().any(is);
+        utf8 && !self.escaped && self.name.len() == CHARSET.len()
+    }
+
     /// The first parameter, and what follows it.
     fn first_of(text: &'a str) -> Option<(Self, &'a str)> {
         let (name, rest) = text.split_once('=')?;

@@ -98,6 +98,10 @@ impl FormReader {
         session: Option<&'static Fields>,
     ) -> Result<Self, FormError> {
         let fail = |what| FormError { at: 0, what };
+        if !media_type.is_utf8() {
+            // Starlette reads names and values in it: in UTF-7 `+AG0-odel` is `model`.
+            return Err(fail("the content type must have no charset but UTF-8"));
+        }
         let mut boundaries = media_type.values("boundary");
         let (Some(Some(boundary)), None) = (boundaries.next(), boundaries.next()) else {
             return Err(fail("the content type must have exactly one boundary"));

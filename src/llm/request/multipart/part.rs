@@ -47,9 +47,7 @@ impl Part {
                     return Err("a part must have one content-type at most");
                 }
                 let media_type = MediaType::parse(Some(value.as_bytes()));
-                self.encoded |= media_type.values("charset").any(|charset| {
-                    !charset.is_some_and(|charset| charset.eq_ignore_ascii_case("utf-8"))
-                });
+                self.encoded |= !media_type.is_utf8();
                 Ok(())
             }
             "content-transfer-encoding" => {

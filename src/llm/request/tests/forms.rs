@@ -144,6 +144,7 @@ fn refuses_what_servers_read_differently() {
         );
     }
     for alone in [
+        "Content-Type: text/plain; charset*=utf-8''utf-16le\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nx",
         "Content-Type: text/plain; charset=utf-16le\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nx",
         "Content-Transfer-Encoding: quoted-printable\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nx",
         "Content-Disposition: form-data; name=\"model\"\r\n\r\n",
@@ -255,6 +256,9 @@ fn refuses_bad_boundaries() {
         ("multipart/form-data; boundary=", false),
         ("multipart/form-data; boundary=\"\"", false),
         ("multipart/form-data; boundary=B; boundary=C", false),
+        ("multipart/form-data; boundary=B; charset=utf-7", false),
+        ("multipart/form-data; boundary=B; charset=utf-8; charset=utf-7", false),
+        ("multipart/form-data; charset*=utf-8''utf-7; boundary=B", false),
         ("multipart/form-data; boundary=B; boundary=B", false),
         ("multipart/form-data; boundary*=utf-8''B", false),
         ("multipart/form-data; boundary=B; boundary*=utf-8''C", false),

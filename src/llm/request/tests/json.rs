@@ -288,6 +288,7 @@ fn content_types() {
         "application/json; charset=utf-8; charset=utf-16",
         "application/json; charset",
         "application/json; charset=\"utf-8",
+        "application/json; charset*=utf-8''utf-16",
         "text/plain; charset=utf-16le",
         "application/json, text/plain",
         "application/x-www-form-urlencoded",
