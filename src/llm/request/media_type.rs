@@ -9,6 +9,8 @@ pub(super) enum Kind {
     Json,
     /// Anything else.
     Other,
+    /// What not every server understands alike, another character set than UTF-8, or a form of one line.
+    Unclear,
     /// Nothing, or nothing that tells: `text/plain`, `application/octet-stream`.
     Unstated,
 }
@@ -36,7 +38,7 @@ impl<'a> MediaType<'a> {
         }
         let Ok(value) = std::str::from_utf8(value) else {
             return Self {
-                kind: Kind::Other,
+                kind: Kind::Unclear,
                 parameters: "",
             };
         };
@@ -48,7 +50,7 @@ impl<'a> MediaType<'a> {
         };
         parsed.kind = match essence.split_once('/') {
             Some(("multipart", "form-data")) => Kind::Form,
-            _ if !parsed.is_utf8() => Kind::Other,
+            _ if !parsed.is_utf8() => Kind::Unclear,
             Some(("application", "json")) => Kind::Json,
             Some((kind, subtype))
                 if is_token(kind) && is_token(subtype) && subtype.ends_with("+json") =>
@@ -57,7 +59,9 @@ impl<'a> MediaType<'a> {
             }
             Some(("text", "plain" | "json") | ("application", "octet-stream")) => Kind::Unstated,
             None if essence.is_empty() => Kind::Unstated,
-            _ => Kind::Other,
+            Some(("application", "x-www-form-urlencoded")) => Kind::Unclear,
+            Some((kind, subtype)) if is_token(kind) && is_token(subtype) => Kind::Other,
+            _ => Kind::Unclear,
         };
         parsed
     }

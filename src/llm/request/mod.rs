@@ -3,6 +3,7 @@
 //! A push parser: chunks in, [`Facts`] at the end, no copy of the body kept. Whatever two readers could
 //! understand differently is refused. It judges no model; that is the caller's.
 
+mod beginning;
 mod bound;
 mod error;
 mod json;
@@ -16,6 +17,7 @@ mod rewrite;
 mod tests;
 mod tools;
 
+use self::beginning::Beginning;
 pub use self::error::{Ambiguity, BodyError};
 use self::json::JsonReader;
 use self::media_type::{Kind, MediaType};
@@ -166,12 +168,8 @@ enum ReaderKind {
     Form(Box<FormReader>),
     Json(Box<JsonReader>),
     Unread,
-    /// Nothing came so far. What the content type calls JSON is JSON; of anything else, what begins like an object is
-    /// taken for one, as by servers that do not look at the content type.
-    Untold {
-        reader: Box<JsonReader>,
-        json: bool,
-    },
+    /// Nothing came so far that tells.
+    Untold(Beginning, Box<JsonReader>),
 }
 
 impl Reader {
@@ -190,10 +188,9 @@ impl Reader {
         let kind = match (endpoint.body, media_type.kind) {
             (Body::None, _) => ReaderKind::Unread,
             (Body::Any, _) if endpoint.fields.models.is_empty() => ReaderKind::Unread,
-            (Body::Any, kind @ (Kind::Json | Kind::Other | Kind::Unstated)) => ReaderKind::Untold {
-                reader: json(false),
-                json: kind == Kind::Json,
-            },
+            (Body::Any, kind @ (Kind::Json | Kind::Other | Kind::Unstated)) => {
+                ReaderKind::Untold(Beginning::new(kind == Kind::Json), json(false))
+            }
             // Servers that do not look at the content type parse these as JSON too.
             (Body::Json, Kind::Json | Kind::Unstated) | (Body::JsonOrForm, Kind::Json) => {
                 ReaderKind::Json(json(true))
@@ -215,7 +212,7 @@ impl Reader {
                     wanted: "multipart/form-data",
                 });
             }
-            (Body::JsonOrForm, _) => {
+            (Body::Any | Body::JsonOrForm, _) => {
                 return Err(BodyError::ContentType {
                     wanted: "application/json in UTF-8 or multipart/form-data",
                 });
@@ -243,7 +240,7 @@ impl Reader {
         }));
         match &mut self.kind {
             ReaderKind::Form(reader) => reader.searched = searched,
-            ReaderKind::Json(reader) | ReaderKind::Untold { reader, .. } => {
+            ReaderKind::Json(reader) | ReaderKind::Untold(_, reader) => {
                 reader.search(searched);
             }
             ReaderKind::Unread => {}
@@ -253,7 +250,7 @@ impl Reader {
     /// Has it told whether the model is given tools.
     pub fn watch_tools(&mut self) {
         match &mut self.kind {
-            ReaderKind::Json(reader) | ReaderKind::Untold { reader, .. } => reader.watch_tools(),
+            ReaderKind::Json(reader) | ReaderKind::Untold(_, reader) => reader.watch_tools(),
             // A form has no tools.
             ReaderKind::Form(_) | ReaderKind::Unread => {}
         }
@@ -265,15 +262,12 @@ impl Reader {
             ReaderKind::Form(reader) => reader.push(bytes),
             ReaderKind::Json(reader) => reader.push(bytes),
             ReaderKind::Unread => Ok(()),
-            ReaderKind::Untold { json, .. } => {
-                let json = *json;
-                let first = |byte: &u8| json || !byte.is_ascii_whitespace();
-                let Some(start) = bytes.iter().position(first) else {
+            ReaderKind::Untold(beginning, _) => {
+                let Some((json, rest)) = beginning.tell(bytes)? else {
                     return Ok(());
                 };
-                let rest = bytes.get(start..).unwrap_or_default();
                 match std::mem::replace(&mut self.kind, ReaderKind::Unread) {
-                    ReaderKind::Untold { reader, .. } if json || rest.first() == Some(&b'{') => {
+                    ReaderKind::Untold(_, reader) if json => {
                         self.kind = ReaderKind::Json(reader);
                         self.push(rest)
                     }
@@ -288,7 +282,7 @@ impl Reader {
         let mut found = match self.kind {
             ReaderKind::Form(reader) => reader.finish()?,
             ReaderKind::Json(reader) => reader.finish()?,
-            ReaderKind::Unread | ReaderKind::Untold { .. } => Found::default(),
+            ReaderKind::Unread | ReaderKind::Untold(..) => Found::default(),
         };
         // As a rule a request names one model, and in its body.
         if !(self.path_models.is_empty() && found.names.are_one()) {

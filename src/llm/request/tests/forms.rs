@@ -257,8 +257,14 @@ fn refuses_bad_boundaries() {
         ("multipart/form-data; boundary=\"\"", false),
         ("multipart/form-data; boundary=B; boundary=C", false),
         ("multipart/form-data; boundary=B; charset=utf-7", false),
-        ("multipart/form-data; boundary=B; charset=utf-8; charset=utf-7", false),
-        ("multipart/form-data; charset*=utf-8''utf-7; boundary=B", false),
+        (
+            "multipart/form-data; boundary=B; charset=utf-8; charset=utf-7",
+            false,
+        ),
+        (
+            "multipart/form-data; charset*=utf-8''utf-7; boundary=B",
+            false,
+        ),
         ("multipart/form-data; boundary=B; boundary=B", false),
         ("multipart/form-data; boundary*=utf-8''B", false),
         ("multipart/form-data; boundary=B; boundary*=utf-8''C", false),

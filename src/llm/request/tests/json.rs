@@ -311,6 +311,54 @@ fn content_types() {
     assert!(Reader::new(&call("POST", "/v1/chat/completions"), Some(b"\xFF"), None).is_err());
 }
 
+/// Where anything may come, nothing passes unread that some server could take for JSON or a form.
+#[test]
+#[rustfmt::skip]
+fn bodies_of_any_type() {
+    const TARGET: &str = "/v1/threads/t/runs";
+    let json = r#"{"model":"a"}"#;
+    let utf16: Vec<u8> = json.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let utf16le: Vec<u8> = json.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let marked = |mark: &[u8], body: &[u8]| [mark, body].concat();
+    for (content_type, body, status) in [
+        ("text/plain", marked(b"\xEF\xBB\xBF", json.as_bytes()), 400),
+        ("image/png", marked(b" \r\n\xEF\xBB\xBF ", json.as_bytes()), 400),
+        ("text/plain", utf16.clone(), 400),
+        ("text/plain", utf16le.clone(), 400),
+        ("text/csv", marked(b"\xFE\xFF", &utf16), 400),
+        ("", marked(b"\xFF\xFE", &utf16le), 400),
+        ("application/json; charset=utf-7", json.into(), 415),
+        ("text/plain; charset=cp037", b"\xC0\x7F".to_vec(), 415),
+        ("multipart/form-data, text/plain; boundary=B", b"--B".to_vec(), 415),
+        ("text/plain; =", b"x".to_vec(), 415),
+        ("json", b"x".to_vec(), 415),
+        ("application/x-www-form-urlencoded", b"model=a".to_vec(), 415),
+    ] {
+        let whole = read(TARGET, content_type, &[&body]).map_err(|error| error.status());
+        assert_eq!(whole.unwrap_err(), status, "{content_type} {}", body.escape_ascii());
+        let bytes: Vec<&[u8]> = body.chunks(1).collect();
+        let cut = read(TARGET, content_type, &bytes).map_err(|error| error.status());
+        assert_eq!(cut.unwrap_err(), status, "{content_type} {}", body.escape_ascii());
+    }
+    let odd = Reader::new(&call("POST", TARGET), Some(b"multipart/form-data; boundary=B; x=\xFF"), None);
+    assert_eq!(odd.unwrap_err().status(), 415);
+    for (content_type, body) in [
+        ("application/sdp", &b"v=0"[..]),
+        ("text/csv; charset=utf-8", b"\xEF\xBB\xBFa,b"),
+        ("video/mp4", b"\0\0\0\x18ftyp{"),
+        ("image/jpeg", b"\xFF\xD8{"),
+        ("text/plain", b""),
+        ("application/json", b""),
+        ("text/plain", b"\xEF\xBB\xBF"),
+    ] {
+        let facts = read(TARGET, content_type, &[body]).unwrap();
+        assert_eq!(facts.models, [""; 0], "{content_type}");
+    }
+    assert_eq!(read(TARGET, "image/png", &[b" \n", json.as_bytes()]).unwrap().models, ["a"]);
+    // Files of which no API reads more than their bytes.
+    assert!(read("/upload/v1beta/files", "text/plain; charset=utf-16", &[&utf16]).is_ok());
+}
+
 #[test]
 fn content_encodings() {
     let encoded = |encoding: &[u8]| {
