@@ -76,6 +76,12 @@ impl<'a> MediaType<'a> {
         })
     }
 
+    /// Whether parameters come in parts, or in an encoding of their own.
+    pub(super) fn is_extended(&self) -> bool {
+        let mut parameters = Parameters(self.parameters).flatten();
+        parameters.any(|parameter| parameter.name.contains('*'))
+    }
+
     /// Whether all of its parameters can be read, and none names another character set than UTF-8.
     pub(super) fn is_utf8(&self) -> bool {
         Parameters(self.parameters)

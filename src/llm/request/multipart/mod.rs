@@ -106,9 +106,8 @@ impl FormReader {
         let (Some(Some(boundary)), None) = (boundaries.next(), boundaries.next()) else {
             return Err(fail("the content type must have exactly one boundary"));
         };
-        if media_type.values("boundary*").next().is_some()
-            || media_type.values("boundary*0").next().is_some()
-        {
+        // Of `boundary*1` some make another boundary, or more of this one (RFC 2231, section 3).
+        if media_type.is_extended() {
             return Err(fail("the content type must have exactly one boundary"));
         }
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&byte);

@@ -269,6 +269,11 @@ fn refuses_bad_boundaries() {
         ("multipart/form-data; boundary*=utf-8''B", false),
         ("multipart/form-data; boundary=B; boundary*=utf-8''C", false),
         ("multipart/form-data; boundary=B; boundary*0=C", false),
+        ("multipart/form-data; boundary=B; boundary*1=C", false),
+        (
+            "multipart/form-data; boundary*0*=utf-8''C; boundary=B",
+            false,
+        ),
         ("multipart/form-data; boundary=\"\\B\"", false),
         ("multipart/form-data; boundary=B; x", false),
         ("multipart/form-data; boundary=B,C", false),
