@@ -76,10 +76,13 @@ impl<'a> MediaType<'a> {
         })
     }
 
-    /// Whether parameters come in parts, or in an encoding of their own.
-    pub(super) fn is_extended(&self) -> bool {
+    /// Whether it has no other parameters than these.
+    pub(super) fn has_only(&self, names: &[&str]) -> bool {
         let mut parameters = Parameters(self.parameters).flatten();
-        parameters.any(|parameter| parameter.name.contains('*'))
+        parameters.all(|parameter| {
+            let mut names = names.iter();
+            names.any(|name| name.eq_ignore_ascii_case(parameter.name))
+        })
     }
 
     /// Whether all of its parameters can be read, and none names another character set than UTF-8.

@@ -3,8 +3,10 @@
 //! They differ on duplicate fields and parameters, `name*`, bare line feeds, folded headers, transfer encodings,
 //! character sets, and on what stands before the first and after the last part: all of that is refused.
 
+mod boundary;
 mod part;
 
+use self::boundary::Stray;
 use self::part::{MAX_SESSION, Part, watched};
 use super::json::JsonReader;
 use super::media_type::MediaType;
@@ -17,12 +19,11 @@ use std::fmt;
 
 /// The length of CRLF.
 const LINE_END: usize = 2;
-/// Longer boundaries are not legal (RFC 2046, section 5.1.1).
-const MAX_BOUNDARY: usize = 70;
 /// No client sends longer header lines; file names are in them.
 const MAX_LINE: usize = 4096;
 /// Of one form.
 const MAX_PARTS: u32 = 1024;
+const STRAY: &str = "the boundary must stand nowhere but at the beginning of a line";
 
 /// Why a form was refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -45,6 +46,7 @@ impl std::error::Error for FormError {}
 pub(super) struct FormReader {
     /// `\r\n--boundary`
     delimiter: Vec<u8>,
+    stray: Stray,
     /// How much of the delimiter the bytes just read match,
     matched: usize,
     /// of which these first ones were not there, or do not count as content.
@@ -97,29 +99,10 @@ impl FormReader {
         named: bool,
         session: Option<&'static Fields>,
     ) -> Result<Self, FormError> {
-        let fail = |what| FormError { at: 0, what };
-        if !media_type.is_utf8() {
-            // Starlette reads names and values in it: in UTF-7 `+AG0-odel` is `model`.
-            return Err(fail("the content type must have no charset but UTF-8"));
-        }
-        let mut boundaries = media_type.values("boundary");
-        let (Some(Some(boundary)), None) = (boundaries.next(), boundaries.next()) else {
-            return Err(fail("the content type must have exactly one boundary"));
-        };
-        // Of `boundary*1` some make another boundary, or more of this one (RFC 2231, section 3).
-        if media_type.is_extended() {
-            return Err(fail("the content type must have exactly one boundary"));
-        }
-        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&byte);
-        if boundary.is_empty()
-            || boundary.len() > MAX_BOUNDARY
-            || boundary.ends_with(' ')
-            || !boundary.bytes().all(legal)
-        {
-            return Err(fail("the boundary in the content type is not legal"));
-        }
+        let boundary = boundary::named(media_type).map_err(|what| FormError { at: 0, what })?;
         Ok(Self {
             delimiter: format!("\r\n--{boundary}").into_bytes(),
+            stray: Stray::new(&boundary),
             // The first delimiter has no line end before it.
             matched: LINE_END,
             absent: LINE_END,
@@ -189,7 +172,7 @@ impl FormReader {
                     .position(|&byte| matches!(byte, b'\r' | b'\n'))
                     .unwrap_or(rest.len());
                 let (content, after) = rest.split_at_checked(run).unwrap_or((rest, &[]));
-                content_of(&mut self.part, &mut self.searched, content);
+                self.content(content)?;
                 self.offset = self.offset.saturating_add(run as u64);
                 rest = after;
                 if run > 0 {
@@ -227,11 +210,9 @@ impl FormReader {
             }
             (State::Start, _) => return Err(self.fail("the body does not begin with the boundary")),
             (State::ContentStart | State::Content, _) => {
-                let partial = self
-                    .delimiter
-                    .get(self.absent..self.matched)
-                    .unwrap_or_default();
-                content_of(&mut self.part, &mut self.searched, partial);
+                let partial = self.delimiter.get(self.absent..self.matched);
+                let partial = partial.unwrap_or_default().to_vec();
+                self.content(&partial)?;
                 // Only line ends can begin a delimiter. Some servers take any of them before a boundary.
                 let after_return = self.matched == 1;
                 (self.matched, self.absent) = match byte {
@@ -241,7 +222,7 @@ impl FormReader {
                     _ => (0, 0),
                 };
                 if self.matched == 0 {
-                    content_of(&mut self.part, &mut self.searched, &[byte]);
+                    self.content(&[byte])?;
                 }
                 State::Content
             }
@@ -272,10 +253,13 @@ impl FormReader {
             }
             (State::HeaderReturn, b'\n') => {
                 let line = std::mem::take(&mut self.line);
+                self.stray.restart();
                 if line.is_empty() {
                     self.begin_content()?;
                     (self.matched, self.absent) = (LINE_END, LINE_END);
                     State::ContentStart
+                } else if self.stray.end_in(&line).is_some() {
+                    return Err(self.fail(STRAY));
                 } else {
                     self.part.header(&line).map_err(|what| self.fail(what))?;
                     State::Header
@@ -288,6 +272,19 @@ impl FormReader {
                 return Err(self.fail("nothing may follow the final boundary"));
             }
         };
+        Ok(())
+    }
+
+    /// A piece of a part's content.
+    fn content(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
+        if let Some(end) = self.stray.end_in(bytes) {
+            self.offset = self.offset.saturating_add(end as u64);
+            return Err(self.fail(STRAY));
+        }
+        self.part.push(bytes);
+        if let Some(searched) = self.searched.as_mut().filter(|_| !self.part.file) {
+            searched.push(bytes);
+        }
         Ok(())
     }
 
@@ -397,12 +394,5 @@ fn wrong_type(param: &str, wanted: &'static str) -> BodyError {
     BodyError::WrongType {
         param: param.to_owned(),
         wanted,
-    }
-}
-/// A piece of a part's content.
-fn content_of(part: &mut Part, searched: &mut Option<Box<Searched>>, bytes: &[u8]) {
-    part.push(bytes);
-    if let Some(searched) = searched.as_mut().filter(|_| !part.file) {
-        searched.push(bytes);
     }
 }

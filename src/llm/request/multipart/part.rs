@@ -89,7 +89,11 @@ impl Part {
                     return Err("a part's name must not hold a backslash");
                 }
                 "name" => self.name = Some(parameter.value),
-                "filename" | "filename*" => self.file = true,
+                "filename" | "filename*" if self.name.is_some() => self.file = true,
+                // formidable finds `name=` in a file's name, too.
+                "filename" | "filename*" => {
+                    return Err("a part's name must stand before its filename");
+                }
                 _ => return Err("content-disposition may have 'name' and 'filename' only"),
             }
             seen.push(key);

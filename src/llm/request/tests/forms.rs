@@ -116,6 +116,7 @@ fn refuses_what_servers_read_differently() {
         (disposition("name=a b"), "invalid_body"),
         (disposition("name=\"x\" name=\"model\""), "invalid_body"),
         (disposition("filename=\"x\""), "invalid_body"),
+        (disposition("filename=\"a;name=model\"; name=\"x\""), "invalid_body"),
         ("Content-Disposition: attachment; name=\"x\"\r\n\r\n.".to_owned(), "invalid_body"),
         ("Content-Type: text/plain\r\n\r\n.".to_owned(), "invalid_body"),
         ("\r\n.".to_owned(), "invalid_body"),
@@ -238,6 +239,16 @@ fn refuses_bad_framing() {
         good.replacen("-1", "\r--B", 1),
         good.replacen("-1", "\r\r--B\r", 1),
         good.replacen("-1", "\r\n\n--B\n", 1),
+        // Django takes it anywhere.
+        good.replacen("-1", "--B", 1),
+        good.replacen("-1", "---B\r\n", 1),
+        good.replacen("-1", "\r\n---B\r\n", 1),
+        good.replacen(
+            "-1",
+            &format!("{}--B{}", "x".repeat(200), "x".repeat(200)),
+            1,
+        ),
+        good.replacen("\r\n", "\r\nX: --B\r\n", 1),
     ] {
         assert_eq!(send(&body).unwrap_err().code(), "invalid_body", "{body:?}");
     }
@@ -276,6 +287,8 @@ fn refuses_bad_boundaries() {
         ),
         ("multipart/form-data; boundary=\"\\B\"", false),
         ("multipart/form-data; boundary=B; x", false),
+        ("multipart/form-data; boundary=B; xboundary=C", false),
+        ("multipart/form-data; x=\"a;boundary=C\"; boundary=B", false),
         ("multipart/form-data; boundary=B,C", false),
         ("multipart/form-data; boundary=\"B \"", false),
     ] {
