@@ -6,7 +6,8 @@ use super::{Answer, Exchange, Inquiry, State};
 use crate::analytics::{Alert, Charged, Event, Outcome};
 use crate::limit::SharedData;
 use crate::limit::counter::{Crossed, Ending, Ledger, Tokens};
-use crate::llm::usage::Usage;
+use crate::llm::response::Reader;
+use crate::llm::usage::{Usage, UsageFormat};
 use crate::policy::Group;
 use crate::service::Call;
 use crate::spend::Buckets;
@@ -264,8 +265,7 @@ impl Exchange {
             Some(usage) if self.complete || answer.is_over() => (counted(usage), false),
             // An error that came behind text does not take the text back.
             None if answer.saw_error() && answer.text_bytes() == 0 => (Charged::default(), false),
-            // To be fetched later; what came at once was paid for, whatever was asked.
-            None if self.asked.background && !self.asked.stream => (Charged::default(), false),
+            None if self.is_put_off(answer) => (Charged::default(), false),
             // Cut short, or silent: whichever is more, what was said so far or what was asked and sent.
             seen => {
                 let seen = counted(seen.unwrap_or_default());
@@ -286,6 +286,16 @@ impl Exchange {
                 (estimate, true)
             }
         }
+    }
+
+    /// Whether an answer is to be fetched later. What came at once was paid for, whatever was asked.
+    fn is_put_off(&self, answer: &Reader) -> bool {
+        let call = self.call.as_ref();
+        self.asked.background
+            && !self.asked.stream
+            && self.complete
+            && answer.text_bytes() == 0
+            && call.is_some_and(|call| call.endpoint.usage == UsageFormat::OpenAiResponses)
     }
 
     /// Whether the upstream failed behind a status that said that all was well.
