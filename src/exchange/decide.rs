@@ -70,7 +70,7 @@ impl Exchange {
         let facts = rewrite.facts();
         self.asked.unbounded = match facts.max_output_tokens {
             Some(_) => 0,
-            None => facts.choices.max(1),
+            None => facts.answers(),
         };
         self.screen(&group, &mut rewrite)?;
         if self.target.is_none() && !self.policy.targets.is_empty() {
@@ -210,7 +210,7 @@ impl Exchange {
             let mut lengths = self.worker.lengths.borrow_mut();
             let model = model_label(group, &self.models);
             let expected = lengths.expected(group, model, endpoint, shared);
-            expected.saturating_mul(facts.choices.max(1))
+            expected.saturating_mul(facts.answers())
         });
         let prompt = facts.prompt_tokens();
         Demand {
@@ -398,5 +398,5 @@ pub(super) fn model_label(group: &Group, models: &[String]) -> usize {
 /// The output that a request asks for, of all answers together.
 fn stated_output(facts: &Facts) -> Option<u64> {
     let tokens = facts.max_output_tokens?;
-    Some(tokens.saturating_mul(facts.choices.max(1)))
+    Some(tokens.saturating_mul(facts.answers()))
 }

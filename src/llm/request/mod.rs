@@ -48,8 +48,10 @@ pub struct Facts {
     pub include_usage: Option<bool>,
     /// The largest stated bound on output tokens.
     pub max_output_tokens: Option<u64>,
-    /// How many answers are asked for, at least 1.
+    /// How many answers to a prompt are asked for, at least 1.
     pub choices: u64,
+    /// How many prompts are in a list of them; 0 where there is none.
+    pub prompts: u64,
     /// Bytes of text that the model reads: string values, unescaped; four for each number of a list of tokens.
     pub text_bytes: u64,
     /// Images, sounds and files in the body, which are not in `text_bytes`.
@@ -91,6 +93,12 @@ impl Facts {
     /// What was found in its text, where it was searched.
     pub fn findings(&self) -> &Findings {
         &self.sought.findings
+    }
+
+    /// How many answers are asked for, to all prompts together.
+    pub fn answers(&self) -> u64 {
+        let choices = self.choices.max(1);
+        choices.saturating_mul(self.prompts.max(1))
     }
 
     /// What the prompt will cost, by the rule of thumb that errs least over languages: four bytes a token. No body is so long

@@ -177,8 +177,15 @@ impl Sink for Visitor {
         if self.path.on_path() & self.fields.watched_bits != 0 {
             self.open_watched(container, at);
         }
-        if self.text.is_none() {
-            self.text = self.text_field(self.path.matches());
+        match self.text {
+            None => {
+                let field = self.text_field(self.path.matches());
+                let list = container == Container::Array;
+                self.text = field.map(|field| TextField { list, ..field });
+            }
+            // A list in a list of them: tokens, or a conversation.
+            Some(field) if container == Container::Array => self.prompt(field),
+            Some(_) => {}
         }
         self.path.open(container);
     }
@@ -266,7 +273,7 @@ impl Sink for Visitor {
             self.scalar_watched(value, span);
         }
         if let Some(field) = self.text.or_else(|| self.text_field(self.path.matches())) {
-            self.text(value, field.tokens);
+            self.text(value, field);
         }
     }
 }

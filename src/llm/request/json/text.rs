@@ -14,10 +14,23 @@ pub(in crate::llm::request) struct TextField {
     pub(super) depth: usize,
     /// Numbers in it are tokens.
     pub(super) tokens: bool,
+    /// It is a list.
+    pub(super) list: bool,
 }
 
 impl Visitor {
-    pub(super) fn text(&mut self, value: Scalar<'_>, tokens: bool) {
+    /// Something begins that may be one of several prompts.
+    pub(super) fn prompt(&mut self, field: TextField) {
+        if field.list && self.path.depth() == field.depth.saturating_add(1) {
+            let facts = &mut self.found.facts;
+            facts.prompts = facts.prompts.saturating_add(1);
+        }
+    }
+
+    pub(super) fn text(&mut self, value: Scalar<'_>, field: TextField) {
+        if field.tokens && matches!(value, Scalar::String(_)) {
+            self.prompt(field);
+        }
         let facts = &mut self.found.facts;
         let bytes = match value {
             Scalar::String(text) if self.media_key && is_media(text) => {
@@ -25,7 +38,7 @@ impl Visitor {
                 return;
             }
             Scalar::String(text) => text.len,
-            Scalar::Number(_) if tokens => TOKEN_BYTES,
+            Scalar::Number(_) if field.tokens => TOKEN_BYTES,
             _ => return,
         };
         facts.text_bytes = facts.text_bytes.saturating_add(bytes);
@@ -75,6 +88,7 @@ impl Visitor {
         Some(TextField {
             depth: self.path.depth(),
             tokens: matches!(path, ["input" | "prompt"]),
+            list: false,
         })
     }
 }

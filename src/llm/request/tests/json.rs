@@ -201,6 +201,18 @@ fn how_much_is_asked_for() {
             "{target} {fields}"
         );
     }
+    for (target, fields, answers) in [
+        ("/v1/completions", r#""prompt":"a","n":2"#, 2),
+        ("/v1/completions", r#""prompt":["a","b","c"]"#, 3),
+        ("/v1/completions", r#""n":2,"prompt":[[1,2],[3]]"#, 4),
+        ("/v1/completions", r#""prompt":[1,2,3]"#, 1),
+        ("/v1beta/models/g:generateContent", r#""contents":[{"parts":[{"text":"a"}]}],"systemInstruction":{"parts":[]},"toolConfig":{"a":[]}"#, 1),
+        ("/v1/chat/completions", r#""messages":[{"content":"a"},{"content":[{"text":"b"},{"text":"c"}]}]"#, 1),
+        ("/v1/chat/completions/batch", r#""messages":[[{"content":"a"}],[{"content":"b"}]]"#, 2),
+    ] {
+        let facts = post(target, &format!("{{{fields}}}")).unwrap();
+        assert_eq!(facts.answers(), answers, "{target} {fields}");
+    }
 }
 
 #[test]
