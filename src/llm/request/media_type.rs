@@ -59,7 +59,8 @@ impl<'a> MediaType<'a> {
             }
             Some(("text", "plain" | "json") | ("application", "octet-stream")) => Kind::Unstated,
             None if essence.is_empty() => Kind::Unstated,
-            Some(("application", "x-www-form-urlencoded")) => Kind::Unclear,
+            // Rack and formidable take any of the latter for a form.
+            Some(("application", "x-www-form-urlencoded") | ("multipart", _)) => Kind::Unclear,
             Some((kind, subtype)) if is_token(kind) && is_token(subtype) => Kind::Other,
             _ => Kind::Unclear,
         };

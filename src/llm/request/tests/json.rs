@@ -345,6 +345,7 @@ fn bodies_of_any_type() {
         ("text/plain; =", b"x".to_vec(), 415),
         ("json", b"x".to_vec(), 415),
         ("application/x-www-form-urlencoded", b"model=a".to_vec(), 415),
+        ("multipart/mixed; boundary=B", b"--B".to_vec(), 415),
     ] {
         let whole = read(TARGET, content_type, &[&body]).map_err(|error| error.status());
         assert_eq!(whole.unwrap_err(), status, "{content_type} {}", body.escape_ascii());
