@@ -179,6 +179,26 @@ async fn a_body_over_the_buffer_limit_is_413_in_the_callers_dialect() {
     gateway.assert_serves("marketing-key", "gpt-4o-mini").await;
 }
 
+/// What the filter puts in can be what is too much.
+#[tokio::test]
+async fn a_body_that_outgrows_the_buffer_limit_is_413_too() {
+    let Some((upstream, gateway)) = start(Some(65_536)).await else {
+        return;
+    };
+    let body = |size: usize| {
+        let body = r#"{"model":"gpt-4o-mini","stream":true,"messages":[]}"#;
+        body.replace("[]", &format!("[]{}", " ".repeat(size - body.len())))
+    };
+    assert_eq!(gateway.send(post(body(65_400))).await.status, 200);
+    assert_eq!(upstream.count(), 1);
+    let answer = gateway.send(post(body(65_530))).await;
+    assert_eq!((answer.status, &*answer.code()), (413, "request_too_large"));
+    assert_eq!(upstream.count(), 1);
+    let events = gateway.events(2).await;
+    assert_eq!(events[1]["result"], "blocked");
+    assert_eq!(events[1]["reason"], "request_too_large");
+}
+
 #[tokio::test]
 async fn an_upload_may_break_off_anywhere() {
     let Some((upstream, gateway)) = start(None).await else {

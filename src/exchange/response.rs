@@ -19,11 +19,13 @@ const ACCOUNT_HEADERS: [&[u8]; 3] = [
 ];
 
 impl Exchange {
-    /// Takes the header of an answer in: the upstream's, or one that Envoy made itself.
+    /// Takes the header of an answer in: the upstream's, or one that Envoy made itself. `reached` tells whether the upstream
+    /// was reached at all; asked only of a 413.
     pub fn response_headers(
         &mut self,
         headers: Headers<'_>,
         end: bool,
+        reached: &dyn Fn() -> bool,
         now: Timestamp,
     ) -> ResponseStep {
         let status = headers.first(":status").and_then(number).unwrap_or(0);
@@ -39,6 +41,11 @@ impl Exchange {
             hold: false,
         };
         match self.state {
+            // It is with what was put in that the body is over its buffer's limit.
+            State::Passed if self.status == 413 && !reached() => {
+                step.reply = Some(self.refuse(&Refusal::RequestTooLarge, now));
+                return step;
+            }
             State::Passed => {}
             State::Refused => return step,
             State::Start

@@ -206,7 +206,9 @@ impl HttpContext for Http {
         let fields = pairs::decode(&raw);
         let now = self.now();
         let headers = Headers::new(&fields);
-        let step = self.exchange.response_headers(headers, end_of_stream, now);
+        let step = self
+            .exchange
+            .response_headers(headers, end_of_stream, &reached_upstream, now);
         if let Some(reply) = step.reply {
             self.phase = Phase::Answered;
             answer(&reply);

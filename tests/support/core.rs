@@ -218,8 +218,9 @@ impl Core {
         let mut fields = answer.fields();
         fields.insert(0, (":status".to_owned(), answer.status.to_string()));
         let chunks = answer.chunks();
-        let step =
-            exchange.response_headers(Headers::new(&borrowed(&fields)), chunks.is_empty(), now);
+        let borrowed = borrowed(&fields);
+        let headers = Headers::new(&borrowed);
+        let step = exchange.response_headers(headers, chunks.is_empty(), &|| true, now);
         if let Some(reply) = step.reply {
             return from_reply(reply);
         }

@@ -155,7 +155,7 @@ impl<'a> Replay<'a> {
                     (&b":status"[..], status.as_bytes()),
                     (b"content-type", b"application/json"),
                 ];
-                exchange.response_headers(Headers::new(&fields), false, end);
+                exchange.response_headers(Headers::new(&fields), false, &|| true, end);
                 if exchange.reads_response() {
                     exchange.response_body(&answer(row.usage, usage), true, end);
                 }

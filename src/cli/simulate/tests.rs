@@ -57,7 +57,7 @@ fn event(row: &'static Endpoint, model: &str, usage: Usage) -> Value {
         (&b":status"[..], &b"200"[..]),
         (b"content-type", b"application/json"),
     ];
-    exchange.response_headers(Headers::new(&fields), false, now);
+    exchange.response_headers(Headers::new(&fields), false, &|| true, now);
     if exchange.reads_response() {
         exchange.response_body(&answer(row.usage, usage), true, now);
     }
