@@ -25,8 +25,9 @@ wrong, as `cohort lint` does with line and column. What the fields do together i
 [consumers](consumers.md), [limits](limits.md), [policies](policies.md) and [spend](spend.md).
 
 Names of groups, targets and policies are 1 to 64 letters, digits, `-` and `_`; those of consumers and the ids of keys may have `.`, `@` and
-`+` as well. Models are compared byte for byte; `*` stands for any text, empty text too. Numbers may be written `100k` or `2M`,
-durations `100ms` or `2s`, dates as RFC 3339 has them, with or without time of day.
+`+` as well. Models are compared byte for byte; `*` stands for any text, empty text too. Where the provider knows a model by several
+names, as Ollama does (`LLAMA3` and `llama3:latest` are `llama3`), only `allowed_models` keep it away: `denied_models` are evaded.
+Numbers may be written `100k` or `2M`, durations `100ms` or `2s`, dates as RFC 3339 has them, with or without time of day.
 
 | | |
 |---|---|
