@@ -131,6 +131,7 @@ impl Walk {
         match (self.depth, place) {
             (1, Place::Usage) => self.chunk.usage = true,
             (1, Place::Choices) => self.chunk.choices = true,
+            (1, Place::Error) => self.chunk.other = true,
             (2, _)
                 if !matches!(
                     self.at(1),

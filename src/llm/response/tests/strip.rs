@@ -17,6 +17,7 @@ fn the_usage_chunk_is_removed_and_nothing_else() {
         "data: {\"choices\":[],\"usage\":null}\n\n",
         "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":8},\"prompt_filter_results\":[{}]}\n\n",
         "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":8},\"error\":{\"message\":\"m\"}}\n\n",
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":8},\"error\":\"m\"}\n\n",
         "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":8}\n\n",
         "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":8}} x\n\n",
         "data: {\"usage\":{\"prompt_tokens\":8}}\n\n",
@@ -42,12 +43,12 @@ fn the_usage_chunk_is_removed_and_nothing_else() {
                 }
             }
         }
-        let body = [&stays[0], &goes[0], &stays[1], &goes[1], &stays[10]]
+        let body = [&stays[0], &goes[0], &stays[1], &goes[1], &stays[11]]
             .map(String::as_str)
             .concat();
         assert_eq!(
             STRIP.check(body.as_bytes()).bytes,
-            [&*stays[0], &stays[1], &stays[10]].concat().as_bytes()
+            [&*stays[0], &stays[1], &stays[11]].concat().as_bytes()
         );
         // Without its blank line the chunk goes too, and what is no chunk stays.
         let cut = goes[0].trim_end();
