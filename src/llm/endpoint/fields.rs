@@ -89,6 +89,7 @@ const WATCHED: &[Path] = &[
     &["stream"],
     &["stream_options"],
     &["stream_options", "include_usage"],
+    &["additionalModelRequestFields"],
     &["generationConfig"],
     &["generation_config"],
     &["inferenceConfig"],

@@ -142,7 +142,8 @@ struct Spans {
     /// The path of a single key to write a default model to.
     default_key: Option<&'static str>,
     stream_options: Option<StreamOptions>,
-    settings: Option<Settings>,
+    /// As they come.
+    settings: Vec<Settings>,
 }
 
 /// A place for a new member, at the beginning of an object.

@@ -12,8 +12,8 @@ pub(super) struct Stated {
     pub(super) name: String,
     /// How many tokens; `None`: a number below zero, by which some servers mean as many as there are.
     pub(super) tokens: Option<u64>,
-    /// Whether it stands in an object of its own rather than at the top.
-    pub(super) inside: bool,
+    /// The key of the object that it stands in; `None`: at the top.
+    pub(super) inside: Option<&'static str>,
     /// Where the number stands in a JSON body.
     pub(super) span: Span,
 }
@@ -73,34 +73,30 @@ impl Rewrite {
         self.changes
             .places
             .extend(over.map(|stated| (stated.span, cap.to_string())));
-        let is_stated = |names: &[&str], inside| {
+        let is_stated = |names: &[&str], keys: &[&str]| {
+            let stands =
+                |inside: Option<&str>| inside.map_or(keys.is_empty(), |key| keys.contains(&key));
             let mut outputs = outputs.iter();
-            outputs.any(|stated| stated.inside == inside && names.contains(&&*stated.name))
+            outputs.any(|stated| stands(stated.inside) && names.contains(&&*stated.name))
         };
         match place {
-            Place::Top(names) if !is_stated(names, false) => {
+            Place::Top(names) if !is_stated(names, &[]) => {
                 let name = names.first().copied().unwrap_or_default();
                 self.changes.members.push(format!("\"{name}\":{cap}"));
             }
-            Place::Inside(keys, names) if !is_stated(names, true) => {
+            Place::Inside(keys, names) if !is_stated(names, keys) => {
                 let first = |list: &[&'static str]| list.first().copied().unwrap_or_default();
                 let member = format!("\"{}\":{cap}", first(names));
-                match edits
-                    .settings
-                    .filter(|settings| keys.contains(&settings.key))
-                {
+                let mut settings = edits.settings.iter();
+                match settings.find(|settings| keys.contains(&settings.key)) {
                     None => self
                         .changes
                         .members
                         .push(format!("\"{}\":{{{member}}}", first(keys))),
-                    Some(Settings {
-                        place: SettingsPlace::Null(span),
-                        ..
-                    }) => self.changes.places.push((span, format!("{{{member}}}"))),
-                    Some(Settings {
-                        place: SettingsPlace::Object(gap),
-                        ..
-                    }) => self.changes.places.push(gap.insert(&member)),
+                    Some(settings) => self.changes.places.push(match settings.place {
+                        SettingsPlace::Null(span) => (span, format!("{{{member}}}")),
+                        SettingsPlace::Object(gap) => gap.insert(&member),
+                    }),
                 }
             }
             // That a bound is stated is all that can be known.

@@ -53,7 +53,7 @@ impl JsonReader {
                 refusal: None,
                 bound: None,
                 bounds: Vec::new(),
-                settings: false,
+                settings: None,
                 stream_options: false,
                 unnamed: None,
                 text: None,
@@ -113,8 +113,8 @@ pub(super) struct Visitor {
     bound: Option<Bound>,
     /// Keys of that kind so far, folded.
     bounds: Vec<String>,
-    /// Inside an object whose keys bound the answer as those at the top do.
-    settings: bool,
+    /// Inside an object whose keys bound the answer as those at the top do: under this one.
+    settings: Option<&'static str>,
     /// Inside `stream_options`.
     stream_options: bool,
     /// Inside an object, at this depth, that stands for a model and has yet to name it, where these bits say.
@@ -200,7 +200,7 @@ impl Sink for Visitor {
             self.ambiguous(self.param(bits), Ambiguity::NotAString);
         }
         if depth <= 1 {
-            self.settings = false;
+            self.settings = None;
             self.stream_options = false;
         }
         if self.text.is_some_and(|field| field.depth >= depth) {
@@ -222,7 +222,7 @@ impl Sink for Visitor {
         if self.tools.is_some() {
             self.tools_key(key, depth);
         }
-        if (depth == 1 || (depth == 2 && self.settings)) && Bound::may_be(key) {
+        if (depth == 1 || (depth == 2 && self.settings.is_some())) && Bound::may_be(key) {
             self.bound_key(key);
         }
         self.media_key = key.whole && is_media_key(key.bytes);

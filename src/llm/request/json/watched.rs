@@ -61,12 +61,15 @@ impl Visitor {
         }
     }
 
-    fn settings_at(&mut self, bits: u64, place: SettingsPlace) {
-        if let Some([key]) = self.fields.path(bits)
-            && let Some(spans) = &mut self.found.facts.edits
-        {
-            spans.settings = Some(Settings { key, place });
+    /// Answers its key.
+    fn settings_at(&mut self, bits: u64, place: SettingsPlace) -> Option<&'static str> {
+        let Some([key]) = self.fields.path(bits) else {
+            return None;
+        };
+        if let Some(spans) = &mut self.found.facts.edits {
+            spans.settings.push(Settings { key, place });
         }
+        Some(key)
     }
 
     fn stream_options_at(&mut self, place: StreamOptions) {
@@ -102,7 +105,7 @@ impl Visitor {
                 self.found.facts.outputs.push(Stated {
                     name: bound.name,
                     tokens: number,
-                    inside: self.path.depth() > 1,
+                    inside: self.settings,
                     span,
                 });
             }
@@ -114,7 +117,8 @@ impl Visitor {
         let Some(edits) = &mut self.found.facts.edits else {
             return;
         };
-        match (depth, &mut edits.settings, &mut edits.stream_options) {
+        let settings = edits.settings.last_mut();
+        match (depth, settings, &mut edits.stream_options) {
             (1, ..) => edits.top.members = true,
             (
                 2,
@@ -123,7 +127,7 @@ impl Visitor {
                     ..
                 }),
                 _,
-            ) if self.settings => gap.members = true,
+            ) if self.settings.is_some() => gap.members = true,
             (_, _, Some(StreamOptions::Object { gap, .. })) if self.stream_options => {
                 gap.members = true;
             }
@@ -200,11 +204,12 @@ impl Visitor {
                 });
                 self.stream_options = true;
             }
-            Some(Watched::Settings) => {
-                self.settings = container == Container::Object;
-                self.settings_at(bits, SettingsPlace::Object(inner));
+            Some(Watched::Settings) if container == Container::Object => {
+                self.settings = self.settings_at(bits, SettingsPlace::Object(inner));
             }
-            Some(Watched::StreamOptions) => self.wrong_type(self.param(bits), "an object"),
+            Some(Watched::Settings | Watched::StreamOptions) => {
+                self.wrong_type(self.param(bits), "an object");
+            }
             Some(_) => self.wrong_type(self.param(bits), "true or false"),
             None => {
                 let on_way = self.on_way();

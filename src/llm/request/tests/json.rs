@@ -188,6 +188,7 @@ fn how_much_is_asked_for() {
         ("/v1beta/models/g:generateContent", r#""generationConfig":{"maxOutputTokens":9,"candidateCount":2}"#, Some(9), 2),
         ("/v1beta/models/g:generateContent", r#""generation_config":{"max_output_tokens":9}"#, Some(9), 1),
         ("/model/m/converse", r#""inferenceConfig":{"maxTokens":50}"#, Some(50), 1),
+        ("/model/m/converse", r#""inferenceConfig":{"maxTokens":50},"additionalModelRequestFields":{"max_tokens":70}"#, Some(70), 1),
         ("/model/m/invoke", r#""textGenerationConfig":{"maxTokenCount":50}"#, Some(50), 1),
         ("/model/m/invoke", r#""max_gen_len":50"#, Some(50), 1),
         ("/api/chat", r#""options":{"num_predict":50}"#, Some(50), 1),
