@@ -6,8 +6,8 @@
     reason = "a test fails by panicking"
 )]
 
-use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -180,4 +180,69 @@ fn links_and_permissions_stay() {
         2,
         "nothing is left over"
     );
+}
+
+/// Of two who change the file at the same time each finds what the other did.
+#[test]
+fn no_change_is_lost_to_another_at_the_same_time() {
+    let dir = place("together", POLICY);
+    let ids: Vec<_> = (0..12).map(|id| format!("id-{id}")).collect();
+    let started = ids.iter().map(|id| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cohort"));
+        let command = command.args(["key", "new", "marketing", "--id", id]);
+        let command = command.current_dir(&dir).stdout(Stdio::null());
+        command.stderr(Stdio::null()).spawn().unwrap()
+    });
+    for mut started in started.collect::<Vec<_>>() {
+        assert!(started.wait().unwrap().success());
+    }
+    let policy = policy(&dir);
+    for id in ids {
+        assert!(policy.contains(&format!("id: {id}\n")), "{id}: {policy}");
+    }
+}
+
+/// Its digest in the file would be that of a key that nobody has.
+#[test]
+fn a_key_that_nobody_reads_is_not_written() {
+    let dir = place("unread", POLICY);
+    let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
+    let closed = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        Stdio::from(writer)
+    };
+    for arguments in [
+        "key new marketing",
+        "key rotate marketing",
+        "group add legal --key",
+        "group add legal hr --key",
+    ] {
+        for stdout in [full(), closed()] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_cohort"));
+            let command = command.args(arguments.split(' ')).current_dir(&dir);
+            let output = command.stdout(stdout).output().unwrap();
+            assert_eq!(output.status.code(), Some(2), "{arguments}");
+            let said = text(&output.stderr);
+            assert!(said.contains("; nothing was written"), "{said}");
+            assert_eq!(policy(&dir), POLICY, "{arguments}");
+        }
+    }
+    assert_eq!(
+        fs::read_dir(&dir).unwrap().count(),
+        1,
+        "nothing is left over"
+    );
+}
+
+/// Where the test may give files away: a gateway that could read the old file can read the new one.
+#[test]
+fn the_owner_stays() {
+    let dir = place("owner", POLICY);
+    let file = dir.join("policy-config.yaml");
+    if chown(&file, Some(65_534), Some(65_533)).is_ok() {
+        assert!(key(&dir, &["new", "marketing"]).status.success());
+        let now = fs::metadata(&file).unwrap();
+        assert_eq!((now.uid(), now.gid()), (65_534, 65_533));
+    }
 }

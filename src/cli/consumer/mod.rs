@@ -97,7 +97,7 @@ impl Add {
         roster::check_once(&self.names)?;
         roster::check_once(&self.groups)?;
         let keys = NewKey::for_each(self.key, &self.names, self.expires)?;
-        let done = self.file.apply(|file| {
+        self.file.apply(&keys, |file| {
             for group in &self.groups {
                 roster::group(file, group)?;
             }
@@ -116,8 +116,7 @@ impl Add {
                 file.push(&[CONSUMERS.into()], self.entry(name, key)?)?;
             }
             Ok(())
-        })?;
-        self.file.show_keys(done, &keys)
+        })
     }
 
     fn entry(&self, name: &str, key: Option<&NewKey>) -> Result<Item, Failure> {
@@ -139,7 +138,7 @@ impl Add {
 impl Move {
     fn run(self) -> Result<ExitCode, Failure> {
         roster::check_once(&self.names)?;
-        self.file.apply(|file| {
+        self.file.apply(&[], |file| {
             roster::group(file, &self.to)?;
             if let Some(from) = &self.from {
                 roster::group(file, from)?;
@@ -203,7 +202,7 @@ impl Remove {
         roster::check_once(&self.names)?;
         let left = RefCell::new(Vec::new());
         let default = RefCell::new(None);
-        let done = self.file.apply(|file| {
+        let done = self.file.apply(&[], |file| {
             *default.borrow_mut() = file.item(&["default_group".into()]);
             for name in &self.names {
                 roster::consumer(file, name)?;

@@ -1,7 +1,7 @@
 //! Policy files, changed in place: comments and layout stay, and nothing is written that the filter would refuse.
 //!
 //! ```text
-//! edit::apply(&path, dry_run, |file| {
+//! edit::apply(&path, dry_run, || Ok(()), |file| {
 //!     let group = file.find("consumer_groups", "name", "marketing");
 //!     let group = group.ok_or_else(|| Failure("there is no such group".to_owned()))?;
 //!     file.set(&["consumer_groups".into(), group.into(), "description".into()], "…".into())
@@ -13,6 +13,7 @@
 
 mod change;
 mod diff;
+mod held;
 mod item;
 mod tree;
 
@@ -21,11 +22,11 @@ pub(crate) use item::Item;
 
 use super::document::{is_json, located};
 use super::key::NewKey;
-use super::{Failure, NO_POLICY, diagnostics, print};
+use super::{Failure, diagnostics, print};
 use crate::config::{Config, ConfigError};
 use crate::policy::Policy;
 use change::Page;
-use std::fs;
+use held::Held;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -43,18 +44,16 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// As [`apply`].
+    /// As [`apply`]; keys whose digests are written are shown.
     pub(crate) fn apply(
         &self,
+        keys: &[NewKey],
         change: impl FnOnce(&mut PolicyFile) -> Result<(), Failure>,
     ) -> Result<ExitCode, Failure> {
-        apply(&self.config, self.dry_run, change)
-    }
-
-    /// Shows keys whose digests were written.
-    pub(crate) fn show_keys(&self, done: ExitCode, keys: &[NewKey]) -> Result<ExitCode, Failure> {
+        let show = || NewKey::show(keys);
+        let done = apply(&self.config, self.dry_run, show, change)?;
         if done == ExitCode::SUCCESS && !self.dry_run {
-            NewKey::show(keys)?;
+            NewKey::say_shown(keys);
         }
         Ok(done)
     }
@@ -71,22 +70,21 @@ pub(crate) struct PolicyFile {
 }
 
 /// Changes a policy file and shows what changed, on stderr. With `dry_run` nothing is written, and the change is what
-/// stdout gets. The exit code is 1 where the file is invalid, or would be.
+/// stdout gets. What `show` has to show is shown before the file is replaced: if nobody gets to see it, the file stays as it
+/// is. The exit code is 1 where the file is invalid, or would be.
 pub(crate) fn apply(
     path: &Path,
     dry_run: bool,
+    show: impl FnOnce() -> Result<(), Failure>,
     change: impl FnOnce(&mut PolicyFile) -> Result<(), Failure>,
 ) -> Result<ExitCode, Failure> {
     let name = path.display().to_string();
-    // A link stays one: what it leads to is replaced.
-    let target =
-        fs::canonicalize(path).map_err(|error| Failure::reading(path, &error, NO_POLICY))?;
-    let text = read(&target, &name)?;
-    if let Err(errors) = check(&text, is_json(path)) {
+    let held = Held::open(path, &name)?;
+    if let Err(errors) = check(&held.text, is_json(path)) {
         complain(&diagnostics::render_errors_styled(&name, &errors));
         return Ok(ExitCode::FAILURE);
     }
-    let mut file = PolicyFile::new(name, text, is_json(path))?;
+    let mut file = PolicyFile::new(name, held.text.clone(), is_json(path))?;
     change(&mut file)?;
     if let Err(errors) = check(&file.text, file.json) {
         complain(&diagnostics::render_errors_styled(&file.name, &errors));
@@ -99,7 +97,7 @@ pub(crate) fn apply(
     } else if dry_run {
         print(|out| write!(out, "{}", coloured(&diff, &std::io::stdout())))?;
     } else {
-        file.write(&target)?;
+        held.replace(&file.text, show)?;
         complain(&coloured(&diff, &std::io::stderr()));
     }
     Ok(ExitCode::SUCCESS)
@@ -246,31 +244,6 @@ impl PolicyFile {
         let shown = (masked(&self.original), masked(&self.text));
         diff::unified(&self.name, &self.original, &self.text, (&shown.0, &shown.1))
     }
-
-    /// In one step: a reader sees the old file or the new one.
-    fn write(&self, target: &Path) -> Result<(), Failure> {
-        let fail = |error| Failure(format!("cannot write {}: {error}", self.name));
-        if read(target, &self.name)? != self.original {
-            return Err(Failure(format!(
-                "{} was changed meanwhile; nothing was written",
-                self.name
-            )));
-        }
-        let mut next = target.as_os_str().to_owned();
-        next.push(format!(".{}", std::process::id()));
-        let next = PathBuf::from(next);
-        let written = (|| {
-            let mut file = fs::File::create_new(&next)?;
-            file.set_permissions(fs::metadata(target)?.permissions())?;
-            file.write_all(self.text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&next, target)
-        })();
-        if written.is_err() {
-            let _ = fs::remove_file(&next); // it may not be there
-        }
-        written.map_err(fail)
-    }
 }
 
 const UNREADABLE: &str =
@@ -329,10 +302,6 @@ fn hide(node: &Node, secret: bool, cover: &mut impl FnMut(usize, usize)) {
         Kind::Scalar(_) if secret => cover(node.start, node.end),
         Kind::Alias(_) | Kind::Scalar(_) => {}
     }
-}
-
-fn read(path: &Path, name: &str) -> Result<String, Failure> {
-    fs::read_to_string(path).map_err(|error| Failure(format!("cannot read {name}: {error}")))
 }
 
 /// As the filter does it.

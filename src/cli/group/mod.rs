@@ -93,7 +93,7 @@ impl Add {
     fn run(self) -> Result<ExitCode, Failure> {
         roster::check_once(&self.names)?;
         let keys = NewKey::for_each(self.key, &self.names, self.expires)?;
-        let done = self.file.apply(|file| {
+        self.file.apply(&keys, |file| {
             for name in &self.names {
                 if file.find(GROUPS, "name", name).is_some() {
                     return Err(Failure(format!("there is a group '{name}' already")));
@@ -105,8 +105,7 @@ impl Add {
                 roster::group(file, parent)?;
             }
             Ok(())
-        })?;
-        self.file.show_keys(done, &keys)
+        })
     }
 
     fn entry(&self, name: &str, key: Option<&NewKey>) -> Result<Item, Failure> {
@@ -136,7 +135,7 @@ impl Add {
 impl Remove {
     fn run(self) -> Result<ExitCode, Failure> {
         roster::check_once(&self.names)?;
-        self.file.apply(|file| {
+        self.file.apply(&[], |file| {
             for name in &self.names {
                 roster::group(file, name)?;
             }

@@ -5,7 +5,7 @@
 mod secret;
 
 use super::edit::{self, Item, PolicyFile, Step};
-use super::{Failure, clock, print};
+use super::{Failure, Printed, clock, print};
 use crate::time::{Timestamp, UtcOffset};
 use secret::{digest, generate, is_mistyped};
 use std::cell::RefCell;
@@ -77,13 +77,17 @@ impl New {
             say(&format!("sha256: {}", digest(&key)));
             return Ok(ExitCode::SUCCESS);
         };
-        let done = edit::apply(&self.config, false, |file| {
-            let owner = find(file, &name)?;
-            let end = self.expires.map(|after| moment(clock::now(), after));
-            add(file, &owner, new_entry(&key, self.id.as_deref(), end))
-        })?;
+        let done = edit::apply(
+            &self.config,
+            false,
+            || hand_out(&key),
+            |file| {
+                let owner = find(file, &name)?;
+                let end = self.expires.map(|after| moment(clock::now(), after));
+                add(file, &owner, new_entry(&key, self.id.as_deref(), end))
+            },
+        )?;
         if done == ExitCode::SUCCESS {
-            print(|out| writeln!(out, "{key}"))?;
             say("This key is shown once: the file has only its digest.");
         }
         Ok(done)
@@ -96,16 +100,20 @@ impl Rotate {
         let key = random_key(&self.name)?;
         let end = moment(now, self.overlap);
         let old = RefCell::new(String::new());
-        let done = edit::apply(&self.config, false, |file| {
-            let owner = find(file, &self.name)?;
-            let keys = keys(file, &owner);
-            let chosen = choose(&keys, &self, now)?;
-            chosen.id.clone_into(&mut old.borrow_mut());
-            expire(file, &owner, chosen, &end)?;
-            add(file, &owner, new_entry(&key, None, None))
-        })?;
+        let done = edit::apply(
+            &self.config,
+            false,
+            || hand_out(&key),
+            |file| {
+                let owner = find(file, &self.name)?;
+                let keys = keys(file, &owner);
+                let chosen = choose(&keys, &self, now)?;
+                chosen.id.clone_into(&mut old.borrow_mut());
+                expire(file, &owner, chosen, &end)?;
+                add(file, &owner, new_entry(&key, None, None))
+            },
+        )?;
         if done == ExitCode::SUCCESS {
-            print(|out| writeln!(out, "{key}"))?;
             say(&format!(
                 "This key is shown once: the file has only its digest. The old one ({}) works until {end}.",
                 old.into_inner()
@@ -174,18 +182,33 @@ impl NewKey {
 
     /// One is all that goes to stdout; several stand behind the names that they are for.
     pub(crate) fn show(keys: &[Self]) -> Result<(), Failure> {
-        print(|out| match keys {
-            [one] => writeln!(out, "{}", one.key),
-            keys => keys
-                .iter()
-                .try_for_each(|key| writeln!(out, "{} {}", key.owner, key.key)),
-        })?;
+        match keys {
+            [] => Ok(()),
+            [one] => hand_out(&one.key),
+            keys => {
+                let lines = keys.iter().map(|key| format!("{} {}", key.owner, key.key));
+                hand_out(&lines.collect::<Vec<_>>().join("\n"))
+            }
+        }
+    }
+
+    pub(crate) fn say_shown(keys: &[Self]) {
         match keys.len() {
             0 => {}
             1 => say("This key is shown once: the file has only its digest."),
             _ => say("These keys are shown once: the file has only their digests."),
         }
-        Ok(())
+    }
+}
+
+/// What nobody reads is lost: a file must not have the digest of a key that nobody has.
+fn hand_out(keys: &str) -> Result<(), Failure> {
+    match print(|out| writeln!(out, "{keys}")) {
+        Ok(Printed::Whole) => Ok(()),
+        Ok(Printed::ReaderGone) => Err(Failure(
+            "nobody reads the key; nothing was written".to_owned(),
+        )),
+        Err(Failure(why)) => Err(Failure(format!("{why}; nothing was written"))),
     }
 }
 
