@@ -1,9 +1,10 @@
 //! A policy file as commands read it: judged as the filter judges it.
 
-use super::{Failure, NO_POLICY, diagnostics};
+use super::{Failure, NO_POLICY, diagnostics, log};
 use crate::config::{Config, ConfigError, Places};
 use crate::policy::Policy;
 use std::fs;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -15,10 +16,9 @@ pub(super) struct Document {
 }
 
 impl Document {
-    /// Reads YAML, or JSON if it is called `*.json`.
+    /// Reads YAML, or JSON if it is called `*.json`; `-` is stdin.
     pub(super) fn read(path: &Path) -> Result<Result<Self, Vec<ConfigError>>, Failure> {
-        let text =
-            fs::read_to_string(path).map_err(|error| Failure::reading(path, &error, NO_POLICY))?;
+        let text = text(path).map_err(|error| Failure::reading(path, &error, NO_POLICY))?;
         let parsed = if is_json(path) {
             from_json(&text)
         } else {
@@ -44,6 +44,23 @@ impl Document {
             ExitCode::FAILURE
         }))
     }
+}
+
+/// What a file says; `-` is stdin.
+pub(super) fn text(path: &Path) -> io::Result<String> {
+    let bytes = if log::is_stdin(path) {
+        let mut bytes = Vec::new();
+        io::stdin().lock().read_to_end(&mut bytes)?;
+        bytes
+    } else {
+        fs::read(path)?
+    };
+    String::from_utf8(bytes).map_err(|error| {
+        let before = error.as_bytes().get(..error.utf8_error().valid_up_to());
+        let lines = before.unwrap_or_default().split(|byte| *byte == b'\n');
+        let line = lines.count();
+        io::Error::other(format!("line {line} is not UTF-8: save it as UTF-8"))
+    })
 }
 
 /// Errors of what was read already, with their places.

@@ -15,6 +15,7 @@ mod group;
 mod key;
 mod limits;
 mod lint;
+mod log;
 mod order;
 mod render;
 mod report;
@@ -112,6 +113,9 @@ const NO_POLICY: &str = "say where the policy is, or begin with the one that the
 /// Where an event log comes from that is not there.
 const NO_EVENTS: &str =
     "`cohort run` and `cohort demo` write one in the folder where they are started";
+
+/// What may be in a log all the same.
+const NO_GROUP: &str = "; --all shows requests that no group was found for, too";
 
 impl Failure {
     /// A file that cannot be read; `missing` says what to do if there is none.

@@ -1,6 +1,6 @@
 //! A file that is read, and replaced, while no other command does the same.
 
-use super::super::{Failure, NO_POLICY};
+use super::super::{Failure, NO_POLICY, document};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
@@ -86,5 +86,5 @@ fn write_like(old: &Path, new: &Path, text: &str) -> io::Result<()> {
 }
 
 fn read(path: &Path, name: &str) -> Result<String, Failure> {
-    fs::read_to_string(path).map_err(|error| Failure(format!("cannot read {name}: {error}")))
+    document::text(path).map_err(|error| Failure(format!("cannot read {name}: {error}")))
 }

@@ -1,6 +1,6 @@
 //! A file that grows, is cut, or is replaced by another of its name.
 
-use super::tail::LONGEST_LINE;
+use super::super::log::LONGEST_LINE;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;

@@ -6,9 +6,11 @@ mod follow;
 mod table;
 mod tail;
 
-use super::{Failure, Format, NO_EVENTS, Printed, print, say};
+use super::{Failure, Format, NO_EVENTS, NO_GROUP, Printed, log, print, say};
 use serde_json::{Map, Value};
-use std::fs::File;
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::{self, BufRead};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use table::Table;
@@ -39,7 +41,7 @@ pub(super) struct Tail {
     /// Also those that no group was found for, and what policies found later
     #[arg(long)]
     all: bool,
-    /// The event log
+    /// The event log; `-` reads stdin
     #[arg(long, value_name = "FILE", default_value = ".cohort/events.jsonl")]
     file: PathBuf,
 }
@@ -59,11 +61,16 @@ impl Command {
 
 impl Tail {
     fn run(&self) -> Result<ExitCode, Failure> {
-        let cannot = |error: std::io::Error| Failure::reading(&self.file, &error, NO_EVENTS);
+        let cannot = |error: io::Error| Failure::reading(&self.file, &error, NO_EVENTS);
         let mut out = Output {
             format: self.format,
             table: Table::new(self.verbose),
         };
+        let is_file = fs::metadata(&self.file).map_or(true, |it| it.is_file());
+        if log::is_stdin(&self.file) || !is_file {
+            self.stream(&mut *log::open(&self.file)?, &mut out)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let mut position = 0;
         let mut file = None;
         match File::open(&self.file) {
@@ -78,7 +85,7 @@ impl Tail {
                     self.say_there_are_none();
                 }
             }
-            Err(error) if self.follow && error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if self.follow && error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(cannot(error)),
         }
         if self.follow {
@@ -97,19 +104,46 @@ impl Tail {
         Ok(ExitCode::SUCCESS)
     }
 
+    /// What cannot be read from its end.
+    fn stream(&self, lines: &mut dyn BufRead, out: &mut Output) -> Result<(), Failure> {
+        let mut last = VecDeque::new();
+        let mut line = Vec::new();
+        while log::next_line(lines, &mut line)
+            .map_err(|error| Failure::reading(&self.file, &error, NO_EVENTS))?
+        {
+            let Some(event) = self.event(line.clone()) else {
+                continue;
+            };
+            if self.follow {
+                if out.write(&[event])? == Printed::ReaderGone {
+                    return Ok(());
+                }
+                continue;
+            }
+            last.push_back(event);
+            if last.len() > self.last {
+                last.pop_front();
+            }
+        }
+        if last.is_empty() && self.last > 0 && !self.follow {
+            self.say_there_are_none();
+        }
+        out.write(last.make_contiguous()).map(drop)
+    }
+
     /// An empty page would leave people guessing; programs do not read this.
     fn say_there_are_none(&self) {
         let group = self.consumer_group.as_ref();
         let of = group.map_or_else(String::new, |group| format!(" of consumer group '{group}'"));
         let more = match (group, self.all) {
-            (None, false) => "; --all shows requests that no group was found for, too",
+            (None, false) => NO_GROUP,
             _ => "",
         };
         say(&format!("no events{of}{more}\n"));
     }
 
     /// The last events in the log's order, and where its last whole line ends.
-    fn last_events(&self, file: &mut File) -> std::io::Result<(Vec<Event>, u64)> {
+    fn last_events(&self, file: &mut File) -> io::Result<(Vec<Event>, u64)> {
         let mut lines = tail::LinesFromEnd::new(file)?;
         let mut events = Vec::new();
         let unfinished = lines.next()?.unwrap_or_default();

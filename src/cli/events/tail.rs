@@ -1,11 +1,9 @@
 //! The lines of a file, last one first.
 
+use super::super::log::LONGEST_LINE;
 use std::io::{self, Read, Seek, SeekFrom};
 
 const BLOCK: usize = 64 * 1024;
-
-/// No event is longer; what is was not written by the filter, and is skipped.
-pub(super) const LONGEST_LINE: usize = 1024 * 1024;
 
 /// Reads backwards, block by block.
 pub(super) struct LinesFromEnd<'a, F> {

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 #[derive(clap::Args)]
 #[command(after_help = CODES)]
 pub(super) struct Args {
-    /// YAML, or JSON if it is called `*.json`
+    /// YAML, or JSON if it is called `*.json`; `-` reads stdin
     #[arg(default_value = "policy-config.yaml")]
     file: PathBuf,
     /// The same

@@ -5,7 +5,7 @@
 mod output;
 
 use super::run::Source;
-use super::{Failure, NO_POLICY, diagnostics, order};
+use super::{Failure, NO_POLICY, diagnostics, log, order};
 use crate::config::{self, Additions, Config, ConfigError};
 use crate::policy::Policy;
 use crate::render::envoy::{self, Filter, Listen, Standalone, Upstream};
@@ -264,8 +264,10 @@ impl Common {
 
     /// `None`: it is invalid, and that was said.
     fn load(&self) -> Result<Option<Rendered>, Failure> {
-        std::fs::File::open(&self.config)
-            .map_err(|error| Failure::reading(&self.config, &error, NO_POLICY))?;
+        if !log::is_stdin(&self.config) {
+            std::fs::File::open(&self.config)
+                .map_err(|error| Failure::reading(&self.config, &error, NO_POLICY))?;
+        }
         match Source::File(self.config.clone()).load(|_| Some(SECRET.to_owned())) {
             Ok(loaded) => Ok(Some(Rendered {
                 document: loaded.document(&[]),

@@ -5,13 +5,11 @@
 mod html;
 mod sums;
 
-use super::clock;
-use super::{Failure, NO_EVENTS, print};
+use super::{Failure, NO_EVENTS, NO_GROUP, clock, log, print, say};
 use crate::spend::usd;
 use crate::time::Timestamp;
 use serde_json::{Value, json};
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use sums::{Line, Sums, Totals};
@@ -31,7 +29,7 @@ pub(super) struct Report {
     /// Also requests that no group was found for
     #[arg(long)]
     all: bool,
-    /// The event log
+    /// The event log; `-` reads stdin
     #[arg(long, value_name = "FILE", default_value = ".cohort/events.jsonl")]
     file: PathBuf,
 }
@@ -88,8 +86,13 @@ impl Report {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let since = clock::since(self.since.as_deref())?;
         let cannot = |error: io::Error| Failure::reading(&self.file, &error, NO_EVENTS);
-        let file = File::open(&self.file).map_err(cannot)?;
-        let sums = self.add_up(BufReader::new(file), since).map_err(cannot)?;
+        let mut lines = log::open(&self.file)?;
+        let sums = self.add_up(&mut *lines, since).map_err(cannot)?;
+        if sums.all.requests == 0 {
+            // An empty page would leave people guessing; programs do not read this.
+            let more = if self.all { "" } else { NO_GROUP };
+            say(&format!("no events{more}\n"));
+        }
         print(|out| match self.format {
             Format::Csv => csv(&sums, &self.by, out),
             Format::Html => html::page(&sums, &self.by, out),
@@ -106,15 +109,11 @@ impl Report {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn add_up(&self, mut log: impl BufRead, since: Option<Timestamp>) -> io::Result<Sums> {
+    fn add_up(&self, lines: &mut dyn BufRead, since: Option<Timestamp>) -> io::Result<Sums> {
         let since = since.map(|since| since.to_string());
         let mut sums = Sums::default();
         let mut bytes = Vec::new();
-        loop {
-            bytes.clear();
-            if log.read_until(b'\n', &mut bytes)? == 0 {
-                return Ok(sums);
-            }
+        while log::next_line(lines, &mut bytes)? {
             // Envoy writes `-` where the filter did not run.
             let Ok(line) = serde_json::from_slice::<Line>(&bytes) else {
                 continue;
@@ -124,6 +123,7 @@ impl Report {
                 sums.add(&line, names(&self.by, &line));
             }
         }
+        Ok(sums)
     }
 }
 

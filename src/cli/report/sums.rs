@@ -1,8 +1,8 @@
 //! Sums over events: whole numbers only.
 
+use super::super::log;
 use crate::spend::usd;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub(super) struct Line {
     #[serde(default)]
     pub(super) features: Vec<String>,
     result: String,
-    cost_usd: Option<Box<RawValue>>,
+    cost_usd: Option<f64>,
     usage: Usage,
 }
 
@@ -38,15 +38,9 @@ impl Line {
         self.time.get(..10).unwrap_or_default()
     }
 
-    /// Millionths of a dollar, as they are written: no sum is off by what a double cannot hold.
+    /// In millionths of a dollar: whole numbers, of which no sum is off.
     fn cost(&self) -> u64 {
-        let text = self.cost_usd.as_ref().map_or("0", |cost| cost.get());
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-        let digits = fraction.chars().chain(std::iter::repeat('0')).take(6);
-        let fraction: String = digits.collect();
-        let whole: u64 = whole.parse().unwrap_or(0);
-        let fraction: u64 = fraction.parse().unwrap_or(0);
-        whole.saturating_mul(1_000_000).saturating_add(fraction)
+        self.cost_usd.map_or(0, log::micro_usd)
     }
 }
 

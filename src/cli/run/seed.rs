@@ -2,6 +2,7 @@
 //!
 //! Uses the policy to find a request's counters, as the filter does. Knows nothing of Envoy.
 
+use super::super::log;
 use crate::config::is_counted;
 use crate::limit::counter::{Counter, Counters};
 use crate::limit::seed::Seed;
@@ -68,11 +69,7 @@ pub(super) fn sum(
     let mut line = Vec::new();
     let oldest = oldest(policy, now);
     for mut log in logs {
-        loop {
-            line.clear();
-            if log.read_until(b'\n', &mut line)? == 0 {
-                break;
-            }
+        while log::next_line(&mut log, &mut line)? {
             if is_before(&line, &oldest) {
                 continue;
             }
@@ -211,12 +208,7 @@ impl Event {
         match unit {
             Unit::CompletionTokens => self.usage.completion,
             Unit::ConcurrentRequests => 0,
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "saturates, and is never negative"
-            )]
-            Unit::Cost => (self.cost_usd * 1e6).round() as u64,
+            Unit::Cost => log::micro_usd(self.cost_usd),
             Unit::PromptTokens => self.usage.prompt,
             Unit::Requests => 1,
             Unit::Tokens => self.usage.total,

@@ -39,7 +39,7 @@ impl Source {
         let name = self.name();
         let (text, json) = match self {
             Self::File(path) => {
-                let text = fs::read_to_string(path)
+                let text = document::text(path)
                     .map_err(|error| format!("error: cannot read {name}: {error}\n"))?;
                 (
                     text,

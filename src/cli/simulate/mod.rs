@@ -31,7 +31,7 @@ pub(super) struct Simulate {
     /// The policy to try
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// The event log; several times where it was rotated
+    /// The event log, `-` for stdin; several times where it was rotated
     #[arg(long, value_name = "FILE", default_value = ".cohort/events.jsonl")]
     events: Vec<PathBuf>,
     /// Only what came since: a date, a moment (RFC 3339), or how long ago (`90m`, `36h`, `7d`)

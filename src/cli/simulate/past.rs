@@ -1,12 +1,10 @@
 //! What an event log tells of requests, in the order in which they came.
 
-use super::super::{Failure, NO_EVENTS};
+use super::super::{Failure, NO_EVENTS, log};
 use crate::time::{Timestamp, UtcOffset};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io;
 use std::path::PathBuf;
 
 /// One line of the log.
@@ -24,7 +22,7 @@ struct Line {
     status: u16,
     #[serde(default)]
     latency_ms: u64,
-    cost_usd: Option<Box<RawValue>>,
+    cost_usd: Option<f64>,
     result: String,
     reason: Option<String>,
     usage: Usage,
@@ -94,14 +92,13 @@ impl Past {
         let mut past = Self::default();
         for path in files {
             let cannot = |error: io::Error| Failure::reading(path, &error, NO_EVENTS);
-            let mut log = BufReader::new(File::open(path).map_err(cannot)?);
+            let mut lines = log::open(path)?;
             let mut bytes = Vec::new();
-            while log.read_until(b'\n', &mut bytes).map_err(cannot)? > 0 {
+            while log::next_line(&mut *lines, &mut bytes).map_err(cannot)? {
                 let line = serde_json::from_slice::<Line>(&bytes).ok();
                 let request = line.and_then(Request::of);
                 let late = |request: &Request| since.is_none_or(|since| request.time >= since);
                 past.requests.extend(request.filter(late));
-                bytes.clear();
             }
         }
         // Envoy writes them when they end.
@@ -200,7 +197,7 @@ impl Request {
             fate,
             status,
             latency_ms: line.latency_ms,
-            cost: line.cost_usd.map_or(0, |cost| micro(cost.get())),
+            cost: line.cost_usd.map_or(0, log::micro_usd),
             usage: line.usage,
         })
     }
@@ -219,12 +216,3 @@ const JUDGED: [&str; 10] = [
     "no_provider_for_model",
     "rate_limit_exceeded",
 ];
-
-/// An amount of dollars as events write it, in millionths: no sum is off by what a double cannot hold.
-fn micro(text: &str) -> u64 {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = fraction.chars().chain(std::iter::repeat('0')).take(6);
-    let fraction: u64 = digits.collect::<String>().parse().unwrap_or(0);
-    let whole: u64 = whole.parse().unwrap_or(0);
-    whole.saturating_mul(1_000_000).saturating_add(fraction)
-}
