@@ -167,6 +167,56 @@ async fn no_method_opens_a_door() {
     gateway.assert_serves("marketing-key", "gpt-4o-mini").await;
 }
 
+/// Envoy, or a filter before ours, answers these itself: nobody can set the times of others' requests wrong with them.
+#[tokio::test]
+async fn what_does_not_come_to_the_filter_is_told_of_as_it_was() {
+    let upstream = Upstream::start(|_| Answer::json(&json!({}))).await;
+    let gateway = Gateway::new(support::yaml(POLICY)).cluster("openai", upstream.address());
+    let gateway =
+        gateway.edit(|bootstrap| {
+            let filters =
+                "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters";
+            let filters = bootstrap.pointer_mut(filters).unwrap();
+            filters.as_array_mut().unwrap().insert(0, json!({
+            "name": "before",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault",
+                "abort": {"header_abort": {}, "percentage": {"numerator": 100}},
+            },
+        }));
+        });
+    let Some(gateway) = gateway.start().await else {
+        return;
+    };
+    let head = format!("POST {CHAT} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer marketing-key");
+    let mut expected = Vec::new();
+    for (field, status) in [
+        ("user-agent: \u{1}", 400),
+        ("x-envoy-fault-abort-request: 401", 401),
+        ("x-envoy-fault-abort-request: 413", 413),
+    ] {
+        let raw = format!("{head}\r\n{field}\r\ncontent-length: 2\r\n\r\n{{}}");
+        let answer = client::send_raw(gateway.address(), raw.as_bytes())
+            .await
+            .unwrap();
+        assert_eq!(answer.status, status, "{field}");
+        assert!(
+            !answer.text().contains("request_too_large"),
+            "{field}: who said it says how"
+        );
+        expected.push(status);
+    }
+    let this_year = |time: &str| time.starts_with("20");
+    for (event, status) in gateway.events(expected.len()).await.iter().zip(expected) {
+        assert_eq!(event["status"], status, "{event}");
+        assert_eq!(event["reason"], "request_incomplete", "{event}");
+        assert!(this_year(event["time"].as_str().unwrap()), "{event}");
+        assert!(event["latency_ms"].as_u64().unwrap() < 60_000, "{event}");
+    }
+    assert_eq!(upstream.count(), 0);
+    gateway.assert_serves("marketing-key", "gpt-4o-mini").await;
+}
+
 #[tokio::test]
 async fn no_header_opens_a_door() {
     let Some((upstream, gateway)) = start().await else {

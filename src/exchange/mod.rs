@@ -332,6 +332,18 @@ impl Exchange {
         }
     }
 
+    /// Whether no header came: Envoy itself, or a filter before this one, answered first.
+    pub const fn is_unseen(&self) -> bool {
+        self.started.0 == 0
+    }
+
+    /// Notes what became of a request that is [unseen](Self::is_unseen), before the exchange is [finished](Self::finish).
+    #[cold]
+    pub const fn unseen(&mut self, status: u16, now: Timestamp) {
+        self.started = now;
+        self.status = status;
+    }
+
     /// Refuses a request that the driver could not hand over whole.
     pub fn fail(&mut self, now: Timestamp) -> Reply {
         self.refuse(&Refusal::Internal, now)

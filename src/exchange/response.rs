@@ -54,7 +54,7 @@ impl Exchange {
             | State::Moderating(_)
             | State::Reading(_) => {
                 // Envoy gave up before there was a decision: the body is over its buffer's limit.
-                if self.status == 413 {
+                if self.status == 413 && !self.is_unseen() {
                     step.reply = Some(self.refuse(&Refusal::RequestTooLarge, now));
                 }
                 return step;

@@ -273,6 +273,9 @@ impl HttpContext for Http {
         } else {
             self.now()
         };
+        if self.exchange.is_unseen() {
+            self.exchange.unseen(broken_off(0).status, now);
+        }
         if self.exchange.is_open() && !self.exchange.is_over() {
             self.exchange.break_off(broken_off(self.held));
         }
