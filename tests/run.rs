@@ -564,3 +564,51 @@ async fn it_says_why_it_does_not_start() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("cannot read nowhere.yaml"));
 }
+
+/// Names that are the words between labels, and a model that has them inside.
+#[tokio::test]
+async fn labels_are_what_the_policy_calls_them() {
+    let upstream = Upstream::start(chat).await;
+    let odd = "a.model.b.result.c.kind.d";
+    let groups = ["group", "model", "result", "kind", "limit", "reason"];
+    let mut policy = POLICY.to_owned();
+    for name in groups {
+        policy += &format!(
+            "  - {{name: {name}, api_key: key-of-{name}, allowed_models: [{odd}], rate_limits: {{requests_per_day: 2}}}}\n"
+        );
+    }
+    policy +=
+        &format!("pricing: {{{odd}: {{input_per_million: 1000, output_per_million: 1000}}}}\n");
+    let place = Place::new(&policy);
+    let Some(gateway) = place.start(upstream.address()).await else {
+        return;
+    };
+    for name in groups {
+        for (model, status) in [(odd, 200), ("o3", 403), (odd, 200), (odd, 429)] {
+            let answer = place.send(&format!("key-of-{name}"), model).await;
+            assert_eq!(answer.status, status, "{name} {model}: {}", answer.text());
+        }
+    }
+    let said = place.admin("/stats/prometheus").await;
+    for name in groups {
+        for expected in [
+            format!(
+                "cohort_requests{{consumer_group=\"{name}\",model=\"{odd}\",result=\"allowed\"}} 2\n"
+            ),
+            format!(
+                "cohort_requests{{consumer_group=\"{name}\",model=\"other\",result=\"blocked\"}} 1\n"
+            ),
+            format!("cohort_tokens{{consumer_group=\"{name}\",model=\"{odd}\",kind=\"prompt\"}} "),
+            format!(
+                "cohort_cost_micro_usd{{consumer_group=\"{name}\",model=\"{odd}\",kind=\"total\"}} "
+            ),
+            format!(
+                "cohort_refused{{consumer_group=\"{name}\",reason=\"rate_limit_exceeded\"}} 1\n"
+            ),
+            format!("cohort_latency_ms_count{{consumer_group=\"{name}\"}}"),
+        ] {
+            assert!(said.contains(&expected), "{expected}: {said}");
+        }
+    }
+    gateway.stop().await;
+}
