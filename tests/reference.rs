@@ -60,8 +60,8 @@ counters: { store: shared_data }
 ";
 
 const RULES: &str = "\
-Allowed in `defaults` (or at the top level, which is the same), `services[]`, `routes[]`, `consumer_groups[]`, `consumers[]`
-and `ceilings`: [which one wins](consumers.md#who-says-what-the-scopes).
+Allowed in `defaults`, `services[]`, `routes[]`, `consumer_groups[]`, `consumers[]` and `ceilings`:
+[which one wins](consumers.md#who-says-what-the-scopes). At the top level those of [the document](#the-document) are, too: they are defaults.
 
 ";
 
@@ -168,7 +168,7 @@ impl<'a> Page<'a> {
             "## {heading}\n\n| field | takes | |\n|---|---|---|"
         )
         .unwrap();
-        let mut scope = false;
+        let mut rules = Vec::new();
         let mut before = "";
         for (name, property) in properties {
             // What is counted, once: not for each window anew.
@@ -196,7 +196,7 @@ impl<'a> Page<'a> {
                 }
             }
             if is_rule(name) && property["$ref"] == format!("#/$defs/{name}") {
-                scope = true;
+                rules.push(format!("`{name}`"));
                 continue;
             }
             let must = required.is_some_and(|required| required.iter().any(|it| it == name));
@@ -207,9 +207,17 @@ impl<'a> Page<'a> {
             };
             self.row(&path, name, property, about(property), must);
         }
-        if scope {
+        let all = self.definitions.keys().filter(|name| is_rule(name)).count();
+        if rules.len() == all {
             self.text
                 .push_str("| … | [rules of a scope](#rules-of-a-scope) | |\n");
+        } else if !rules.is_empty() {
+            let rules = rules.join(", ");
+            writeln!(
+                self.text,
+                "| {rules} | [rules of a scope](#rules-of-a-scope) | As in `defaults` |"
+            )
+            .unwrap();
         }
         self.text.push('\n');
     }

@@ -571,14 +571,16 @@ async fn labels_are_what_the_policy_calls_them() {
     let upstream = Upstream::start(chat).await;
     let odd = "a.model.b.result.c.kind.d";
     let groups = ["group", "model", "result", "kind", "limit", "reason"];
-    let mut policy = POLICY.to_owned();
-    for name in groups {
-        policy += &format!(
+    let of_group = |name| {
+        format!(
             "  - {{name: {name}, api_key: key-of-{name}, allowed_models: [{odd}], rate_limits: {{requests_per_day: 2}}}}\n"
-        );
-    }
-    policy +=
-        &format!("pricing: {{{odd}: {{input_per_million: 1000, output_per_million: 1000}}}}\n");
+        )
+    };
+    let price = "{input_per_million: 1000, output_per_million: 1000}";
+    let policy = format!(
+        "{POLICY}{}pricing: {{{odd}: {price}}}\n",
+        groups.map(of_group).concat()
+    );
     let place = Place::new(&policy);
     let Some(gateway) = place.start(upstream.address()).await else {
         return;

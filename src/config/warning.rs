@@ -226,14 +226,6 @@ fn of_group(
         }
         None | Some(_) => {}
     }
-    let lists = [&rules.allowed_models, &rules.denied_models];
-    let mut models = lists.into_iter().flatten().flatten();
-    if models.any(|model| model.trim_ascii() != model) {
-        warn(
-            "",
-            "has a model with a space at an end: names are compared byte for byte",
-        );
-    }
     of_rules(&group.rules, asks, &mut |field, message| {
         warn(&format!(".{field}"), message);
     });

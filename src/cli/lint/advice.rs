@@ -35,7 +35,6 @@ const ADVICE: &[(&str, &str)] = &[
         "is empty: no model is allowed",
         "list what it may use, or take the field out for every model",
     ),
-    ("has a model with a space at an end", "take the space out"),
     (
         "asks nobody",
         "name a `cluster` in its `config`, or add a target with `provider: openai`",

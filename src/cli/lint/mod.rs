@@ -3,6 +3,8 @@
 mod advice;
 mod envoy;
 mod finding;
+mod never;
+mod reach;
 mod removed;
 mod replicas;
 mod spend;
@@ -128,7 +130,9 @@ fn warnings(name: &str, document: &Document) -> Vec<Finding> {
     let places = Places::of_policy(text);
     let known = warnings.into_iter().map(advice::with_help);
     let own = spend::warnings(config, policy);
-    let own = own.into_iter().chain(removed::warnings(config));
+    let own = own.into_iter().chain(never::warnings(config));
+    let own = own.chain(reach::warnings(config));
+    let own = own.chain(removed::warnings(config));
     let found = known.chain(own).map(|mut warning| {
         // What the top level says is a default, too.
         let places = places.as_ref();
