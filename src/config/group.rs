@@ -288,7 +288,10 @@ fn plain_key(d: &mut Decoder, node: &Node) -> Option<ApiKey> {
         );
         return None;
     }
-    if key.starts_with("${") {
+    if ["${", "os.environ/", "{vault:"]
+        .iter()
+        .any(|start| key.starts_with(start))
+    {
         // Taken literally it would be a key that everyone can guess.
         d.error(
             node.span,

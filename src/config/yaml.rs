@@ -93,7 +93,12 @@ impl<'a> Reader<'a> {
             match event {
                 Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
                 Event::StreamEnd => return root.ok_or_else(|| fail(span, "the document is empty")),
-                _ if root.is_some() => return Err(fail(span, "there is a second document")),
+                _ if root.is_some() => {
+                    return Err(fail(
+                        span,
+                        "there is a second document: a policy is one; take out what follows `---`",
+                    ));
+                }
                 event => root = Some(self.node(event, span)?),
             }
         }
@@ -142,14 +147,14 @@ impl<'a> Reader<'a> {
                 let value = match (tag.is_some(), core.as_deref()) {
                     (false, _) if style == ScalarStyle::Plain => plain(&text),
                     (false, _) | (true, Some("str")) => Value::Text(text.into_owned()),
-                    (true, _) => return Err(fail(span, "tags are not supported")),
+                    (true, _) => return Err(fail(span, "tags are not supported: take it out")),
                 };
                 (value, anchor)
             }
             Event::SequenceStart(_, anchor, None) => (self.nested(span, Self::list)?, anchor),
             Event::MappingStart(_, anchor, None) => (self.nested(span, Self::map)?, anchor),
             Event::SequenceStart(..) | Event::MappingStart(..) => {
-                return Err(fail(span, "tags are not supported"));
+                return Err(fail(span, "tags are not supported: take it out"));
             }
             _ => return Err(fail(span, "not YAML")),
         };
@@ -191,7 +196,10 @@ impl<'a> Reader<'a> {
             let key = match event {
                 Event::MappingEnd => return Ok(Value::Map(members)),
                 Event::Scalar(key, ..) if key == "<<" => {
-                    return Err(fail(key_span, "merge keys are not supported"));
+                    return Err(fail(
+                        key_span,
+                        "merge keys are not supported: write the members out, or take an alias for all of a map",
+                    ));
                 }
                 // A name is text however it looks: JSON has no other.
                 Event::Scalar(key, ..) => key.into_owned(),

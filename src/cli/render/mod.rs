@@ -4,7 +4,7 @@
 
 mod output;
 
-use super::run::Source;
+use super::run::{Source, one_port};
 use super::{Failure, NO_POLICY, diagnostics, log, order};
 use crate::config::{self, Additions, Config, ConfigError};
 use crate::policy::Policy;
@@ -58,11 +58,11 @@ pub(super) struct EnvoyTarget {
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     address: IpAddr,
     /// Where the gateway listens
-    #[arg(long, value_name = "N", default_value_t = 41002)]
+    #[arg(long, value_name = "N", default_value_t = 41002, value_parser = clap::value_parser!(u16).range(2..))]
     port: u16,
-    /// Envoy's admin page, on 127.0.0.1 only: metrics, statistics
-    #[arg(long, value_name = "N", default_value_t = 41001)]
-    admin_port: u16,
+    /// Envoy's admin page, on 127.0.0.1 only: metrics, statistics; default: the port before the gateway's
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    admin_port: Option<u16>,
     /// Where a provider target is, by the name of its cluster (its id): vllm=http://10.0.0.7:8000
     #[arg(long = "upstream", value_name = "NAME=URL")]
     upstreams: Vec<Upstream>,
@@ -149,9 +149,21 @@ impl Render {
             Self::Ecds(target) => target.run(),
             Self::Istio(target) => target.run(),
             Self::EnvoyGateway(target) => target.run(),
-            Self::Ratelimit(common) => common.run(|policy| Ok(ratelimit(&policy.config))),
-            Self::Limitador(common) => common.run(|policy| Ok(limitador(&policy.config))),
+            Self::Ratelimit(common) => common.run(|policy| Ok(policy.counted_by(ratelimit))),
+            Self::Limitador(common) => common.run(|policy| Ok(policy.counted_by(limitador))),
         }
+    }
+}
+
+impl Rendered {
+    /// What a rate-limit service is to count.
+    fn counted_by(&self, render: fn(&Config) -> String) -> String {
+        if self.config.counters.service.is_none() {
+            complain(
+                "note: nothing asks a service about these: the policy counts in Envoy, as it has no `counters.store: rate_limit_service`\n",
+            );
+        }
+        render(&self.config)
     }
 }
 
@@ -161,11 +173,16 @@ impl EnvoyTarget {
             wasm: &self.wasm,
             stand_in: None,
         };
+        let before = self.port.saturating_sub(1);
+        let admin = self.admin_port.unwrap_or(before);
+        if admin == self.port {
+            return Err(Failure(one_port(admin)));
+        }
         let standalone = Standalone {
             listen: Listen {
                 address: self.address,
                 port: self.port,
-                admin: self.admin_port,
+                admin,
             },
             upstreams: &self.upstreams,
             ca: &self.ca,
@@ -173,6 +190,7 @@ impl EnvoyTarget {
             filter_file: self.filter_file.as_deref(),
         };
         self.common.run(|policy| {
+            complain(&envoy::unknown(&policy.config, &self.upstreams));
             let document = envoy::readable(&policy.document);
             standalone.render(&filter, &policy.config, &document)
         })

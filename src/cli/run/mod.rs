@@ -132,6 +132,11 @@ impl Run {
     }
 }
 
+/// What to say of a port that two things are to have.
+pub(crate) fn one_port(port: u16) -> String {
+    format!("the gateway and Envoy's admin page cannot both have port {port}")
+}
+
 impl Gateway {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let Self::Run(run) = self;

@@ -68,10 +68,7 @@ impl Running {
         };
         let mut state = State::open()?;
         if settings.admin == settings.port {
-            return Err(Failure(format!(
-                "the gateway and Envoy's admin page cannot both have port {}",
-                settings.port
-            )));
+            return Err(Failure(super::one_port(settings.port)));
         }
         if let Some(id) = state::left_behind() {
             return Err(Failure(format!(
@@ -96,6 +93,7 @@ impl Running {
             render::addresses(&loaded.config, &settings.upstreams, demo).map_err(Failure)?;
         if let Source::File(_) = settings.source {
             complain(&loaded.warnings);
+            complain(&render::unknown(&loaded.config, &settings.upstreams));
         }
 
         let filter = Filter {

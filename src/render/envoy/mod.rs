@@ -11,7 +11,7 @@ mod standalone;
 mod upstream;
 
 pub(crate) use standalone::{Standalone, discovery};
-pub(crate) use upstream::{Address, DEFAULT, Upstream, addresses, clusters};
+pub(crate) use upstream::{Address, DEFAULT, Upstream, addresses, clusters, unknown};
 
 use crate::config::{Config, json_from_yaml};
 use serde_json::{Value, json};

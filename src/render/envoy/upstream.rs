@@ -219,6 +219,28 @@ pub(crate) fn addresses(
 }
 
 /// The clusters that policies name to ask about contents.
+/// What to say of those given whose names the policy does not have (yet): most likely slips, and requests go elsewhere.
+pub(crate) fn unknown(config: &Config, given: &[Upstream]) -> String {
+    let targets = config.providers.iter().map(|target| &*target.cluster);
+    let default = config.providers.is_empty().then_some(DEFAULT);
+    let service = config.counters.service.as_ref();
+    let service = service.map(|service| &*service.cluster);
+    let known = targets
+        .chain(moderators(config))
+        .chain(default)
+        .chain(service);
+    let known: Vec<&str> = known.collect();
+    let names = given.iter().map(|given| &*given.cluster);
+    let unknown = names.filter(|name| !known.contains(name));
+    let lines = unknown.map(|name| {
+        let known = known.join(", ");
+        format!(
+            "warning: --upstream {name}: the policy has no cluster of this name; it has {known}\n"
+        )
+    });
+    lines.collect()
+}
+
 fn moderators(config: &Config) -> impl Iterator<Item = &str> {
     let scopes = config.scopes().into_iter();
     let policies = scopes.flat_map(|(_, rules)| {
