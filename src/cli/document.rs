@@ -73,14 +73,25 @@ pub(super) fn located(mut errors: Vec<ConfigError>, text: &str) -> Vec<ConfigErr
     errors
 }
 
-/// As strict as the filter; every JSON document is nearly YAML, whose reader knows where things stand.
+/// As strict as the filter; every JSON document is nearly YAML, whose reader knows where things stand, if it takes it for
+/// the same.
 pub(super) fn from_json(text: &str) -> Result<Config, Vec<ConfigError>> {
     Config::from_json(text.as_bytes()).map_err(|errors| {
         let located = Config::from_yaml(text).err();
         located
-            .filter(|located| located.len() == errors.len())
+            .filter(|located| same(located, &errors))
             .unwrap_or(errors)
     })
+}
+
+/// Whether both say the same, in whatever order.
+fn same(a: &[ConfigError], b: &[ConfigError]) -> bool {
+    let sorted = |errors: &[ConfigError]| {
+        let mut said: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        said.sort_unstable();
+        said
+    };
+    sorted(a) == sorted(b)
 }
 
 pub(super) fn is_json(path: &Path) -> bool {

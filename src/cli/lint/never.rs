@@ -3,6 +3,7 @@
 use super::advice::Advised;
 use crate::config::{Config, Rules};
 use crate::policy::ModelPattern;
+use std::collections::BTreeSet;
 
 pub(super) fn warnings(config: &Config) -> Vec<Advised> {
     let mut found = Vec::new();
@@ -36,9 +37,44 @@ fn pattern(text: &str) -> ModelPattern {
     ModelPattern::new(text.to_owned())
 }
 
-/// Whether everything that `text` stands for is the pattern's: a glob matches another's text, stars and all.
-fn covers(wide: &str, text: &str) -> bool {
-    pattern(wide).matches(text)
+/// Models by name; lists of them may be long.
+#[derive(Default)]
+struct Names<'a> {
+    exact: BTreeSet<&'a str>,
+    globs: Vec<ModelPattern>,
+}
+
+impl<'a> Names<'a> {
+    fn of(names: impl IntoIterator<Item = &'a String>) -> Self {
+        let mut all = Self::default();
+        names.into_iter().for_each(|name| all.add(name));
+        all
+    }
+
+    fn add(&mut self, name: &'a str) {
+        let pattern = pattern(name);
+        if pattern.is_exact() {
+            self.exact.insert(name);
+        } else {
+            self.globs.push(pattern);
+        }
+    }
+
+    /// The one that everything that `text` stands for is among: a glob matches another's text, stars and all.
+    fn covering(&self, text: &str) -> Option<&str> {
+        let globs = || self.globs.iter().find(|glob| glob.matches(text));
+        let exact = self.exact.get(text).copied();
+        exact.or_else(|| globs().map(ModelPattern::as_str))
+    }
+
+    /// Whether one of them, or some model of it, is among what another stands for.
+    fn overlap(&self, other: &ModelPattern) -> bool {
+        if other.is_exact() {
+            return self.covering(other.as_str()).is_some();
+        }
+        self.globs.iter().any(|glob| glob.overlaps(other))
+            || self.exact.iter().any(|name| other.matches(name))
+    }
 }
 
 /// A name that looks like a model's and is none: pasted, a list in one string, or a pattern of another kind.
@@ -90,20 +126,19 @@ fn shown(c: char) -> String {
 
 /// What a scope allows and denies at once.
 fn denied(scope: &str, rules: &Rules, found: &mut Vec<Advised>) {
-    let denied = rules.denied_models.iter().flatten();
-    for (at, wide) in denied.enumerate() {
-        if covers(wide, "*") {
+    let denied = rules.denied_models.as_deref().unwrap_or_default();
+    if let Some((at, wide)) = denied.iter().enumerate().find(|(_, wide)| is_all(wide)) {
+        return found.push(advised(
+            format!("{scope}.denied_models[{at}]"),
+            format!("'{wide}' denies every model"),
+            "`enabled: false` closes a group; else deny what nobody is to use",
+        ));
+    }
+    let denied = Names::of(denied);
+    for (at, model) in rules.allowed_models.iter().flatten().enumerate() {
+        if let Some(wide) = denied.covering(model) {
             found.push(advised(
-                format!("{scope}.denied_models[{at}]"),
-                format!("'{wide}' denies every model"),
-                "`enabled: false` closes a group; else deny what nobody is to use",
-            ));
-            continue;
-        }
-        let allowed = rules.allowed_models.iter().flatten().enumerate();
-        for (place, model) in allowed.filter(|(_, model)| covers(wide, model)) {
-            found.push(advised(
-                format!("{scope}.allowed_models[{place}]"),
+                format!("{scope}.allowed_models[{at}]"),
                 format!("'{model}' is denied by '{wide}' of `denied_models`: it stays refused"),
                 "take it out of one of them",
             ));
@@ -111,12 +146,15 @@ fn denied(scope: &str, rules: &Rules, found: &mut Vec<Advised>) {
     }
 }
 
+fn is_all(name: &str) -> bool {
+    name.bytes().all(|byte| byte == b'*')
+}
+
 /// The first price that fits is taken.
 fn prices(scope: &str, rules: &Rules, found: &mut Vec<Advised>) {
-    let prices = rules.spend.pricing.as_deref().unwrap_or_default();
-    for (at, (model, _)) in prices.iter().enumerate() {
-        let mut before = prices.iter().take(at);
-        if let Some((wide, _)) = before.find(|(wide, _)| covers(wide, model)) {
+    let mut before = Names::default();
+    for (model, _) in rules.spend.pricing.iter().flatten() {
+        if let Some(wide) = before.covering(model) {
             found.push(advised(
                 format!("{scope}.pricing.{model}"),
                 format!(
@@ -125,55 +163,62 @@ fn prices(scope: &str, rules: &Rules, found: &mut Vec<Advised>) {
                 "put it before the wider name",
             ));
         }
+        before.add(model);
     }
 }
 
 fn groups(config: &Config, found: &mut Vec<Advised>) {
-    let everywhere = config.providers.iter().map(|target| target.models.as_ref());
-    let offered: Option<Vec<&Vec<String>>> = everywhere.collect();
-    let offered = offered.filter(|lists| !lists.is_empty());
+    // Of targets that list none nobody knows here what they serve.
+    let listed = config
+        .providers
+        .iter()
+        .all(|target| target.models.is_some());
+    let offered = config
+        .providers
+        .iter()
+        .filter_map(|target| target.models.as_ref());
+    let offered = Names::of(offered.flatten());
     for (at, group) in config.consumer_groups.iter().enumerate() {
-        let rules = config.rules_of(group);
-        let allowed = rules.allowed_models.as_deref();
-        let own = group.rules.allowed_models.is_some();
         let path = format!("consumer_groups[{at}]");
-        for (place, model) in allowed.unwrap_or_default().iter().enumerate() {
-            let model = pattern(model);
-            let serves = |lists: &Vec<&Vec<String>>| {
-                let mut models = lists.iter().flat_map(|list| list.iter());
-                models.any(|served| pattern(served).overlaps(&model))
-            };
-            if own && offered.as_ref().is_some_and(|lists| !serves(lists)) {
-                found.push(advised(
-                    format!("{path}.allowed_models[{place}]"),
-                    format!(
-                        "no target's `models` have '{}': 404 no_provider_for_model",
-                        model.as_str()
-                    ),
-                    "add it to the `models` of a target, or take it out here",
-                ));
-            }
+        if listed && !config.providers.is_empty() {
+            unserved(&path, &group.rules, &offered, found);
         }
+        let limits = group.rules.limits.model_rate_limits.as_deref();
+        let limits = limits.unwrap_or_default();
+        let rules = config.rules_of(group);
+        let Some(allowed) = rules.allowed_models.filter(|_| !limits.is_empty()) else {
+            continue;
+        };
         // Groups below may have other defaults in place of these.
         let mut others = config.consumer_groups.iter();
-        let is_parent = others.any(|other| other.parent.as_ref() == Some(&group.name));
-        let bound = own || (allowed.is_some() && !is_parent);
-        let entries = group.rules.limits.model_rate_limits.iter().flatten();
-        for (entry, limits) in entries.enumerate() {
+        if group.rules.allowed_models.is_none()
+            && others.any(|other| other.parent.as_ref() == Some(&group.name))
+        {
+            continue;
+        }
+        let allowed = Names::of(&allowed);
+        for (entry, limits) in limits.iter().enumerate() {
             for (place, model) in limits.models.iter().enumerate() {
-                let model = pattern(model);
-                let mut allowed = allowed.into_iter().flatten();
-                if bound && !allowed.any(|allowed| pattern(allowed).overlaps(&model)) {
+                if !allowed.overlap(&pattern(model)) {
                     found.push(advised(
                         format!("{path}.model_rate_limits[{entry}].models[{place}]"),
-                        format!(
-                            "the group may not use '{}': this limits nothing",
-                            model.as_str()
-                        ),
+                        format!("the group may not use '{model}': this limits nothing"),
                         "allow it, or take it out here",
                     ));
                 }
             }
+        }
+    }
+}
+
+fn unserved(path: &str, rules: &Rules, offered: &Names<'_>, found: &mut Vec<Advised>) {
+    for (at, model) in rules.allowed_models.iter().flatten().enumerate() {
+        if !offered.overlap(&pattern(model)) {
+            found.push(advised(
+                format!("{path}.allowed_models[{at}]"),
+                format!("no target's `models` have '{model}': 404 no_provider_for_model"),
+                "add it to the `models` of a target, or take it out here",
+            ));
         }
     }
 }
@@ -193,10 +238,8 @@ fn targets(config: &Config, found: &mut Vec<Advised>) {
                 continue;
             }
             Some(models) => before.find(|first| {
-                let wide = first.models.as_deref().unwrap_or_default();
-                models
-                    .iter()
-                    .all(|model| wide.iter().any(|wide| covers(wide, model)))
+                let wide = Names::of(first.models.iter().flatten());
+                models.iter().all(|model| wide.covering(model).is_some())
             }),
             None => {
                 before.find(|first| first.models.is_none() && first.provider == target.provider)
