@@ -49,8 +49,11 @@ impl Decoder {
 
     /// Which of them it is.
     fn word(&mut self, node: &Node, words: &mut dyn Iterator<Item = &str>) -> Option<usize> {
-        let text = self.text(node)?;
         let words: Vec<&str> = words.collect();
+        let Value::Text(text) = &node.value else {
+            self.expected(node, &format!("one of {}", words.join(", ")));
+            return None;
+        };
         let at = words.iter().position(|word| *word == text);
         if at.is_none() {
             let help = nearest(text, words.iter().copied()).map_or_else(

@@ -1,6 +1,7 @@
 //! `cohort lint`: would the filter take this configuration, would its author be surprised, and does the Envoy around it fit?
 
 mod advice;
+mod closed;
 mod envoy;
 mod finding;
 mod never;
@@ -10,7 +11,7 @@ mod replicas;
 mod spend;
 
 use super::document::Document;
-use super::{Failure, Format, print, say};
+use super::{Failure, Format, clock, print, say};
 use crate::config::{Config, Places};
 use finding::{Finding, Level};
 use replicas::Apart;
@@ -132,6 +133,7 @@ fn warnings(name: &str, document: &Document) -> Vec<Finding> {
     let own = spend::warnings(config, policy);
     let own = own.into_iter().chain(never::warnings(config));
     let own = own.chain(reach::warnings(config));
+    let own = own.chain(closed::warnings(config, clock::now()));
     let own = own.chain(removed::warnings(config));
     let found = known.chain(own).map(|mut warning| {
         // What the top level says is a default, too.

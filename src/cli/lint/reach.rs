@@ -2,7 +2,7 @@
 
 use super::advice::Advised;
 use super::never::advised;
-use crate::config::{Config, Rules};
+use crate::config::{Config, ConsumerGroup, Rules};
 use crate::limit::{Limit, Unit, Window};
 
 pub(super) fn warnings(config: &Config) -> Vec<Advised> {
@@ -10,7 +10,41 @@ pub(super) fn warnings(config: &Config) -> Vec<Advised> {
     for (scope, rules) in config.scopes() {
         limits(&scope, rules, &mut found);
     }
+    for (at, group) in config.consumer_groups.iter().enumerate() {
+        bound(at, group, config, &mut found);
+    }
     found
+}
+
+/// A request that states no bound gets this one; more than a limit has at all is never let through.
+fn bound(at: usize, group: &ConsumerGroup, config: &Config, found: &mut Vec<Advised>) {
+    let rules = config.rules_of(group);
+    let most = rules.request_limits.as_ref();
+    let Some(most) = most.and_then(|limits| limits.max_output_tokens) else {
+        return;
+    };
+    let models = rules.limits.model_rate_limits.iter().flatten();
+    let limits = (rules.limits.rate_limits.iter())
+        .chain(&rules.limits.consumer_rate_limits)
+        .chain(models.flat_map(|entry| &entry.rate_limits))
+        .chain(&config.ceilings.limits.rate_limits);
+    let mut outputs =
+        limits.filter(|limit| matches!(limit.unit, Unit::CompletionTokens | Unit::Tokens));
+    if let Some(limit) = outputs.find(|limit| (1..most).contains(&limit.quota)) {
+        let scope = match group.rules.request_limits {
+            Some(_) => format!("consumer_groups[{at}]"),
+            None => "defaults".to_owned(),
+        };
+        found.push(advised(
+            format!("{scope}.request_limits.max_output_tokens"),
+            format!(
+                "requests that state no bound get {most}, which is more than all of {} {}: they are refused with 400 request_exceeds_limit",
+                limit.name(),
+                limit.quota
+            ),
+            "lower it, or raise the limit",
+        ));
+    }
 }
 
 fn limits(scope: &str, rules: &Rules, found: &mut Vec<Advised>) {
@@ -85,6 +119,24 @@ mod tests {
     }
 
     const NONE: [&str; 0] = [];
+
+    #[test]
+    fn a_bound_that_no_limit_has_room_for() {
+        let most = "request_limits: {max_output_tokens: 500}";
+        assert_eq!(
+            of_group(&format!("{most}, rate_limits: {{tokens_per_day: 400}}")),
+            [
+                "consumer_groups[0].request_limits.max_output_tokens: requests that state no bound get 500, which is more than all of tokens_per_day 400: they are refused with 400 request_exceeds_limit"
+            ]
+        );
+        for fine in [
+            "tokens_per_day: 500",
+            "prompt_tokens_per_day: 5",
+            "requests_per_day: 5",
+        ] {
+            assert_eq!(of_group(&format!("{most}, rate_limits: {{{fine}}}")), NONE);
+        }
+    }
 
     #[test]
     fn limits_that_nobody_comes_to() {
