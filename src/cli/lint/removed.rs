@@ -1,4 +1,5 @@
-//! Policies that are to be removed where none would be inherited: most likely the name, or the list, is another.
+//! Policies that do nothing: that are to be removed where none would be inherited, as most likely the name, or the list, is
+//! another; and that look for what nobody finds.
 
 use super::advice::Advised;
 use crate::config::{Config, Moderation, PolicyKind, PolicyRule, Rules};
@@ -13,7 +14,55 @@ const LISTS: [(&str, Of); 3] = [
     ("output_policies", |rules| &rules.output_policies),
 ];
 
+/// What OpenAI's endpoint tells apart, and what stands below it.
+const CATEGORIES: [&str; 13] = [
+    "harassment",
+    "harassment/threatening",
+    "hate",
+    "hate/threatening",
+    "illicit",
+    "illicit/violent",
+    "self-harm",
+    "self-harm/instructions",
+    "self-harm/intent",
+    "sexual",
+    "sexual/minors",
+    "violence",
+    "violence/graphic",
+];
+
 pub(super) fn warnings(config: &Config) -> Vec<Advised> {
+    let mut found = not_inherited(config);
+    for (path, rules) in config.scopes() {
+        for (list, of) in LISTS {
+            for (at, policy) in of(rules).iter().enumerate() {
+                let path = format!("{path}.{list}[{at}]");
+                found.extend(unknown_categories(&path, policy));
+            }
+        }
+    }
+    found
+}
+
+/// Another endpoint than OpenAI's may have others.
+fn unknown_categories(path: &str, policy: &PolicyRule) -> Vec<Advised> {
+    let PolicyKind::ContentFilter(content) = &policy.kind else {
+        return Vec::new();
+    };
+    let categories = content.criteria.categories.iter();
+    let categories = categories.filter(|_| content.cluster.is_none());
+    let unknown = categories.filter(|category| !CATEGORIES.contains(&category.as_str()));
+    let unknown = unknown.map(|category| Advised {
+        path: format!("{path}.config.categories"),
+        message: format!(
+            "'{category}' is none of OpenAI's categories: nothing is ever found in it"
+        ),
+        help: format!("they are {}", CATEGORIES.join(", ")),
+    });
+    unknown.collect()
+}
+
+fn not_inherited(config: &Config) -> Vec<Advised> {
     let mut scopes = config.scopes();
     scopes.retain(|(path, _)| path != "ceilings"); // which inherit nothing
     let mut found = Vec::new();
