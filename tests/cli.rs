@@ -378,6 +378,11 @@ fn a_first_start_says_what_is_missing() {
         &admin,
         "--demo-upstream",
     ];
+    let state = dir.join("gateway/.cohort");
+    fs::write(&state, "").unwrap();
+    let advice = "start it in a folder of its own";
+    says(&start, 2, "cannot write to .cohort", advice);
+    fs::remove_file(&state).unwrap();
     says(
         &start,
         2,

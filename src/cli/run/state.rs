@@ -24,7 +24,7 @@ impl State {
             ".cohort/xds/filter",
             ".cohort/xds/routes",
         ] {
-            dirs.create(dir)?;
+            dirs.create(dir).map_err(|error| cannot(dir, &error))?;
         }
         let mut lock = OpenOptions::new()
             .create(true)
@@ -32,7 +32,8 @@ impl State {
             .write(true)
             .truncate(false)
             .mode(0o600)
-            .open(path("lock"))?;
+            .open(path("lock"))
+            .map_err(|error| cannot(DIR, &error))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { lock }),
             Err(TryLockError::Error(error)) => Err(error),
@@ -52,6 +53,12 @@ impl State {
         self.lock.set_len(0)?;
         writeln!(self.lock, "{}", std::process::id())
     }
+}
+
+fn cannot(dir: &str, error: &io::Error) -> io::Error {
+    io::Error::other(format!(
+        "cannot write to {dir}, where the gateway keeps state and logs: {error}; start it in a folder of its own"
+    ))
 }
 
 /// A file in the folder.

@@ -32,13 +32,14 @@ impl Status {
         }
         match self.format {
             Format::Json => print(|out| writeln!(out, "{status:#}"))?,
-            Format::Text => print(|out| show(&status, out))?,
+            Format::Text => print(|out| show(&status, self.consumer_group.as_deref(), out))?,
         };
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn show(status: &Value, out: &mut dyn Write) -> io::Result<()> {
+/// `of`: what the limits are of, if not of all.
+fn show(status: &Value, of: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
     let text = |name: &str| status[name].as_str().unwrap_or_default();
     writeln!(
         out,
@@ -73,7 +74,8 @@ fn show(status: &Value, out: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(out)?;
     if rows.len() == 1 {
-        return writeln!(out, "There are no limits.");
+        let of = of.map_or_else(String::new, |group| format!(" of consumer group '{group}'"));
+        return writeln!(out, "There are no limits{of}.");
     }
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
