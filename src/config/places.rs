@@ -21,7 +21,7 @@ impl Places {
     /// Those of any YAML or JSON. As nothing is known of what it means, excerpts have names and punctuation only.
     pub fn of_any(text: &str) -> Option<Self> {
         Some(Self {
-            root: yaml::tree(text)?,
+            root: yaml::tree(text).ok()?,
             shown: yaml::structure(text),
         })
     }

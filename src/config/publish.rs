@@ -2,6 +2,7 @@
 //!
 //! The order of members is kept; some maps mean it. Judges nothing: what goes in was decoded before.
 
+use super::error::ConfigError;
 use super::node::{Member, Node, Span, Value};
 use super::yaml;
 use crate::credential::KeyDigest;
@@ -10,11 +11,11 @@ use crate::limit::seed::Seed;
 use crate::spend::usd;
 use std::fmt::Write as _;
 
-/// Any YAML as JSON; `None`: it is not YAML.
-pub fn json_from_yaml(text: &str) -> Option<String> {
+/// Any YAML as JSON.
+pub fn json_from_yaml(text: &str) -> Result<String, Box<ConfigError>> {
     let mut json = String::new();
     write(&yaml::tree(text)?, &mut json);
-    Some(json)
+    Ok(json)
 }
 
 /// What a configuration says besides, when it is published.
@@ -29,7 +30,7 @@ pub struct Additions<'a> {
 /// A configuration, YAML or JSON.
 pub fn publish(text: &str, additions: &Additions<'_>) -> Option<String> {
     const HOLD: &str = "hold_request_headers";
-    let mut root = yaml::tree(text)?;
+    let mut root = yaml::tree(text).ok()?;
     let seeds = additions.seeds;
     if additions.without_hold {
         match member(&mut root, HOLD) {

@@ -17,11 +17,7 @@ pub(super) fn decode(text: &str) -> Result<Config, Vec<ConfigError>> {
     let mut reader = Reader::new(text);
     let root = match reader.document() {
         Ok(root) => root,
-        Err(Invalid { span, message }) => {
-            let mut error = ConfigError::new("", message);
-            error.location = locate(&structure(text), span);
-            return Err(vec![error]);
-        }
+        Err(invalid) => return Err(vec![invalid.in_text(text)]),
     };
     let (result, hidden) = document::decode(&root);
     result.map_err(|mut errors| {
@@ -45,15 +41,25 @@ pub(super) fn shown(text: &str) -> Option<(Node, String)> {
 }
 
 /// The tree of any text, whatever it means.
-pub(super) fn tree(text: &str) -> Option<Node> {
+pub(super) fn tree(text: &str) -> Result<Node, Box<ConfigError>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    Reader::new(text).document().ok()
+    let root = Reader::new(text).document();
+    root.map_err(|invalid| Box::new(invalid.in_text(text)))
 }
 
 /// Why there is no tree at all.
 struct Invalid {
     span: Span,
     message: String,
+}
+
+impl Invalid {
+    /// With its place, in an excerpt that is safe to show.
+    fn in_text(self, text: &str) -> ConfigError {
+        let mut error = ConfigError::new("", self.message);
+        error.location = locate(&structure(text), self.span);
+        error
+    }
 }
 
 /// Builds the tree out of the parser's events.

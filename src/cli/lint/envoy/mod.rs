@@ -51,6 +51,8 @@ struct Together {
     findings: Vec<Finding>,
     /// Whether a connection manager with the filter was there.
     runs: bool,
+    /// What cannot be read: nobody knows what is in it.
+    unread: Vec<Finding>,
     /// That one gets the filter by xDS, which matters where the filter is nowhere.
     discovered: Option<Finding>,
     /// How many plugins of the filter were there.
@@ -72,12 +74,10 @@ struct Together {
 
 impl Together {
     fn read(&mut self, file: &str, text: &str) {
-        let root = json_from_yaml(text).and_then(|json| serde_json::from_str(&json).ok());
-        let Some(root): Option<Value> = root else {
-            let help = "without merge keys (`<<`) and tags".to_owned();
-            let message = format!("{file}: not YAML or JSON that can be read");
-            let finding = Finding::new(Level::Error, file, "", message, Some(help));
-            return self.findings.push(finding);
+        let root = json_from_yaml(text).map(|json| serde_json::from_str(&json).unwrap_or_default());
+        let root: Value = match root {
+            Ok(root) => root,
+            Err(error) => return self.unread.push(Finding::of(file, *error)),
         };
         let mut report = Report {
             file,
@@ -176,13 +176,17 @@ impl Together {
         let discovered = self.discovered.take();
         self.findings
             .extend(discovered.filter(|_| self.plugins == 0));
-        if let Some(first) = files.first().filter(|_| !self.runs && self.plugins == 0) {
+        if let Some(first) = files
+            .first()
+            .filter(|_| !self.runs && self.plugins == 0 && self.unread.is_empty())
+        {
             let name = first.display().to_string();
             let message = format!("{name}: nothing here runs the filter");
             let help = "an HTTP connection manager with a Wasm filter that is called `cohort`; envoy/demo.yaml has one";
             let finding = Finding::new(Level::Error, &name, "", message, Some(help.to_owned()));
             self.findings.push(finding);
         }
+        self.findings.append(&mut self.unread);
         self.findings
     }
 }
