@@ -202,6 +202,22 @@ fn no_change_is_lost_to_another_at_the_same_time() {
     }
 }
 
+/// As `flock` does it that is put around the command: nobody waits for ever.
+#[test]
+fn a_lock_that_stays_is_told_of() {
+    let dir = place("locked", POLICY);
+    let lock = File::open(dir.join("policy-config.yaml")).unwrap();
+    lock.lock().unwrap();
+    let refused = key(&dir, &["new", "marketing"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let said = text(&refused.stderr);
+    assert!(
+        said.contains("another program holds a lock on it"),
+        "{said}"
+    );
+    assert_eq!(policy(&dir), POLICY);
+}
+
 /// Its digest in the file would be that of a key that nobody has.
 #[test]
 fn a_key_that_nobody_reads_is_not_written() {

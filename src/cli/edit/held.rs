@@ -1,10 +1,12 @@
 //! A file that is read, and replaced, while no other command does the same.
 
 use super::super::{Failure, NO_POLICY, document};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 /// Others wait until it is dropped.
 pub(super) struct Held {
@@ -58,17 +60,27 @@ impl Held {
 
 /// Whoever replaces the file leaves those who waited with the old one's lock: they try the new one's.
 fn lock(path: &Path) -> io::Result<File> {
-    loop {
+    for _ in 0..TRIES {
         let file = File::open(path)?;
-        if file.lock().is_err() {
-            return Ok(file); // not every file system has locks
-        }
-        let (held, there) = (file.metadata()?, fs::metadata(path)?);
-        if (held.dev(), held.ino()) == (there.dev(), there.ino()) {
-            return Ok(file);
+        match file.try_lock() {
+            Ok(()) => {
+                let (held, there) = (file.metadata()?, fs::metadata(path)?);
+                if (held.dev(), held.ino()) == (there.dev(), there.ino()) {
+                    return Ok(file);
+                }
+            }
+            Err(TryLockError::Error(_)) => return Ok(file), // not every file system has locks
+            Err(TryLockError::WouldBlock) => sleep(PAUSE),
         }
     }
+    Err(io::Error::other(
+        "another program holds a lock on it; a `flock` around this command is not needed",
+    ))
 }
+
+/// Commands are done with a file in no time: five seconds are enough for many.
+const TRIES: usize = 500;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Another file of the same owner and mode: a gateway that could read the old one can read it.
 fn write_like(old: &Path, new: &Path, text: &str) -> io::Result<()> {

@@ -111,8 +111,14 @@ fn names(scope: &str, rules: &Rules, found: &mut Vec<Advised>) {
         }
     }
     for (model, _) in rules.spend.pricing.iter().flatten() {
-        check(format!("{scope}.pricing.{model}"), model);
+        check(of_price(scope, model), model);
     }
+}
+
+/// Where a price stands, as errors write it: the name may be long, or hold what a terminal would obey.
+fn of_price(scope: &str, model: &str) -> String {
+    let name = model.chars().take(64).flat_map(char::escape_debug);
+    format!("{scope}.pricing.{}", name.collect::<String>())
 }
 
 /// So that what cannot be seen can be told.
@@ -156,9 +162,10 @@ fn prices(scope: &str, rules: &Rules, found: &mut Vec<Advised>) {
     for (model, _) in rules.spend.pricing.iter().flatten() {
         if let Some(wide) = before.covering(model) {
             found.push(advised(
-                format!("{scope}.pricing.{model}"),
+                of_price(scope, model),
                 format!(
-                    "this price is never taken: '{wide}' stands before it and has all of its models"
+                    "this price is never taken: '{}' stands before it and has all of its models",
+                    wide.escape_debug()
                 ),
                 "put it before the wider name",
             ));
@@ -353,6 +360,13 @@ mod tests {
             [
                 "defaults.pricing.gpt-4o: this price is never taken: 'gpt-*' stands before it and has all of its models"
             ]
+        );
+        let odd = said(&format!(
+            "pricing: {{\"a\\e*\": {price}, \"a\\eb\": {price}}}"
+        ));
+        assert!(
+            odd.len() == 3 && odd.iter().all(|line| !line.contains('\u{1b}')),
+            "{odd:?}"
         );
         let targets = |list: [&str; 2]| {
             let [a, b] = list;
