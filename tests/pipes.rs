@@ -67,6 +67,39 @@ fn what_is_not_utf8_is_found_by_its_line() {
     }
 }
 
+/// Callers make up the names of models: what is for people to read has an end.
+#[test]
+fn of_many_models_the_most_frequent_are_shown() {
+    let line = r#"{"time":"2026-11-21T05:11:38Z","consumer_group":"engineering","consumer":null,"key_id":"13fec53a076f","provider":"openai","endpoint":"chat","model":"NAME","result":"allowed","usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}"#;
+    let names = (0..150)
+        .map(|at| format!("m{at}"))
+        .chain(["m149".to_owned()]);
+    let log = names.map(|name| line.replace("NAME", &name) + "\n");
+    let log = log.collect::<String>();
+    let policy = "testdata/config/valid/tutorial.yaml";
+    let simulate = ["simulate", "--config", policy, "--events", "-"];
+    let text = String::from_utf8(told(&simulate, log.as_bytes()).stdout).unwrap();
+    assert_eq!(
+        text.matches("and 50 more: --format json has all\n").count(),
+        2,
+        "{text}"
+    );
+    assert!(
+        text.contains("\nm149 ") && text.lines().count() < 230,
+        "{text}"
+    );
+    assert!(
+        text.contains("       2  engineering m149: passed -> model_not_allowed"),
+        "{text}"
+    );
+    let json = told(
+        &[&simulate[..], &["--format", "json"]].concat(),
+        log.as_bytes(),
+    );
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["changes"].as_array().unwrap().len(), 150);
+}
+
 /// What another program has written again, and a file that is no log.
 #[test]
 fn reports_of_other_peoples_lines() {

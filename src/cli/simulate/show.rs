@@ -52,7 +52,8 @@ pub(super) fn text(past: &Past, difference: &Difference, out: &mut dyn Write) ->
         return writeln!(out, "\nNo request would fare differently.");
     }
     writeln!(out, "\nWHAT WOULD BE DIFFERENT")?;
-    for (change, (count, first, last)) in sorted(difference) {
+    let changes = sorted(difference);
+    for (change, (count, first, last)) in changes.iter().take(MOST) {
         let Change {
             group,
             model,
@@ -76,7 +77,17 @@ pub(super) fn text(past: &Past, difference: &Difference, out: &mut dyn Write) ->
             word(after),
         )?;
     }
-    Ok(())
+    more(changes.len(), out)
+}
+
+/// Models have the names that callers make up: more rows than these nobody reads.
+const MOST: usize = 100;
+
+fn more(count: usize, out: &mut dyn Write) -> io::Result<()> {
+    match count.saturating_sub(MOST) {
+        0 => Ok(()),
+        more => writeln!(out, "and {more} more: --format json has all"),
+    }
 }
 
 type Sum = fn(&Side) -> u64;
@@ -90,7 +101,12 @@ const SUMS: [(&str, Sum); 5] = [
 ];
 
 fn table(title: &str, rows: &BTreeMap<String, Both>, out: &mut dyn Write) -> io::Result<()> {
-    let names: Vec<_> = rows.keys().map(|name| printable(name)).collect();
+    let mut shown: Vec<(&String, &Both)> = rows.iter().collect();
+    let requests = |both: &Both| both.iter().map(|side| side.requests).max();
+    shown.sort_by_key(|(_, both)| std::cmp::Reverse(requests(both)));
+    shown.truncate(MOST);
+    shown.sort_by_key(|(name, _)| *name);
+    let names: Vec<_> = shown.iter().map(|(name, _)| printable(name)).collect();
     let width = names.iter().map(|name| name.chars().count()).max();
     let width = width.unwrap_or(0).max(title.len());
     writeln!(
@@ -104,7 +120,8 @@ fn table(title: &str, rows: &BTreeMap<String, Both>, out: &mut dyn Write) -> io:
             format!("{before} -> {after}")
         }
     };
-    for (name, [before, after]) in names.iter().zip(rows.values()) {
+    let both = shown.iter().map(|(_, both)| both);
+    for (name, [before, after]) in names.iter().zip(both) {
         let of = |sum: Sum| pair(sum(before).to_string(), sum(after).to_string());
         writeln!(
             out,
@@ -115,7 +132,7 @@ fn table(title: &str, rows: &BTreeMap<String, Both>, out: &mut dyn Write) -> io:
             pair(usd(before.cost), usd(after.cost)),
         )?;
     }
-    Ok(())
+    more(rows.len(), out)
 }
 
 /// The most frequent first.
