@@ -202,6 +202,23 @@ fn no_change_is_lost_to_another_at_the_same_time() {
     }
 }
 
+/// What is shown may come into a log: of keys that were commented out it says nothing either.
+#[test]
+fn a_key_in_a_comment_is_not_shown() {
+    let old = "    # Since 2024.\n    # api_keys:\n    #   - kt_was_2\n    # api_key: kt_was_1  # of Bob\n";
+    let dir = place(
+        "commented",
+        &POLICY.replace("    api_key:", &format!("{old}    api_key:")),
+    );
+    let said = text(&key(&dir, &["rotate", "marketing"]).stderr);
+    assert!(
+        said.contains("# api_keys:\n") && said.contains("# api_key: ***"),
+        "{said}"
+    );
+    assert!(!said.contains("was"), "{said}");
+    assert!(policy(&dir).contains(old));
+}
+
 /// As `flock` does it that is put around the command: nobody waits for ever.
 #[test]
 fn a_lock_that_stays_is_told_of() {

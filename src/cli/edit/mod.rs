@@ -287,7 +287,31 @@ fn mask(text: &str, root: &Node) -> String {
             }
         }
     });
+    hide_comments(&mut shown);
     String::from_utf8_lossy(&shown).into_owned()
+}
+
+/// Keys that were commented out: behind `api_key`, and in the list that follows `api_keys`.
+fn hide_comments(shown: &mut [u8]) {
+    const NAME: &[u8] = b"api_key";
+    let mut listed = false;
+    for line in shown.split_mut(|byte| *byte == b'\n') {
+        let hash = line.iter().position(|byte| *byte == b'#');
+        let comment = hash.and_then(|hash| line.get_mut(hash..));
+        let comment = comment.unwrap_or_default();
+        let named = comment.windows(NAME.len()).position(|part| part == NAME);
+        let mut inside = comment.iter().skip_while(|byte| b"# \t".contains(byte));
+        listed = named.is_some() || (listed && inside.next() == Some(&b'-'));
+        let from = named.map_or(0, |at| at.saturating_add(NAME.len()));
+        let plural = comment.get(from) == Some(&b's');
+        let from = from.saturating_add(plural.into());
+        let rest = comment.get_mut(from..).filter(|_| listed);
+        for byte in rest.into_iter().flatten() {
+            if !b"#:-[]{},\"' \t\r".contains(byte) {
+                *byte = b'*';
+            }
+        }
+    }
 }
 
 fn hide(node: &Node, secret: bool, cover: &mut impl FnMut(usize, usize)) {
