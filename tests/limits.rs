@@ -422,7 +422,7 @@ consumer_groups:
 
 #[tokio::test]
 async fn headers_tell_in_three_families_where_a_caller_stands() {
-    let policy = support::yaml(
+    let mut policy = support::yaml(
         "
 version: '1'
 rate_limit_headers: [standard, openai, ietf]
@@ -432,6 +432,9 @@ consumer_groups:
     rate_limits: {requests_per_hour: 3, tokens_per_day: 1000, concurrent_requests: 1}
 ",
     );
+    // Where it is noon: the day must not end before the hour does.
+    let hours = 12 - (support::now_ms() / 3_600_000 % 24).cast_signed();
+    policy["timezone"] = json!(format!("{hours:+03}:00"));
     let gate = Gate::default();
     gate.open();
     let upstream = Upstream::start({
