@@ -10,7 +10,8 @@ use crate::llm::usage::UsageFormat;
 pub(super) struct Stated {
     /// As the body names it.
     pub(super) name: String,
-    /// How many tokens; `None`: a number below zero, by which some servers mean as many as there are.
+    /// How many tokens: all there are for a number that some servers take for that. `None`: null, which is as good as no
+    /// bound, but has the key.
     pub(super) tokens: Option<u64>,
     /// The key of the object that it stands in; `None`: at the top.
     pub(super) inside: Option<&'static str>,
@@ -32,12 +33,14 @@ pub(super) enum SettingsPlace {
 }
 
 /// Where an API takes a bound.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 enum Place {
     /// In an object, under one of the first names; and the names that it may have there.
     Inside(&'static [&'static str], &'static [&'static str]),
     /// Its answers hold no tokens that anybody could bound.
     Nowhere,
+    /// Nobody can know: what is stated is all that there is.
+    Stated,
     /// Under one of these names, the first if none is there.
     Top(&'static [&'static str]),
     /// That depends on the model.
@@ -48,7 +51,7 @@ impl Facts {
     /// The name of the first stated bound that is larger than `cap`.
     pub fn output_over(&self, cap: u64) -> Option<&str> {
         let mut stated = self.outputs.iter();
-        let over = stated.find(|stated| stated.tokens.is_none_or(|tokens| tokens > cap))?;
+        let over = stated.find(|stated| stated.tokens.is_some_and(|tokens| tokens > cap))?;
         Some(&over.name)
     }
 }
@@ -58,53 +61,77 @@ impl Rewrite {
     /// would see none it is put in. False where that cannot be done.
     ///
     /// `newer`: whether the model is one of OpenAI's, the newer of which refuse `max_tokens` in chats.
+    #[cold]
+    #[inline(never)]
     pub fn bound_output(&mut self, endpoint: &Endpoint, newer: bool, cap: u64) -> bool {
         let place = place(endpoint, newer);
-        if place == Place::Nowhere {
-            return true;
-        }
+        let (keys, names): (&[&str], &[&str]) = match place {
+            Place::Inside(keys, names) => (keys, names),
+            Place::Top(names) => (&[], names),
+            Place::Nowhere => return true,
+            Place::Stated | Place::Unknown => (&[], &[]),
+        };
+        let only_stated = matches!(place, Place::Stated);
         let Facts { outputs, edits, .. } = &*self.facts;
-        let Some(edits) = edits else {
-            return false;
-        };
-        let over = outputs
-            .iter()
-            .filter(|stated| stated.tokens.is_none_or(|tokens| tokens > cap));
-        self.changes
-            .places
-            .extend(over.map(|stated| (stated.span, cap.to_string())));
-        let is_stated = |names: &[&str], keys: &[&str]| {
-            let stands =
-                |inside: Option<&str>| inside.map_or(keys.is_empty(), |key| keys.contains(&key));
-            let mut outputs = outputs.iter();
-            outputs.any(|stated| stands(stated.inside) && names.contains(&&*stated.name))
-        };
-        match place {
-            Place::Top(names) if !is_stated(names, &[]) => {
-                let name = names.first().copied().unwrap_or_default();
-                self.changes.members.push(format!("\"{name}\":{cap}"));
+        let cap_text = cap.to_string();
+        let (mut any, mut over) = (false, false);
+        for stated in outputs {
+            any |= stated.tokens.is_some();
+            if stated.tokens.is_some_and(|tokens| tokens > cap) {
+                over = true;
+                self.changes.places.push((stated.span, cap_text.clone()));
             }
-            Place::Inside(keys, names) if !is_stated(names, keys) => {
-                let first = |list: &[&'static str]| list.first().copied().unwrap_or_default();
-                let member = format!("\"{}\":{cap}", first(names));
-                let mut settings = edits.settings.iter();
-                match settings.find(|settings| keys.contains(&settings.key)) {
-                    None => self
-                        .changes
-                        .members
-                        .push(format!("\"{}\":{{{member}}}", first(keys))),
-                    Some(settings) => self.changes.places.push(match settings.place {
-                        SettingsPlace::Null(span) => (span, format!("{{{member}}}")),
+        }
+        let Some(edits) = edits else {
+            return only_stated && !over;
+        };
+        if matches!(place, Place::Unknown) && !any {
+            // That a bound is stated is all that can be known.
+            return false;
+        }
+        if let Some(name) = names.first() {
+            let member = ["\"", name, "\":", &cap_text].concat();
+            let object = ["{", &member, "}"].concat();
+            let mut objects = 0_usize;
+            // Of an object with two names servers read the one or the other.
+            for next in edits.settings.iter().map(Some).chain([None]) {
+                match next {
+                    Some(settings) if !keys.contains(&settings.key) => continue,
+                    Some(_) => objects = objects.saturating_add(1),
+                    None if objects > 0 => break,
+                    None => {}
+                }
+                let inside = next.map(|settings| settings.key);
+                let mut bounded = false;
+                let mut null = None;
+                for stated in outputs {
+                    if stated.inside == inside && names.contains(&&*stated.name) {
+                        bounded |= stated.tokens.is_some();
+                        if stated.name == *name {
+                            null = Some(stated.span);
+                        }
+                    }
+                }
+                let changes = &mut self.changes;
+                match (next, keys.first()) {
+                    (None, Some(key)) => {
+                        (changes.members).push(["\"", key, "\":", &object].concat());
+                    }
+                    _ if bounded => {}
+                    // No key may be there twice.
+                    _ if let Some(null) = null => changes.places.push((null, cap_text.clone())),
+                    (None, None) => changes.members.push(member.clone()),
+                    (Some(settings), _) => changes.places.push(match settings.place {
+                        SettingsPlace::Null(span) => (span, object.clone()),
                         SettingsPlace::Object(gap) => gap.insert(&member),
                     }),
                 }
             }
-            // That a bound is stated is all that can be known.
-            Place::Unknown => return !outputs.is_empty(),
-            _ => {}
         }
-        let stated = self.facts.max_output_tokens;
-        self.facts.max_output_tokens = Some(stated.map_or(cap, |tokens| tokens.min(cap)));
+        if over || !only_stated {
+            let stated = self.facts.max_output_tokens;
+            self.facts.max_output_tokens = Some(stated.map_or(cap, |tokens| tokens.min(cap)));
+        }
         true
     }
 }
@@ -125,6 +152,8 @@ fn place(endpoint: &Endpoint, newer: bool) -> Place {
         ),
         ("converse", _) => Place::Inside(&["inferenceConfig"], &["maxTokens"]),
         ("generate" | "invoke" | "raw_predict", _) => Place::Unknown,
+        ("predict", _) => Place::Stated,
+        _ if !endpoint.open() => Place::Stated,
         _ => Place::Nowhere,
     }
 }

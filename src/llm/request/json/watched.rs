@@ -89,7 +89,7 @@ impl Visitor {
     /// The value of a key that bounds the answer. A negative one means "no bound" to the servers that take it.
     pub(super) fn bounded(&mut self, bound: Bound, value: Scalar<'_>, span: Span) {
         let number = match value {
-            Scalar::Null => return,
+            Scalar::Null => None,
             Scalar::Number(Text {
                 whole: true, bytes, ..
             }) => std::str::from_utf8(bytes).ok().and_then(whole_number),
@@ -101,10 +101,12 @@ impl Visitor {
             }
             BoundKind::Input => {}
             BoundKind::Output => {
+                // Ollama takes a zero, too, for no bound.
+                let number = number.filter(|tokens| *tokens > 0 || bound.name != "num_predict");
                 self.found.facts.max_output_tokens = self.found.facts.max_output_tokens.max(number);
                 self.found.facts.outputs.push(Stated {
                     name: bound.name,
-                    tokens: number,
+                    tokens: number.or_else(|| (value != Scalar::Null).then_some(u64::MAX)),
                     inside: self.settings,
                     span,
                 });
