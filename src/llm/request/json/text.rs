@@ -45,11 +45,11 @@ impl Visitor {
     }
 
     /// All that a model might read is looked through, not only what is known to be text: of a new field nothing is let
-    /// through because nobody knew its name. Numbers at the top are settings.
+    /// through because nobody knew its name. Numbers at the top are settings, and so are bounds.
     pub(super) fn look_through(&mut self, piece: &[u8], number: bool) {
         let bits = self.path.matches();
         let known = self.text.is_some() || self.text_field(bits).is_some();
-        let setting = number && self.path.depth() == 1;
+        let setting = number && (self.path.depth() == 1 || self.bound.is_some());
         let other = !self.unread && !setting && bits & self.fields.model_bits == 0;
         if (known || other)
             && let Some(searched) = &mut self.searched

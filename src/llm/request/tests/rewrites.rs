@@ -1,7 +1,10 @@
 //! Rewritten bodies: what changes, and that nothing else does.
 
 use super::{chat, read};
-use crate::llm::request::{Facts, Rewrite};
+use crate::guardrail::{Entity, Findings, Redaction, Search};
+use crate::llm::endpoint::classify;
+use crate::llm::request::{Facts, Reader, Rewrite};
+use std::rc::Rc;
 
 fn rewritten(body: &str, change: impl FnOnce(&mut Rewrite)) -> String {
     let mut rewrite = Rewrite::new(chat(body).unwrap());
@@ -115,4 +118,68 @@ fn refuses_another_body() {
     let mut rewrite = Rewrite::new(chat(r#"{"model":"a"}"#).unwrap());
     assert!(rewrite.rename("a", "b"));
     assert_eq!(rewrite.apply(b"{}"), None);
+}
+
+/// Whatever a body has of it already: of each key there is one, and the number of a bound is no text.
+#[test]
+#[rustfmt::skip]
+fn all_changes_fit_into_one_body() {
+    let mut search = Search::default();
+    search.entities.insert(Entity::CreditCard);
+    let search = Rc::new(search);
+    let mut kinds = Findings::default();
+    kinds.entities.insert(Entity::CreditCard);
+    let chat = "/v1/chat/completions";
+    let gemini = "/v1beta/models/g:generateContent";
+    for (target, body, new) in [
+        (
+            chat,
+            r#"{"stream":true,"messages":["4111 1111 1111 1111"]}"#,
+            r#"{"model":"m","max_completion_tokens":9,"stream_options":{"include_usage":true},"stream":true,"messages":["[REDACTED_CREDIT_CARD]"]}"#,
+        ),
+        (
+            chat,
+            r#"{"max_tokens":4111111111111111,"stream_options":{ },"messages":"4111 1111 1111 1111","max_completion_tokens":null}"#,
+            r#"{"model":"m","max_tokens":9,"stream_options":{"include_usage":true },"messages":"[REDACTED_CREDIT_CARD]","max_completion_tokens":null}"#,
+        ),
+        (
+            chat,
+            r#"{"max_tokens":null,"stream_options":null,"messages":"4111 1111 1111 1111","max_completion_tokens":null}"#,
+            r#"{"model":"m","max_tokens":null,"stream_options":{"include_usage":true},"messages":"[REDACTED_CREDIT_CARD]","max_completion_tokens":9}"#,
+        ),
+        (
+            chat,
+            r#"{"stream_options":{"x":[],"include_usag\u0065":false},"max_completion_tokens":-1}"#,
+            r#"{"model":"m","stream_options":{"x":[],"include_usag\u0065":true},"max_completion_tokens":9}"#,
+        ),
+        (
+            gemini,
+            r#"{"contents":"4111 1111 1111 1111","generationConfig":{"maxOutputTokens":4111111111111111,"seed":1}}"#,
+            r#"{"contents":"[REDACTED_CREDIT_CARD]","generationConfig":{"maxOutputTokens":9,"seed":1}}"#,
+        ),
+        (
+            gemini,
+            r#"{"generationConfig":{"stopSequences":["4111 1111 1111 1111"]}}"#,
+            r#"{"generationConfig":{"maxOutputTokens":9,"stopSequences":["[REDACTED_CREDIT_CARD]"]}}"#,
+        ),
+    ] {
+        let call = classify(b"POST", target.as_bytes(), false, &[String::new()]).unwrap();
+        let mut reader = Reader::new(&call, None, None).unwrap();
+        reader.search(Some(&search), kinds.clone(), false);
+        reader.push(body.as_bytes()).unwrap();
+        let mut rewrite = Rewrite::new(reader.finish().unwrap());
+        if target == chat {
+            assert!(rewrite.insert_model("m"));
+        }
+        assert!(rewrite.bound_output(call.endpoint, true, 9), "{body}");
+        if !rewrite.facts().findings().is_empty() {
+            let search = Rc::clone(&search);
+            assert!(rewrite.redact(Redaction { search, kinds: kinds.clone() }));
+        }
+        if target == chat {
+            rewrite.include_usage();
+        }
+        let new_body = rewrite.apply(body.as_bytes()).map(|new| String::from_utf8(new).unwrap());
+        assert_eq!(new_body.as_deref(), Some(new), "{body}");
+    }
 }
