@@ -2,7 +2,7 @@
 
 use super::super::super::base64;
 use super::event::{Changes, Event, Piece};
-use super::texts::{self, Document};
+use super::texts::{self, Document, Found};
 use super::{Course, Framing, Order};
 use crate::guardrail::{Findings, Prompt, Redactor};
 use crate::json::Span;
@@ -13,6 +13,9 @@ pub(super) const MAX_HELD: usize = 64 << 10;
 
 /// More texts than this do not go on side by side.
 const MAX_TEXTS: usize = 256;
+
+/// What is part of nothing that is looked for.
+const NOTHING: &[u8] = b"\0";
 
 #[derive(Debug)]
 pub(super) struct Held {
@@ -41,6 +44,7 @@ pub(super) struct Running {
 }
 
 impl Held {
+    #[inline(never)]
     pub(super) fn new(order: Order) -> Self {
         Self {
             order,
@@ -59,6 +63,7 @@ impl Held {
         self.events.back_mut()
     }
 
+    #[inline(never)]
     pub(super) fn event(
         &mut self,
         raw: Vec<u8>,
@@ -98,11 +103,7 @@ impl Held {
                 } = document;
                 event.logprobs = logprobs;
                 for found in texts {
-                    let text = found.span.says(&data);
-                    let piece = self.piece(found.key, text.as_bytes(), Some(found.span));
-                    if found.span.of(&data).starts_with('"') {
-                        self.keep(&piece, text.as_bytes());
-                    }
+                    let piece = self.found(&data, &found, Some(found.span));
                     event.pieces.push(piece);
                 }
                 wrapped.map_or(ends, |span| self.read_wrapped(&data, span, event) || ends)
@@ -135,17 +136,28 @@ impl Held {
             return true;
         };
         for found in document.texts {
-            let text = found.span.says(&inner);
-            let piece = self.piece(found.key, text.as_bytes(), None);
-            if found.span.of(&inner).starts_with('"') {
-                self.keep(&piece, text.as_bytes());
-            }
+            let piece = self.found(&inner, &found, None);
             event.pieces.push(piece);
         }
         document.ends
     }
 
+    /// A string or a number of a document.
+    #[inline(never)]
+    fn found(&mut self, document: &[u8], found: &Found, span: Option<Span>) -> Piece {
+        let text = found.span.says(document);
+        let piece = self.piece(found.key, text.as_bytes(), span);
+        if found.span.of(document).starts_with('"') {
+            self.keep(&piece, text.as_bytes());
+        } else {
+            // None goes on in the next number at its place: a count that each event says again is no longer number.
+            self.piece(found.key, NOTHING, None);
+        }
+        piece
+    }
+
     /// The text with this key goes on.
+    #[inline(never)]
     fn piece(&mut self, key: u64, bytes: &[u8], span: Option<Span>) -> Piece {
         let known = self
             .texts
@@ -174,6 +186,7 @@ impl Held {
     }
 
     /// Keeps what a piece of text says: numbers say nothing.
+    #[inline(never)]
     fn keep(&mut self, piece: &Piece, bytes: &[u8]) {
         if !self.order.keep {
             return;

@@ -359,3 +359,56 @@ fn little_is_held() {
     let huge = format!("data: {}", "x".repeat(MAX_EVENT));
     assert_eq!(screened.push(huge.as_bytes(), &mut out), Course::Stopped);
 }
+
+/// A number is a number, whatever stood at its place in the event before.
+#[test]
+fn numbers_of_several_events_are_none_together() {
+    let order = order(&[], &[Entity::CreditCard]);
+    let gemini = json!({"candidates": [{"content": {"parts": [{"text": "so "}]}}], "n": 4007});
+    let stream = events(&[gemini.clone(), gemini.clone(), gemini.clone(), gemini]);
+    let numbers: Vec<Value> = (41..49)
+        .map(|number| json!({"type": "a", "sequence_number": number, "delta": "b "}))
+        .collect();
+    let whole = json!({"token_ids": [41, 42, 43, 44, 45, 46, 47, 48]}).to_string();
+    for stream in [stream, events(&numbers)] {
+        let (out, course) = any_cut(Framing::Events, &order, stream.as_bytes());
+        assert_eq!((out, course), (stream, Course::On));
+    }
+    assert!(
+        super::whole(whole.as_bytes(), &order)
+            .unwrap()
+            .findings
+            .is_empty()
+    );
+    // Each of them is looked at.
+    let card = events(&[json!({"n": 1}), json!({"n": 4_111_111_111_111_111_u64})]);
+    let (_, course) = any_cut(Framing::Events, &order, card.as_bytes());
+    assert_eq!(course, Course::Stopped);
+}
+
+/// What every event says again keeps none of them back.
+#[test]
+fn events_pass_when_their_text_is_decided() {
+    let order = order(&[Entity::CreditCard, Entity::Email], &[]);
+    for event in [
+        r#"{"type":"response.output_text.delta","sequence_number":#,"item_id":"i","output_index":0,"delta":"word "}"#,
+        r#"{"candidates":[{"content":{"parts":[{"text":"word "}]},"safetyRatings":[{"category":"HARM_CATEGORY_HATE_SPEECH","probability":"NEGLIGIBLE","probabilityScore":0.1}]}],"usageMetadata":{"promptTokenCount":12,"promptTokensDetails":[{"modality":"TEXT","tokenCount":12}],"trafficType":"ON_DEMAND"},"modelVersion":"g","createTime":"2026-11-21T08:00:00.1Z"}"#,
+        r#"{"id":"g","provider":"OpenAI","choices":[{"index":0,"delta":{"content":"word "}}]}"#,
+        r#"{"contentBlockIndex":0,"delta":{"text":"word "},"p":"abcdefghijkl"}"#,
+    ] {
+        let mut screened = Screened::new(Framing::Events, order.clone(), 1 << 20);
+        let mut out = Vec::new();
+        for number in 100..120 {
+            let event = event.replace('#', &number.to_string());
+            screened.push(format!("data: {event}\n\n").as_bytes(), &mut out);
+        }
+        let passed = out
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty());
+        assert!(
+            passed.clone().count() >= 19,
+            "{} of {event}",
+            passed.count()
+        );
+    }
+}

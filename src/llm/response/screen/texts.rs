@@ -75,7 +75,12 @@ const NUMBERS: [&[u8]; 6] = [
 ];
 
 /// What no person reads, and what of the request some APIs say again.
-const NOT_TEXT: [&str; 35] = [
+const NOT_TEXT: [&str; 40] = [
+    // At the top only. Each event of a stream says them again, which would seem to be one word without an end.
+    "createTime",
+    "p",
+    "provider",
+    "usageMetadata",
     "b64_json",
     "call_id",
     "created",
@@ -101,6 +106,7 @@ const NOT_TEXT: [&str; 35] = [
     "prompt_cache_key",
     "responseId",
     "role",
+    "safetyRatings",
     "safety_identifier",
     "service_tier",
     "signature",
@@ -112,6 +118,9 @@ const NOT_TEXT: [&str; 35] = [
     "usage",
     "user",
 ];
+
+/// So many are no text at the top only.
+const AT_TOP: usize = 4;
 
 /// Members under which a tool is called, by the names that its own author gave.
 const FREE: [&[u8]; 4] = [b"args", b"arguments", b"input", b"parameters"];
@@ -132,6 +141,7 @@ enum Word {
 
 impl Word {
     fn of(name: &[u8], depth: usize) -> Self {
+        let mut not_text = NOT_TEXT.iter().skip(if depth == 1 { 0 } else { AT_TOP });
         match name {
             b"bytes" if depth == 1 => Self::Bytes,
             b"data" => Self::Data,
@@ -140,7 +150,7 @@ impl Word {
             // A list of tools is the request's; a call of one is not under this name.
             b"tools" if depth <= 2 => Self::NotText,
             b"type" => Self::Type,
-            _ if NOT_TEXT.iter().any(|known| known.as_bytes() == name) => Self::NotText,
+            _ if not_text.any(|known| known.as_bytes() == name) => Self::NotText,
             _ => Self::Text,
         }
     }
