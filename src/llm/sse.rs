@@ -66,7 +66,7 @@ enum State {
     Value(Field),
 }
 
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl Lexer {
     /// Takes the stream's next bytes.

@@ -5,6 +5,7 @@ use super::held::Running;
 use crate::guardrail::Out;
 use crate::json::{Span, edited};
 use crate::llm::request::quoted;
+use crate::llm::sse::BYTE_ORDER_MARK;
 use std::collections::VecDeque;
 
 /// An event, a line or a frame.
@@ -134,7 +135,12 @@ impl Event {
     /// The event's lines, with other data: line ends in them stand between tokens.
     fn write_lines(&self, data: &[u8], out: &mut Vec<u8>) {
         let mut written = false;
-        for line in self.raw.split(|byte| matches!(byte, b'\n' | b'\r')) {
+        // A mark may begin the stream, and is no part of its first line.
+        let raw = self.raw.strip_prefix(BYTE_ORDER_MARK);
+        for line in raw
+            .unwrap_or(&self.raw)
+            .split(|byte| matches!(byte, b'\n' | b'\r'))
+        {
             let is_data = line
                 .strip_prefix(b"data")
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with(b":"));

@@ -67,12 +67,18 @@ impl Held {
     pub(super) fn event(
         &mut self,
         raw: Vec<u8>,
-        data: Vec<u8>,
-        framing: Framing,
+        mut data: Vec<u8>,
+        mut framing: Framing,
         out: &mut Vec<u8>,
     ) {
         if self.course == Course::Stopped {
             return;
+        }
+        let document = raw.trim_ascii();
+        if framing == Framing::Events && matches!(document, [b'{' | b'[', ..]) {
+            // A document that is called a stream: no line of it is a field.
+            data = document.to_vec();
+            framing = Framing::Lines;
         }
         let mut event = Event {
             raw,

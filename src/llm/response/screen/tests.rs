@@ -412,3 +412,36 @@ fn events_pass_when_their_text_is_decided() {
         );
     }
 }
+
+#[test]
+fn what_is_no_stream_is_looked_at_all_the_same() {
+    let body = format!("{{\"choices\":[{{\"message\":{{\"content\":\"{CARD}\"}}}}]}}");
+    for stream in [
+        body.clone(),
+        format!("\n{body}\n\n"),
+        format!("{body}\r\ndata: x\r\n\r\n"),
+    ] {
+        let (out, course) = any_cut(
+            Framing::Events,
+            &order(&[], &[Entity::CreditCard]),
+            stream.as_bytes(),
+        );
+        assert_eq!((out.trim(), course), ("", Course::Stopped));
+    }
+    let (out, _) = any_cut(
+        Framing::Events,
+        &order(&[Entity::CreditCard], &[]),
+        body.as_bytes(),
+    );
+    assert_eq!(
+        out.trim(),
+        body.replace(CARD, "[REDACTED_CREDIT_CARD]").as_str()
+    );
+    let marked = format!("\u{feff}data: {body}\n\n");
+    let (out, _) = any_cut(
+        Framing::Events,
+        &order(&[Entity::CreditCard], &[]),
+        marked.as_bytes(),
+    );
+    assert!(!out.contains("1111") && out.contains("data: {"), "{out}");
+}
