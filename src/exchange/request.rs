@@ -33,12 +33,13 @@ const TAKEN_PREFIXES: [&[u8]; 6] = [
 ];
 
 /// The account of a caller whose credential is not its own any more; what makes some servers (Google's) take the request
-/// for another one than was judged; what only the filter may say.
-const TAKEN: [&[u8]; 8] = [
+/// for another one than was judged, or leave the usage out of its answer; what only the filter may say.
+const TAKEN: [&[u8]; 9] = [
     b"openai-organization",
     b"openai-project",
     b"x-consumer",
     b"x-consumer-group",
+    b"x-goog-fieldmask",
     b"x-goog-user-project",
     b"x-http-method",
     b"x-http-method-override",

@@ -239,6 +239,9 @@ pub fn classify(
             own,
         });
     };
+    if found.endpoint.usage == UsageFormat::Gemini {
+        target.check_view()?;
+    }
     let mut models: Vec<String> = found.model.into_iter().collect();
     if let Some((_, key)) = found.endpoint.path.split_once('?') {
         models.extend(target.query_value(key)?);

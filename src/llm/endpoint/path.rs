@@ -8,6 +8,7 @@ use super::Endpoint;
 use super::fields::Path as FieldPath;
 use super::percent::{PathError, decode, decode_query};
 use super::table::initial;
+use std::cell::Cell;
 
 /// One segment, decoded, without `;parameters`.
 #[derive(Clone, Debug)]
@@ -114,14 +115,33 @@ impl<'a> Target<'a> {
     }
 
     /// The model that the query names. Gateways take that for the request's, whatever its body says.
+    #[cold]
     pub(super) fn query_model(&self) -> Result<Option<String>, PathError> {
-        let named = query_names(self.query)
-            .filter(|name| (name.strip_suffix("[]").unwrap_or(name)).eq_ignore_ascii_case("model"));
-        match named.count() {
+        let named = Cell::new(0_usize);
+        let count = |name: &str, _: &[u8]| {
+            let is = matches!(name, "model" | "model[]");
+            named.set(named.get().saturating_add(usize::from(is)));
+            false
+        };
+        refuse_names(self.query, &count)?;
+        match named.get() {
             0 => Ok(None),
             1 => self.query_value("model")?.ok_or(PathError::Model).map(Some),
             _ => Err(PathError::Model),
         }
+    }
+
+    /// Google's servers leave out of an answer what `fields` does not name, its usage too, and write it in other formats.
+    #[cold]
+    pub(super) fn check_view(&self) -> Result<(), PathError> {
+        // With a `$` before them or without. Of the formats, `json`, which Google's own clients write as
+        // `json;enum-encoding=int`, and `sse` are read; the others are `media` and `proto`.
+        let hides = |name: &str, value: &[u8]| {
+            name.ends_with("fields")
+                || name.ends_with("callback")
+                || (name.ends_with("alt") && !matches!(value, [b'j' | b's', ..]))
+        };
+        refuse_names(self.query, &hides)
     }
 
     /// The value of the query's `key`; a second one or another spelling is an error.
@@ -324,20 +344,28 @@ pub(super) fn strip_prefix<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
 
 /// Google's servers read method, headers and body out of the query where it says so.
 fn check_overrides(query: &[u8]) -> Result<(), PathError> {
-    for mut name in query_names(query) {
-        name.make_ascii_lowercase();
-        if name.starts_with("$http") || name.starts_with("$req") {
-            return Err(PathError::Override);
-        }
-    }
-    Ok(())
+    refuse_names(query, &|name, _| {
+        name.starts_with("$http") || name.starts_with("$req")
+    })
 }
 
-/// The names in a query, for servers that separate at semicolons too.
-fn query_names(query: &[u8]) -> impl Iterator<Item = String> {
-    query
-        .split(|&byte| byte == b'&' || byte == b';')
-        .filter_map(|pair| decode_query(pair.split(|&byte| byte == b'=').next()?).ok())
+/// Refuses a query with such a name in it, which is shown in lower case and with its value as it came. For servers that
+/// separate at semicolons too.
+#[cold]
+fn refuse_names(query: &[u8], wanted: &dyn Fn(&str, &[u8]) -> bool) -> Result<(), PathError> {
+    let mut pairs = query.split(|&byte| byte == b'&' || byte == b';');
+    let found = pairs.any(|pair| {
+        let mut halves = pair.splitn(2, |&byte| byte == b'=');
+        let name = halves.next().unwrap_or_default();
+        decode_query(name).is_ok_and(|mut name| {
+            name.make_ascii_lowercase();
+            wanted(&name, halves.next().unwrap_or_default())
+        })
+    });
+    if found {
+        return Err(PathError::Override);
+    }
+    Ok(())
 }
 
 /// No dot segments, and no empty ones but the last.

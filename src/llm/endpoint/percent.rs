@@ -16,7 +16,8 @@ pub enum PathError {
     ForbiddenByte,
     /// The model that path or query name is too long, or the query does not name exactly one.
     Model,
-    /// A query that makes Google's servers take the request for another one (`$httpMethod`, `$req.…`).
+    /// A query that makes Google's servers take the request for another one (`$httpMethod`, `$req.…`), or leave the usage
+    /// out of its answer (`fields`).
     Override,
     /// `%` without two hex digits.
     PercentEncoding,
@@ -44,7 +45,9 @@ impl fmt::Display for PathError {
                 "the path must begin with '/' and must not hold control characters, '\\', '#' or bytes that are not UTF-8"
             }
             Self::Model => "the path or query must name the model exactly once, in at most 256 bytes",
-            Self::Override => "the query must not name parameters that begin with '$http' or '$req'",
+            Self::Override => {
+                "the query must not name '$http…', '$req…', 'fields', 'callback', or an 'alt' but 'sse' and 'json'"
+            }
             Self::PercentEncoding => "every '%' in the path must be followed by two hex digits",
             Self::TwoRows => "the path could mean more than one endpoint or model",
         })

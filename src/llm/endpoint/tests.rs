@@ -160,6 +160,22 @@ fn refuses_what_servers_read_differently() {
         ("", PathError::ForbiddenByte),
         ("*", PathError::ForbiddenByte),
         ("http://host/v1/chat/completions", PathError::ForbiddenByte),
+        (
+            "/v1beta/models/g:generateContent?alt=sse&fields=candidates",
+            PathError::Override,
+        ),
+        (
+            "/v1beta/models/g:generateContent?%24Fields=candidates",
+            PathError::Override,
+        ),
+        (
+            "/v1beta/models/g:generateContent?$alt=proto",
+            PathError::Override,
+        ),
+        (
+            "/v1beta/models/g:generateContent?callback=f",
+            PathError::Override,
+        ),
         ("/v1/files/../chat/completions", PathError::DotSegment),
         ("/v1/./chat/completions", PathError::DotSegment),
         ("/v1/%2e%2e/chat/completions", PathError::DotSegment),
@@ -197,6 +213,14 @@ fn refuses_what_servers_read_differently() {
         assert_eq!(found.as_ref().err(), Some(&error), "{target}: {found:?}");
     }
     assert_eq!(PathError::TwoRows.code(), "invalid_path");
+    for plain in [
+        "alt=sse",
+        "$alt=json;enum-encoding=int",
+        "%24alt=json%3Benum-encoding%3Dint",
+    ] {
+        let target = format!("/v1beta/models/g:generateContent?key=%&{plain}");
+        assert!(find("POST", &target).is_ok(), "{target}");
+    }
     let long = format!("/model/{}/converse", "x".repeat(257));
     assert_eq!(find("POST", &long).unwrap_err().code(), "model_ambiguous");
 }
