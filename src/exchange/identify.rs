@@ -10,13 +10,16 @@ use crate::refusal::{Fired, Refusal};
 use crate::time::Timestamp;
 
 impl Exchange {
-    /// Whether a filter before this one says in this field who asks.
+    /// Whether a filter before this one says in this field who asks; its underscores are hyphens already.
     pub(super) fn says_identity(&self, name: &[u8]) -> bool {
         let Some(IdentitySource::Headers { consumer, group }) = &self.policy.identity else {
             return false;
         };
         let mut names = consumer.iter().chain(group);
-        names.any(|known| known.as_bytes() == name)
+        names.any(|known| {
+            let hyphen = |byte| if byte == b'_' { b'-' } else { byte };
+            known.bytes().map(hyphen).eq(name.iter().copied())
+        })
     }
 
     /// Finds out who asks, and what that caller may use.
