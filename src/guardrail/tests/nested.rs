@@ -168,7 +168,7 @@ fn what_only_begins_like_a_document_is_prose() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
     #[test]
-    fn any_document_stays_one(parts in proptest::collection::vec((0_usize..9, "\\PC{0,6}", any::<bool>()), 1..6)) {
+    fn any_document_stays_one(parts in proptest::collection::vec((0_usize..9, "[\\PC&&[^0-9A-Za-z]]{0,6}", any::<bool>()), 1..6)) {
         let strings = parts.iter().map(|(thing, other, all)| {
             escaped(&format!("{other} {} {other}", THINGS[*thing].0), *all)
         });
