@@ -174,7 +174,10 @@ impl View {
             stream: facts.stream,
             include_usage: facts.include_usage,
             background: facts.background,
-            max_output_tokens: facts.max_output_tokens.map(|tokens| tokens as f64),
+            max_output_tokens: facts
+                .max_output_tokens
+                .filter(|tokens| *tokens > 0)
+                .map(|tokens| tokens as f64),
             choices: facts.choices as f64,
         }
     }
@@ -204,9 +207,9 @@ impl View {
                 ("include_usage", _) => include_usage = flag()?,
                 ("background", _) => background = flag()?,
                 ("model or object", Value::Object(_)) | ("tokens", Value::Null) => {}
-                // Below zero stands for no bound.
+                // Below zero stands for no bound, and so does zero to Ollama.
                 ("tokens", _) => {
-                    let stated = Some(number()?).filter(|stated| *stated >= 0.0);
+                    let stated = Some(number()?).filter(|stated| *stated > 0.0);
                     tokens = stated.into_iter().chain(tokens).reduce(f64::max);
                 }
                 ("choices", _) => choices = choices.max(number()?),
